@@ -1,0 +1,1 @@
+//! What TURN and matchmaking share: the call.

@@ -1,0 +1,38 @@
+//! STUN/TURN relay with matchmaking and call signalling built in.
+//!
+//! Arrows point at what a module may import; nothing points up.
+//!
+//! ```text
+//! main ─► server ─► config
+//!            │
+//!   edges    ├─► dataplane   signalling   admin ─► metrics   web        own sockets, threads, time
+//!            │        │        │     │
+//!   core     │        ▼        ▼     ▼
+//!            └─────► turn ─► calls   matchmaking                        pure: no socket, clock, runtime, random
+//!                     │  └─► auth   access
+//!   bytes             ▼
+//!                    wire                                               no state at all
+//! ```
+//!
+//! The life of a ChannelData packet: `dataplane::worker` receives a batch → `turn::Turn::handle_client` →
+//! `turn::forward` (its hairpin, or towards an outside peer) → `dataplane::batch` sends. The payload is never copied.
+
+pub mod time;
+
+pub mod wire;
+
+pub mod access;
+pub mod auth;
+pub mod calls;
+pub mod matchmaking;
+pub mod turn;
+
+pub mod admin;
+pub mod clock;
+pub mod dataplane;
+pub mod metrics;
+pub mod signalling;
+pub mod web;
+
+pub mod config;
+pub mod server;

@@ -1,0 +1,3 @@
+//! The daemon: arguments → settings → run → exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Counters as Prometheus text.

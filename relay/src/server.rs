@@ -1,0 +1,1 @@
+//! Composition: bind everything, start the edges, stop on request.

@@ -1,0 +1,1 @@
+//! pair.v1 over WebSocket.

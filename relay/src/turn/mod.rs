@@ -1,0 +1,1 @@
+//! The TURN machine: decides, opens no socket, reads no clock.

@@ -1,0 +1,1 @@
+//! The page and the browser client, embedded in the binary.
