@@ -38,7 +38,7 @@ pub enum Denied {
 }
 
 impl Policy {
-    pub fn new(settings: Settings) -> Policy {
+    pub fn new(settings: &Settings) -> Policy {
         Policy {
             allow: settings.allow_peers.iter().copied().map(plain).collect(),
             deny: settings.deny_peers.iter().copied().map(plain).collect(),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn policy(allow: &[&str], deny: &[&str], listeners: &[&str], own: &[&str]) -> Policy {
-        Policy::new(Settings {
+        Policy::new(&Settings {
             allow_peers: nets(allow),
             deny_peers: nets(deny),
             own_listeners: listeners.iter().map(|text| addr(text)).collect(),
