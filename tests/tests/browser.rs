@@ -123,6 +123,48 @@ fn next_leaves_one_stranger_and_finds_another() {
     assert_eq!(ana.page.run("return recorder.connections.length"), 2, "a new call is a new connection");
 }
 
+/// Whoever comes second finds the call already gone; that is no reason to lose one's place.
+#[test]
+fn both_pressing_next_at_once_leaves_both_waiting_for_somebody_else() {
+    let _turn = one_test_at_a_time();
+    let (daemon, driver) = (Daemon::local().start(), Driver::start());
+    let (ana, ben) = two_in_a_call(&daemon, &driver);
+
+    ben.page.run("recorder.deaf = true");
+    ana.page.click("#next");
+    ana.page.until(
+        "!document.querySelector('#screen-wait').hidden && document.querySelector('#ahead').textContent !== 'unknown'",
+    );
+    ben.page.click("#next");
+    ben.page.run("recorder.hear()");
+    ben.frame_at("page", "error");
+    for person in [&ana, &ben] {
+        person.page.until("!document.querySelector('#screen-wait').hidden");
+    }
+    let eva = Person::arrives(&driver, &daemon, "Eva", Microphone::Allowed);
+    let kim = Person::arrives(&driver, &daemon, "Kim", Microphone::Allowed);
+    eva.looks_for_someone();
+    eva.is_talking();
+    kim.looks_for_someone();
+    kim.is_talking();
+    assert_ne!(eva.page.text("#partner"), kim.page.text("#partner"), "Ana and Ben are both served");
+}
+
+#[test]
+fn when_the_server_goes_away_the_call_ends_and_the_microphone_is_given_back() {
+    let _turn = one_test_at_a_time();
+    let (mut daemon, driver) = (Daemon::local().start(), Driver::start());
+    let (ana, ben) = two_in_a_call(&daemon, &driver);
+
+    daemon.process().stop();
+    for person in [&ana, &ben] {
+        person.page.until("!document.querySelector('#screen-offline').hidden");
+        assert_eq!(person.page.text("#offline-why"), "The connection to the server was lost.");
+        assert_eq!(person.page.run("return recorder.connections.at(-1).connectionState"), "closed");
+        assert_eq!(person.page.run("return recorder.microphones.map((track) => track.readyState).join()"), "ended");
+    }
+}
+
 /// Promise A4: access to the microphone is the person's to give, and no is an answer.
 #[test]
 fn a_refused_microphone_is_a_state_and_one_can_still_listen_and_type() {

@@ -2,14 +2,28 @@
 // peer connections so that the test can ask the browser itself, not the page, what it sends and receives.
 
 (() => {
-  const recorder = { frames: [], connections: [], closedAt: 0, holdOn: false };
+  const recorder = { frames: [], connections: [], microphones: [], closedAt: 0, holdOn: false, deaf: false };
   Object.defineProperty(globalThis, "recorder", { value: recorder });
+
+  // A slow network, at will: while `deaf`, what the server says lies waiting.
+  const late = [];
+  recorder.hear = () => {
+    recorder.deaf = false;
+    for (const deliver of late.splice(0)) deliver();
+  };
 
   const Socket = globalThis.WebSocket;
   globalThis.WebSocket = class extends Socket {
     constructor(...given) {
       super(...given);
-      this.addEventListener("message", ({ data }) => recorder.frames.push({ at: Date.now(), to: "page", data }));
+      this.addEventListener("message", (event) => {
+        if (recorder.deaf) {
+          event.stopImmediatePropagation();
+          late.push(() => this.dispatchEvent(new MessageEvent("message", { data: event.data })));
+          return;
+        }
+        recorder.frames.push({ at: Date.now(), to: "page", data: event.data });
+      });
     }
 
     send(data) {
@@ -31,6 +45,13 @@
       recorder.closedAt = Date.now();
       super.close();
     }
+  };
+
+  const ask = MediaDevices.prototype.getUserMedia;
+  MediaDevices.prototype.getUserMedia = async function (wanted) {
+    const stream = await ask.call(this, wanted);
+    recorder.microphones.push(...stream.getTracks());
+    return stream;
   };
 
   const stop = MediaStreamTrack.prototype.stop;
