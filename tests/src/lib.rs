@@ -16,6 +16,7 @@
 pub mod browser;
 pub mod client;
 pub mod daemon;
+pub mod fuzzing;
 pub mod http;
 pub mod process;
 pub mod token;

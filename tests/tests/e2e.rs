@@ -3,3 +3,6 @@
 #![allow(clippy::unwrap_used)] // tests: a panic is how they report
 
 mod browser;
+mod fuzz;
+mod uclient;
+mod webrtc_rs;

@@ -1,0 +1,34 @@
+//! A short seeded stretch of every fuzz target on the stable toolchain; `LONG=1` makes it fifty times as long.
+
+use e2e::fuzzing::{TARGETS, run, target};
+
+/// Mutations of each target's seeds.
+const SHORT: usize = 20_000;
+
+fn stretch(name: &str) {
+    let _ = target(name);
+    let times = if std::env::var_os("LONG").is_some() { 50 } else { 1 };
+    for target in TARGETS.iter().filter(|target| target.name == name) {
+        run(target, 0x5EED, SHORT * times);
+    }
+}
+
+#[test]
+fn no_datagram_breaks_the_wire_readers() {
+    stretch("wire");
+}
+
+#[test]
+fn no_sequence_breaks_the_turn_machine() {
+    stretch("turn");
+}
+
+#[test]
+fn no_frame_breaks_the_message_reader() {
+    stretch("message");
+}
+
+#[test]
+fn no_description_or_candidate_breaks_the_rebuild() {
+    stretch("sdp");
+}
