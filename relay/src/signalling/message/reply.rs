@@ -38,7 +38,7 @@ pub enum Reply<'a> {
         #[serde(rename = "gen")]
         generation: u32,
         peer: Partner<'a>,
-        ice: &'a Ice,
+        ice: &'a Ice<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         offer: Option<Offer<'a>>,
         deadline_ms: u64,
@@ -117,7 +117,7 @@ pub struct Welcome<'a> {
     pub topics: &'a [String],
     /// Changes when the list does.
     pub topics_rev: u32,
-    pub ice: &'a Ice,
+    pub ice: &'a Ice<'a>,
 }
 
 /// What this caller may and gets.
@@ -163,7 +163,7 @@ pub struct Queued<'a> {
     pub eta: Option<Eta>,
     /// Waiting times in milliseconds at which the search widens.
     pub widen: [u64; 3],
-    pub ice: &'a Ice,
+    pub ice: &'a Ice<'a>,
 }
 
 /// When half, and nine in ten, of such waits are over; milliseconds from now.
@@ -181,14 +181,14 @@ impl From<matchmaking::Eta> for Eta {
 
 /// What to give `RTCPeerConnection`: `iceServers` and `iceTransportPolicy`.
 #[derive(Serialize)]
-pub struct Ice {
-    pub servers: Vec<IceServer>,
+pub struct Ice<'a> {
+    pub servers: Vec<IceServer<'a>>,
     pub policy: &'static str,
 }
 
 #[derive(Serialize)]
-pub struct IceServer {
-    pub urls: std::sync::Arc<[String]>,
+pub struct IceServer<'a> {
+    pub urls: &'a [String],
     pub username: String,
     pub credential: String,
 }
@@ -291,7 +291,7 @@ impl fmt::Debug for TextFrame {
     }
 }
 
-impl fmt::Debug for Ice {
+impl fmt::Debug for Ice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ice[redacted]")
     }
@@ -303,14 +303,14 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn ice() -> Ice {
-        let urls: std::sync::Arc<[String]> = vec!["turn:relay.example:3478?transport=udp".to_owned()].into();
+    fn ice(urls: &[String]) -> Ice<'_> {
         let server = IceServer { urls, username: "1.2.h.0".into(), credential: "c".into() };
         Ice { servers: vec![server], policy: "relay" }
     }
 
     fn all_frames() -> Vec<Value> {
-        let (ice, call) = (ice(), Id([0; 16]));
+        let urls = ["turn:relay.example:3478?transport=udp".to_owned()];
+        let (ice, call) = (ice(&urls), Id([0; 16]));
         let card = RawValue::from_string(r#"{"n":"Linh"}"#.to_owned()).unwrap();
         let limits = crate::signalling::limits::LIMITS;
         let policy =
