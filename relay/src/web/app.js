@@ -66,7 +66,7 @@ const SHOWS = {
   quality: showQuality,
   peer: ({ state }) => showPeer(state),
   ended: showEnded,
-  error: ({ code, message }) => toast(PROBLEMS[code] ?? `The server said no: ${message}`),
+  error: ({ code, message, asked }) => toast((asked === "text" ? "Your message did not arrive. " : "") + (PROBLEMS[code] ?? `The server said no: ${message}`)),
 };
 for (const [type, act] of Object.entries(SHOWS)) pair.addEventListener(type, (event) => act(event.detail));
 
@@ -133,6 +133,7 @@ function limitTopics() {
 // --- waiting ---
 
 async function find() {
+  if (chosen("gender").length === 0) return toast("Choose at least one kind of person to talk to.");
   $("find").disabled = true;
   try {
     await pair.queue({
@@ -177,7 +178,7 @@ function showPartner({ peer }) {
   const topics = (peer.topics ?? []).map((number) => pair.welcome?.topics?.[number]).filter(Boolean);
   $("partner").textContent = name;
   $("initial").textContent = [...name][0]?.toUpperCase() ?? "?";
-  $("about").textContent = [peer.lvl && `${peer.lvl} · ${LEVELS[peer.lvl] ?? ""}`, topics.length > 0 && `likes ${topics.join(", ")}`].filter(Boolean).join(" · ");
+  $("about").textContent = [peer.lvl && `${peer.lvl} · ${LEVELS[peer.lvl] ?? ""}`, topics.length > 0 && `you both chose ${topics.join(", ")}`].filter(Boolean).join(" · ");
   $("call-state").textContent = "Connecting…";
   $("clock").textContent = "";
   $("quality").dataset.grade = "none";
@@ -219,7 +220,7 @@ function showQuality({ grade, rttMs, loss, jitterMs, local, remote }) {
   if ($("quality-text").textContent !== GRADES[grade]) $("quality-text").textContent = GRADES[grade];
   const figure = (value, unit) => (value === null ? "–" : `${value} ${unit}`);
   const lost = loss === null ? null : Math.round(loss * 1000) / 10;
-  $("quality-numbers").textContent = `round trip ${figure(rttMs, "ms")} · lost ${figure(lost, "%")} · jitter ${figure(jitterMs, "ms")} · ${local ?? "?"} ↔ ${remote ?? "?"}`;
+  $("quality-numbers").textContent = `round trip ${figure(rttMs, "ms")} · lost ${figure(lost, "%")} · jitter ${figure(jitterMs, "ms")} · ${local ?? "?"}\u00a0↔\u00a0${remote ?? "?"}`;
   shield();
 }
 
@@ -275,6 +276,7 @@ function showEnded({ by, why, requeued }) {
   $("sound").hidden = true;
   $("log").replaceChildren();
   $("words").value = "";
+  for (const id of ["partner", "initial", "about", "call-state", "clock"]) $(id).textContent = "";
   if (!requeued) meter(null);
   const words = by === "self" ? "" : ENDS[why] ?? "The call is over.";
   note(requeued ? "next-note" : "ended-note", words);
@@ -285,7 +287,9 @@ const ENDS = {
   hangup: "Your partner hung up.",
   next: "Your partner moved on.",
   lost: "The connection to your partner was lost.",
+  asleep: "Your partner did not answer.",
   deadline: "The connection took too long to set up.",
+  failed: "No connection to your partner could be made.",
 };
 
 // --- level meter and clocks ---

@@ -109,7 +109,9 @@ mod tests {
             assert!(!html.contains(forbidden), "{forbidden}");
         }
         for script in [include_str!("app.js"), include_str!("pair.js"), include_str!("call.js")] {
-            for forbidden in ["innerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage", "sessionStorage"] {
+            for forbidden in
+                ["innerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage", "sessionStorage"]
+            {
                 assert!(!script.contains(forbidden), "{forbidden}");
             }
         }
@@ -122,5 +124,47 @@ mod tests {
         for name in include_str!("app.js").split("$(\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
             assert!(html.contains(&format!("id=\"{name}\"")), "{name}");
         }
+    }
+
+    /// Text and its ground, as the style sheet pairs them.
+    const PAIRS: [(&str, &str); 14] = [
+        ("ink", "ground"),
+        ("ink", "card"),
+        ("ink", "raised"),
+        ("ink", "tint"),
+        ("soft", "ground"),
+        ("soft", "glow"),
+        ("soft", "card"),
+        ("soft", "raised"),
+        ("accent", "tint"),
+        ("on-accent", "accent"),
+        ("on-danger", "danger"),
+        ("good", "good-tint"),
+        ("warn", "warn-tint"),
+        ("ground", "ink"),
+    ];
+
+    /// WCAG 2.2, 1.4.3: a contrast of at least 4.5, in both colour schemes.
+    #[test]
+    fn every_text_can_be_read_in_light_and_in_dark() {
+        let schemes: Vec<&str> = include_str!("style.css").split(":root {").skip(1).collect();
+        assert_eq!(schemes.len(), 2);
+        for scheme in schemes {
+            for (text, ground) in PAIRS {
+                let (a, b) = (luminance(scheme, text), luminance(scheme, ground));
+                let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+                assert!(contrast >= 4.5, "{text} on {ground}: {contrast:.2}");
+            }
+        }
+    }
+
+    /// Relative luminance (WCAG 2.2) of `--name: #rrggbb`.
+    fn luminance(scheme: &str, name: &str) -> f64 {
+        let digits = &scheme.split_once(&format!("--{name}: #")).unwrap().1[..6];
+        let channel = |at: usize| {
+            let share = f64::from(u8::from_str_radix(&digits[at..at + 2], 16).unwrap()) / 255.0;
+            if share <= 0.04045 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * channel(0) + 0.7152 * channel(2) + 0.0722 * channel(4)
     }
 }

@@ -41,6 +41,7 @@ export interface Peer {
   /** Opaque to the server, signed by the partner's app: show it as text, never as markup or as an address to fetch. */
   card?: unknown;
   lvl?: Level;
+  /** Those both sides chose. */
   topics?: number[];
 }
 
@@ -72,7 +73,8 @@ export interface PairEvents {
   peer: { state: "stalled" | "reconnecting" | "back" | "mic_off" };
   /** When this is heard the media has stopped and `texts` is empty. `requeued`: waiting again, in the old place or by `next`. */
   ended: { call: string; by: "self" | "peer" | "server"; why: string; requeued: boolean };
-  error: { code: string; message: string; retryMs?: number; fatal: boolean };
+  /** `asked`: what was refused ("queue", "text" …), where it can be told. */
+  error: { code: string; message: string; retryMs?: number; fatal: boolean; asked?: string };
 }
 
 export class PairError extends Error {
@@ -94,7 +96,7 @@ export class Pair extends EventTarget {
   leave(): void;
   next(): void;
   hangup(why?: string): void;
-  sendText(text: string): Text;
+  sendText(text: string): Text | null;
   mute(muted?: boolean): void;
   openMicrophone(): Promise<void>;
   addEventListener<K extends keyof PairEvents>(

@@ -128,12 +128,13 @@ export class Pair extends EventTarget {
     this.#endCall({ by: "self", why }, "idle");
   }
 
-  /** Returns what was sent, as the partner will get it. Kept in memory for this call only. */
+  /** Returns what was sent, as the partner will get it, or null for nothing. Kept in memory for this call only. */
   sendText(text) {
     if (!this.#call) throw new PairError("E_STATE", "no call");
     const body = [...String(text)].slice(0, TEXT_MAX_CHARS).join("").replace(/\p{Surrogate}/gu, "\ufffd"); // halves of a character are not JSON
+    if (body === "") return null;
     const k = ++this.#call.textsSent;
-    this.#send({ t: "text", call: this.#call.id, k, b: body });
+    this.#request("text", { call: this.#call.id, k, b: body });
     return this.#remember({ from: "self", k, text: body });
   }
 
@@ -278,7 +279,7 @@ export class Pair extends EventTarget {
     }
     this.#hello?.reject(new PairError(message.code, message.msg, message.retry_ms));
     this.#hello = null;
-    this.#emitError(message);
+    this.#emitError(message, asked);
   }
 
   /** The partner was quicker: that call is over, so wait as asked. Anything else is a real no. */
@@ -287,11 +288,11 @@ export class Pair extends EventTarget {
     if (message.code === "E_CALL" || message.code === "E_STATE") return this.#requestQueue();
     this.#closeMicrophone();
     this.#setState("idle");
-    this.#emitError(message);
+    this.#emitError(message, "next");
   }
 
-  #emitError({ code, msg, retry_ms, fatal }) {
-    this.#emit("error", { code, message: msg ?? code, retryMs: retry_ms, fatal: fatal === true });
+  #emitError({ code, msg, retry_ms, fatal }, asked) {
+    this.#emit("error", { code, message: msg ?? code, retryMs: retry_ms, fatal: fatal === true, asked });
   }
 
   // --- the call ---
@@ -323,6 +324,7 @@ export class Pair extends EventTarget {
     this.#call = null;
     call.close();
     this.texts.length = 0;
+    for (const [q, asked] of this.#pending) if (asked === "text") this.#pending.delete(q); // success has no answer
     if (state === "idle") this.#closeMicrophone();
     this.#setState(state);
     this.#emit("ended", { call: call.id, requeued: state === "queued", ...detail });
