@@ -86,9 +86,10 @@ pub fn write_data_header(
     transaction: TransactionId,
 ) -> Option<usize> {
     let header = data_header_len(peer);
+    let data_value = u16::try_from(payload_len).ok()?;
     let total = header + payload_len + attr::padding(payload_len);
     let length = u16::try_from(total - STUN_HEADER).ok()?.to_be_bytes();
-    let (address_value, data_value) = (address_len(peer) as u16, u16::try_from(payload_len).ok()?);
+    let address_value = address_len(peer) as u16;
     let buf = buf.get_mut(..total)?;
 
     buf[..2].copy_from_slice(&DATA.to_be_bytes());
@@ -117,5 +118,138 @@ fn write_attribute_header(out: &mut [u8], number: u16, len: u16) {
 impl std::fmt::Debug for Send {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Send([redacted], {} bytes)", self.data.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{Message, Request};
+    use super::*;
+
+    const ID: TransactionId = TransactionId([5; 12]);
+
+    fn v4() -> SocketAddr {
+        "192.0.2.1:4000".parse().unwrap()
+    }
+
+    fn v6() -> SocketAddr {
+        "[2001:db8::5]:4000".parse().unwrap()
+    }
+
+    fn send() -> Request {
+        Request::indication(Method::Send, ID)
+    }
+
+    #[test]
+    fn a_send_indication_gives_peer_and_payload_in_either_order() {
+        for peer in [v4(), v6()] {
+            let peer_first = send().xor_peer_address(peer).data(b"hello").finish(None);
+            let data_first = send().data(b"hello").raw(attr::SOFTWARE, b"x").xor_peer_address(peer).finish(None);
+            for datagram in [peer_first, data_first] {
+                assert!(is_send(&datagram));
+                let send = parse_send(&datagram).unwrap();
+                assert_eq!((send.peer, &datagram[send.data], send.dont_fragment), (peer, &b"hello"[..], false));
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_payload_is_a_payload_and_dont_fragment_is_seen() {
+        let datagram = send().xor_peer_address(v4()).dont_fragment().data(b"").finish(None);
+        let send = parse_send(&datagram).unwrap();
+        assert!(send.data.is_empty());
+        assert!(send.dont_fragment);
+    }
+
+    #[test]
+    fn of_two_peers_or_payloads_the_first_counts() {
+        let datagram = send().xor_peer_address(v4()).xor_peer_address(v6()).data(b"one").data(b"two").finish(None);
+        let send = parse_send(&datagram).unwrap();
+        assert_eq!((send.peer, &datagram[send.data]), (v4(), &b"one"[..]));
+    }
+
+    #[test]
+    fn a_send_without_peer_or_payload_or_with_a_crippled_peer_is_dropped() {
+        let crippled = |value: &[u8]| send().raw(attr::XOR_PEER_ADDRESS, value).data(b"x").finish(None);
+        let datagrams = [
+            send().data(b"x").finish(None),
+            send().xor_peer_address(v4()).finish(None),
+            crippled(&[0, 3, 0, 0, 1, 2, 3, 4]),
+            crippled(&[0, 1, 0, 0]),
+            crippled(&[0; 65]),
+        ];
+        for datagram in datagrams {
+            assert_eq!(parse_send(&datagram).err(), Some(Malformed::Indication));
+        }
+    }
+
+    #[test]
+    fn an_unknown_required_attribute_stops_a_send_and_an_optional_one_does_not() {
+        let datagram = |number| send().xor_peer_address(v4()).data(b"x").raw(number, b"?").finish(None);
+        assert_eq!(parse_send(&datagram(0x7FF1)).err(), Some(Malformed::Indication));
+        assert!(parse_send(&datagram(0xFFF1)).is_ok());
+    }
+
+    #[test]
+    fn what_follows_message_integrity_is_not_sent() {
+        let key = super::super::Key::long_term(b"a", b"b", b"c");
+        let datagram = send().xor_peer_address(v4()).integrity(&key).data(b"smuggled").finish(None);
+        assert_eq!(parse_send(&datagram).err(), Some(Malformed::Indication));
+    }
+
+    #[test]
+    fn a_fingerprint_on_a_send_is_checked() {
+        let mut datagram = send().xor_peer_address(v4()).data(b"hello").finish_with_fingerprint(None);
+        assert!(parse_send(&datagram).is_ok());
+        datagram[36] ^= 1;
+        assert_eq!(parse_send(&datagram).err(), Some(Malformed::Fingerprint));
+    }
+
+    #[test]
+    fn other_messages_are_no_send() {
+        for datagram in [Request::new(Method::Send, ID), Request::indication(Method::Data, ID)] {
+            let datagram = datagram.xor_peer_address(v4()).data(b"x").finish(None);
+            assert!(!is_send(&datagram));
+            assert_eq!(parse_send(&datagram).err(), Some(Malformed::Indication));
+        }
+    }
+
+    #[test]
+    fn a_data_indication_is_written_around_its_payload_with_zero_padding() {
+        for (peer, header) in [(v4(), 36), (v6(), 48)] {
+            for len in 0..=9 {
+                let mut buf = vec![0xAA; header + len + MAX_DATA_PADDING + 1];
+                buf[header..header + len].copy_from_slice(&b"payload!!"[..len]);
+                assert_eq!(data_header_len(peer), header);
+                let total = write_data_header(&mut buf, peer, len, ID).unwrap();
+                let message = Message::parse(&buf[..total]).unwrap();
+                assert_eq!((message.method(), message.class()), (Method::Data, MessageClass::Indication));
+                assert_eq!(message.xor_peer_address(), Ok(Some(peer)));
+                assert_eq!(message.data_range(), Some(header..header + len));
+                assert_eq!(&buf[header..header + len], &b"payload!!"[..len]);
+                assert!(buf[header + len..total].iter().all(|&byte| byte == 0));
+                assert!(buf[total..].iter().all(|&byte| byte == 0xAA), "nothing behind the indication is touched");
+            }
+        }
+    }
+
+    #[test]
+    fn a_data_indication_equals_what_the_stun_crate_writes() {
+        let mut buf = [0; 64];
+        buf[36..41].copy_from_slice(b"hello");
+        let total = write_data_header(&mut buf, v4(), 5, ID).unwrap();
+        let theirs = Request::indication(Method::Data, ID).xor_peer_address(v4()).data(b"hello").finish(None);
+        assert_eq!(buf[..total], theirs[..]);
+    }
+
+    #[test]
+    fn a_data_indication_that_does_not_fit_is_not_begun() {
+        let mut buf = [0xAA; 43];
+        assert_eq!(write_data_header(&mut buf, v4(), 5, ID), None);
+        assert_eq!(buf, [0xAA; 43]);
+        let mut large = vec![0xAA; 70_000];
+        assert_eq!(write_data_header(&mut large, v4(), 65_535, ID), None);
+        assert_eq!(write_data_header(&mut large, v4(), usize::MAX, ID), None);
     }
 }

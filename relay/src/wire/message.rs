@@ -1,13 +1,11 @@
 //! A checked view over one STUN datagram: strict where the `stun` crate is lax, and free of allocation.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::attribute::{self as attr, ATTRIBUTE_HEADER, MAX_ATTRIBUTES};
 use super::header::{self, MessageClass, Method, TransactionId};
-use super::integrity::{self, Key};
-use super::malformed::{BadAttribute, Malformed};
-use super::{STUN_HEADER, address, fingerprint};
+use super::malformed::Malformed;
+use super::{STUN_HEADER, fingerprint};
 
 /// One STUN message over the bytes it arrived in.
 ///
@@ -25,8 +23,8 @@ pub struct Message<'a> {
 
 /// Where a value lies in the datagram. A datagram is never longer than 64 KiB.
 #[derive(Clone, Copy, Default)]
-struct Slot {
-    number: u16,
+pub(super) struct Slot {
+    pub(super) number: u16,
     len: u16,
     offset: u16,
 }
@@ -91,148 +89,26 @@ impl<'a> Message<'a> {
         self.transaction
     }
 
-    /// Comprehension-required attributes this server does not understand, for 420 (RFC 8489 §6.3.1).
-    pub fn unknown_required(&self) -> UnknownAttributes {
-        let mut unknown = UnknownAttributes::default();
-        for slot in self.slots() {
-            if attr::comprehension_required(slot.number) && !attr::understood(slot.number) {
-                unknown.push(slot.number);
-            }
-        }
-        unknown
+    /// The datagram the view is over.
+    pub(super) fn datagram(&self) -> &'a [u8] {
+        self.datagram
     }
 
-    /// USERNAME, 1 to 508 bytes (RFC 8489 §14.3).
-    pub fn username(&self) -> Result<Option<&'a [u8]>, BadAttribute> {
-        self.text(attr::USERNAME, attr::MAX_USERNAME)
-    }
-
-    /// REALM, 1 to 763 bytes (RFC 8489 §14.9).
-    pub fn realm(&self) -> Result<Option<&'a [u8]>, BadAttribute> {
-        self.text(attr::REALM, attr::MAX_TEXT)
-    }
-
-    /// NONCE, 1 to 763 bytes (RFC 8489 §14.10).
-    pub fn nonce(&self) -> Result<Option<&'a [u8]>, BadAttribute> {
-        self.text(attr::NONCE, attr::MAX_TEXT)
-    }
-
-    /// Whether MESSAGE-INTEGRITY is there, right or wrong.
-    pub fn has_integrity(&self) -> bool {
-        self.first(attr::MESSAGE_INTEGRITY).is_some()
-    }
-
-    /// Whether MESSAGE-INTEGRITY is there and made with this key (RFC 8489 §14.5). Compares in constant time.
-    pub fn integrity_matches(&self, key: &Key) -> bool {
-        self.first(attr::MESSAGE_INTEGRITY).is_some_and(|value| integrity::matches(self.datagram, &value, key))
-    }
-
-    /// REQUESTED-TRANSPORT: the IP protocol number (RFC 8656 §18.7).
-    pub fn requested_transport(&self) -> Result<Option<u8>, BadAttribute> {
-        Ok(self.fixed::<4>(attr::REQUESTED_TRANSPORT)?.map(|value| value[0]))
-    }
-
-    /// LIFETIME in seconds (RFC 8656 §18.2).
-    pub fn lifetime(&self) -> Result<Option<u32>, BadAttribute> {
-        Ok(self.fixed(attr::LIFETIME)?.map(u32::from_be_bytes))
-    }
-
-    /// EVEN-PORT: whether the next higher port is to be reserved too (RFC 8656 §18.6).
-    pub fn even_port(&self) -> Result<Option<bool>, BadAttribute> {
-        Ok(self.fixed::<1>(attr::EVEN_PORT)?.map(|[value]| value & 0x80 != 0))
-    }
-
-    /// RESERVATION-TOKEN (RFC 8656 §18.10).
-    pub fn reservation_token(&self) -> Result<Option<[u8; 8]>, BadAttribute> {
-        self.fixed(attr::RESERVATION_TOKEN)
-    }
-
-    /// REQUESTED-ADDRESS-FAMILY: 1 is IPv4, 2 is IPv6, others are for the caller to refuse with 440 (RFC 8656 §18.11).
-    pub fn requested_address_family(&self) -> Result<Option<u8>, BadAttribute> {
-        Ok(self.fixed::<4>(attr::REQUESTED_ADDRESS_FAMILY)?.map(|value| value[0]))
-    }
-
-    /// Whether DONT-FRAGMENT is there (RFC 8656 §18.9).
-    pub fn dont_fragment(&self) -> Result<bool, BadAttribute> {
-        Ok(self.fixed::<0>(attr::DONT_FRAGMENT)?.is_some())
-    }
-
-    /// CHANNEL-NUMBER, any of 16 bits; which are valid is for the caller to say (RFC 8656 §18.1).
-    pub fn channel_number(&self) -> Result<Option<u16>, BadAttribute> {
-        Ok(self.fixed(attr::CHANNEL_NUMBER)?.map(|[n0, n1, _, _]: [u8; 4]| u16::from_be_bytes([n0, n1])))
-    }
-
-    /// The first XOR-PEER-ADDRESS (RFC 8656 §18.3).
-    pub fn xor_peer_address(&self) -> Result<Option<SocketAddr>, BadAttribute> {
-        self.xor_peer_addresses().next().transpose()
-    }
-
-    /// Every XOR-PEER-ADDRESS, in order: CreatePermission takes them all (RFC 8656 §10.2).
-    pub fn xor_peer_addresses(&self) -> impl Iterator<Item = Result<SocketAddr, BadAttribute>> {
-        self.slots().iter().filter(|slot| slot.number == attr::XOR_PEER_ADDRESS).map(|slot| self.address(slot))
-    }
-
-    /// XOR-MAPPED-ADDRESS of a response (RFC 8489 §14.2).
-    pub fn xor_mapped_address(&self) -> Result<Option<SocketAddr>, BadAttribute> {
-        self.first_slot(attr::XOR_MAPPED_ADDRESS).map(|slot| self.address(slot)).transpose()
-    }
-
-    /// XOR-RELAYED-ADDRESS of a response (RFC 8656 §18.5).
-    pub fn xor_relayed_address(&self) -> Result<Option<SocketAddr>, BadAttribute> {
-        self.first_slot(attr::XOR_RELAYED_ADDRESS).map(|slot| self.address(slot)).transpose()
-    }
-
-    /// ERROR-CODE of a response, 300 to 699 (RFC 8489 §14.8). The reason phrase is not looked at.
-    pub fn error_code(&self) -> Result<Option<u16>, BadAttribute> {
-        let Some(value) = self.first(attr::ERROR_CODE) else { return Ok(None) };
-        match self.datagram[value] {
-            [_, _, class, number, ..] if (3..=6).contains(&(class & 7)) && number < 100 => {
-                Ok(Some(u16::from(class & 7) * 100 + u16::from(number)))
-            }
-            _ => Err(BadAttribute(attr::ERROR_CODE)),
-        }
-    }
-
-    /// Where DATA lies in the datagram (RFC 8656 §18.4).
-    pub fn data_range(&self) -> Option<Range<usize>> {
-        self.first(attr::DATA)
-    }
-
-    /// The raw value of the first attribute of that number.
-    pub fn value(&self, number: u16) -> Option<&'a [u8]> {
-        self.first(number).map(|range| &self.datagram[range])
-    }
-
-    fn text(&self, number: u16, max: usize) -> Result<Option<&'a [u8]>, BadAttribute> {
-        match self.value(number) {
-            Some(value) if value.is_empty() || value.len() > max => Err(BadAttribute(number)),
-            value => Ok(value),
-        }
-    }
-
-    fn fixed<const N: usize>(&self, number: u16) -> Result<Option<[u8; N]>, BadAttribute> {
-        self.value(number).map(|value| value.try_into().map_err(|_| BadAttribute(number))).transpose()
-    }
-
-    fn address(&self, slot: &Slot) -> Result<SocketAddr, BadAttribute> {
-        address::decode_xor(&self.datagram[slot.range()], &self.transaction).ok_or(BadAttribute(slot.number))
-    }
-
-    fn first(&self, number: u16) -> Option<Range<usize>> {
+    pub(super) fn first(&self, number: u16) -> Option<Range<usize>> {
         self.first_slot(number).map(Slot::range)
     }
 
-    fn first_slot(&self, number: u16) -> Option<&Slot> {
+    pub(super) fn first_slot(&self, number: u16) -> Option<&Slot> {
         self.slots().iter().find(|slot| slot.number == number)
     }
 
-    fn slots(&self) -> &[Slot] {
+    pub(super) fn slots(&self) -> &[Slot] {
         &self.index[..self.count]
     }
 }
 
 impl Slot {
-    fn range(&self) -> Range<usize> {
+    pub(super) fn range(&self) -> Range<usize> {
         usize::from(self.offset)..usize::from(self.offset) + usize::from(self.len)
     }
 }
@@ -265,35 +141,201 @@ pub(super) fn attributes(datagram: &[u8]) -> impl Iterator<Item = Result<Attribu
     })
 }
 
-/// The list of a 420, without repetition and bounded, so that the answer stays small.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct UnknownAttributes {
-    count: usize,
-    numbers: [u16; UnknownAttributes::MAX],
-}
-
-impl UnknownAttributes {
-    /// Further ones are not listed; the client may try again.
-    pub const MAX: usize = 16;
-
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    pub fn numbers(&self) -> &[u16] {
-        &self.numbers[..self.count]
-    }
-
-    fn push(&mut self, number: u16) {
-        if self.count < Self::MAX && !self.numbers().contains(&number) {
-            self.numbers[self.count] = number;
-            self.count += 1;
-        }
-    }
-}
-
 impl std::fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Message({:?} {:?}, {} attributes)", self.method, self.class, self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{BadAttribute, Key, Request, UnknownAttributes};
+    use super::*;
+
+    const ID: TransactionId = TransactionId([3; 12]);
+
+    fn allocate() -> Request {
+        Request::new(Method::Allocate, ID)
+    }
+
+    fn key() -> Key {
+        Key::long_term(b"alice", b"example.org", b"secret")
+    }
+
+    #[test]
+    fn an_attribute_that_reaches_beyond_the_end_is_malformed() {
+        let mut datagram = allocate().raw(attr::USERNAME, b"12345678").finish(None);
+        datagram[23] = 9;
+        assert_eq!(Message::parse(&datagram).err(), Some(Malformed::Attribute));
+        datagram[22..24].copy_from_slice(&400u16.to_be_bytes());
+        assert_eq!(Message::parse(&datagram).err(), Some(Malformed::Attribute));
+    }
+
+    #[test]
+    fn a_value_whose_padding_reaches_beyond_the_end_is_malformed() {
+        let mut datagram = allocate().raw(attr::USERNAME, b"12345678").raw(attr::DATA, b"").finish(None);
+        datagram[23] = 9; // now ends inside the next header, and its padding at the end of it
+        assert!(Message::parse(&datagram).is_ok());
+        datagram[23] = 13;
+        assert_eq!(Message::parse(&datagram).err(), Some(Malformed::Attribute));
+    }
+
+    #[test]
+    fn more_attributes_than_the_bound_are_malformed() {
+        let full =
+            |count: usize| (0..count).fold(allocate(), |request, _| request.raw(attr::DONT_FRAGMENT, &[])).finish(None);
+        assert!(Message::parse(&full(MAX_ATTRIBUTES)).is_ok());
+        assert_eq!(Message::parse(&full(MAX_ATTRIBUTES + 1)).err(), Some(Malformed::TooMany));
+        assert_eq!(Message::parse(&full(16_000)).err(), Some(Malformed::TooMany));
+    }
+
+    #[test]
+    fn the_first_of_duplicate_attributes_counts() {
+        let datagram = allocate().lifetime(600).lifetime(0).finish(None);
+        assert_eq!(Message::parse(&datagram).unwrap().lifetime(), Ok(Some(600)));
+    }
+
+    #[test]
+    fn what_follows_message_integrity_does_not_exist() {
+        let datagram = allocate()
+            .integrity(&key())
+            .lifetime(0)
+            .raw(attr::XOR_PEER_ADDRESS, &[1])
+            .raw(0x7FF1, b"unknown")
+            .finish(None);
+        let message = Message::parse(&datagram).unwrap();
+        assert_eq!(message.lifetime(), Ok(None));
+        assert_eq!(message.xor_peer_address(), Ok(None));
+        assert!(message.unknown_required().is_empty());
+        assert!(message.integrity_matches(&key()), "what is behind it must not disturb it either");
+    }
+
+    #[test]
+    fn sha256_integrity_and_fingerprint_may_follow_message_integrity() {
+        let datagram = allocate()
+            .integrity(&key())
+            .raw(attr::MESSAGE_INTEGRITY_SHA256, &[0; 32])
+            .lifetime(0)
+            .finish_with_fingerprint(None);
+        let message = Message::parse(&datagram).unwrap();
+        assert!(message.value(attr::MESSAGE_INTEGRITY_SHA256).is_some());
+        assert!(message.value(attr::FINGERPRINT).is_some());
+        assert_eq!(message.lifetime(), Ok(None));
+        assert!(message.integrity_matches(&key()));
+    }
+
+    #[test]
+    fn only_fingerprint_counts_after_sha256_integrity() {
+        let datagram = allocate().raw(attr::MESSAGE_INTEGRITY_SHA256, &[0; 32]).integrity(&key()).finish(None);
+        assert!(!Message::parse(&datagram).unwrap().has_integrity());
+    }
+
+    #[test]
+    fn a_fingerprint_must_be_right_and_last_and_four_bytes_long() {
+        let good = allocate().lifetime(600).finish_with_fingerprint(Some(&key()));
+        assert!(Message::parse(&good).unwrap().integrity_matches(&key()));
+        let mut wrong = good.clone();
+        *wrong.last_mut().unwrap() ^= 1;
+        assert_eq!(Message::parse(&wrong).err(), Some(Malformed::Fingerprint));
+        for value in [&[0u8; 3][..], &[0; 5], &[]] {
+            let datagram = allocate().raw(attr::FINGERPRINT, value).finish(None);
+            assert_eq!(Message::parse(&datagram).err(), Some(Malformed::Fingerprint), "{} bytes", value.len());
+        }
+        let mut not_last = allocate().finish_with_fingerprint(None);
+        not_last.extend_from_slice(&[0x80, 0x22, 0, 0]);
+        not_last[3] += 4;
+        assert_eq!(Message::parse(&not_last).err(), Some(Malformed::Fingerprint));
+    }
+
+    #[test]
+    fn integrity_of_another_size_is_there_but_never_matches() {
+        for length in 0..=32 {
+            let datagram = allocate().raw(attr::MESSAGE_INTEGRITY, &vec![0; length]).finish(None);
+            let message = Message::parse(&datagram).unwrap();
+            assert!(message.has_integrity());
+            assert!(!message.integrity_matches(&key()), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn typed_attributes_of_another_size_are_bad_and_not_absent() {
+        let read = |number: u16, length: usize| {
+            let datagram = allocate().raw(number, &vec![0; length]).finish(None);
+            let message = Message::parse(&datagram).unwrap();
+            match number {
+                attr::REQUESTED_TRANSPORT => message.requested_transport().err(),
+                attr::LIFETIME => message.lifetime().err(),
+                attr::EVEN_PORT => message.even_port().err(),
+                attr::RESERVATION_TOKEN => message.reservation_token().err(),
+                attr::REQUESTED_ADDRESS_FAMILY => message.requested_address_family().err(),
+                attr::DONT_FRAGMENT => message.dont_fragment().err(),
+                _ => message.channel_number().err(),
+            }
+        };
+        let sizes = [
+            (attr::REQUESTED_TRANSPORT, 4),
+            (attr::LIFETIME, 4),
+            (attr::EVEN_PORT, 1),
+            (attr::RESERVATION_TOKEN, 8),
+            (attr::REQUESTED_ADDRESS_FAMILY, 4),
+            (attr::DONT_FRAGMENT, 0),
+            (attr::CHANNEL_NUMBER, 4),
+        ];
+        for (number, size) in sizes {
+            for length in 0..=65 {
+                let expected = (length != size).then_some(BadAttribute(number));
+                assert_eq!(read(number, length), expected, "attribute {number:#x}, {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn text_attributes_are_neither_empty_nor_longer_than_the_rfc_allows() {
+        for (length, fine) in [(0, false), (1, true), (508, true), (509, false), (60_000, false)] {
+            let datagram = allocate().raw(attr::USERNAME, &vec![b'%'; length]).finish(None);
+            assert_eq!(Message::parse(&datagram).unwrap().username().is_ok(), fine, "USERNAME of {length} bytes");
+        }
+        for (length, fine) in [(0, false), (763, true), (764, false)] {
+            let datagram =
+                allocate().raw(attr::NONCE, &vec![0; length]).raw(attr::REALM, &vec![0; length]).finish(None);
+            let message = Message::parse(&datagram).unwrap();
+            assert_eq!((message.nonce().is_ok(), message.realm().is_ok()), (fine, fine), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn all_peers_of_a_create_permission_are_seen_and_a_bad_one_does_not_hide() {
+        let (a, b) = ("192.0.2.1:1".parse().unwrap(), "[2001:db8::1]:2".parse().unwrap());
+        let datagram = Request::new(Method::CreatePermission, ID)
+            .xor_peer_address(a)
+            .xor_peer_address(b)
+            .raw(attr::XOR_PEER_ADDRESS, &[0, 1, 0, 0])
+            .finish(None);
+        let message = Message::parse(&datagram).unwrap();
+        let peers: Vec<_> = message.xor_peer_addresses().collect();
+        assert_eq!(peers, [Ok(a), Ok(b), Err(BadAttribute(attr::XOR_PEER_ADDRESS))]);
+        assert_eq!(message.xor_peer_address(), Ok(Some(a)));
+    }
+
+    #[test]
+    fn unknown_required_attributes_are_listed_once_and_optional_ones_are_not() {
+        let mut request = allocate().raw(0x7FF1, &[]).raw(0xFFF1, &[]).raw(0x7FF1, &[]).raw(0x001E, &[0; 32]);
+        let message_bytes = {
+            for number in 0x7000..0x7020 {
+                request = request.raw(number, &[]);
+            }
+            request.finish(None)
+        };
+        let unknown = Message::parse(&message_bytes).unwrap().unknown_required();
+        assert_eq!(unknown.numbers()[..3], [0x7FF1, 0x001E, 0x7000]);
+        assert_eq!(unknown.numbers().len(), UnknownAttributes::MAX);
+    }
+
+    #[test]
+    fn debug_shows_nothing_a_user_wrote() {
+        let datagram = allocate().credentials("alice", "example.org", "nonce").finish(None);
+        let shown = format!("{:?} {:?}", Message::parse(&datagram).unwrap(), key());
+        assert_eq!(shown, "Message(Allocate Request, 3 attributes) Key([redacted])");
     }
 }

@@ -19,12 +19,17 @@ mod address;
 mod encoder;
 mod error_code;
 mod fingerprint;
+mod getters;
 mod header;
 mod integrity;
 mod malformed;
 mod message;
 mod reply;
 mod request;
+mod unknown;
+
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod rfc5769;
 
@@ -32,9 +37,10 @@ pub use error_code::ErrorCode;
 pub use header::{MessageClass, Method, TransactionId};
 pub use integrity::Key;
 pub use malformed::{BadAttribute, Malformed};
-pub use message::{Message, UnknownAttributes};
+pub use message::Message;
 pub use reply::Reply;
 pub use request::Request;
+pub use unknown::UnknownAttributes;
 
 /// Length of a STUN header in bytes (RFC 8489 §5).
 pub const STUN_HEADER: usize = 20;
@@ -53,10 +59,10 @@ pub enum Class {
     Other,
 }
 
-/// Tells the kinds apart by the first byte (RFC 7983 §7, RFC 8656 §12) and refuses lengths that cannot be.
+/// Tells the kinds apart by the first two bits (RFC 8489 §5, RFC 8656 §12) and refuses lengths that cannot be.
 pub fn classify(datagram: &[u8]) -> Class {
     match datagram.first() {
-        Some(0..=3) if header::check(datagram).is_ok() => Class::Stun,
+        Some(0..=0x3F) if header::check(datagram).is_ok() => Class::Stun,
         Some(0x40..=0x7F) if channel_data::parse(datagram).is_some() => Class::ChannelData,
         _ => Class::Other,
     }
@@ -78,7 +84,7 @@ mod tests {
         for length in 0..20 {
             assert_eq!(classify(&BINDING[..length]), Class::Other, "{length} bytes");
         }
-        for first in [0x04, 0x3F, 0x80, 0xC0, 0xFF] {
+        for first in [0x80, 0xC0, 0xFF] {
             let mut datagram = BINDING;
             datagram[0] = first;
             assert_eq!(classify(&datagram), Class::Other, "first byte {first:#x}");
