@@ -108,7 +108,7 @@ impl World {
         let users = ["alice", "bob", "carol"].map(|name| (name.to_owned(), format!("{name}'s secret"))).to_vec();
         let auth = auth::Settings { realm: REALM.to_owned(), users, rest_secrets: Vec::new() };
         let authenticator = Authenticator::new(auth, Arc::clone(&call_keys), [9; 32]);
-        let shared = Shared::new(settings, authenticator, access::Policy::new(access), [1; 32]);
+        let shared = Shared::new(settings, authenticator, access::Policy::new(&access), [1; 32]);
         World {
             now: Now { mono: Millis(1_000_000), unix: Unix(1_800_000_000) },
             workers: (0..workers).map(|n| Turn::new(Arc::clone(&shared), n, [n as u8; 32])).collect(),
