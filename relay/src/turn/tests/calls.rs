@@ -14,7 +14,11 @@ fn call() -> (World, Side, Side) {
     let caller = world.caller(a, 1);
     let callee = Client { worker: 1, ..world.caller(b, 2) };
     let (a_relayed, b_relayed) = (world.allocate(&caller), world.allocate(&callee));
-    (world, Side { handle: a, client: caller, relayed: a_relayed }, Side { handle: b, client: callee, relayed: b_relayed })
+    (
+        world,
+        Side { handle: a, client: caller, relayed: a_relayed },
+        Side { handle: b, client: callee, relayed: b_relayed },
+    )
 }
 
 struct Side {
@@ -96,7 +100,7 @@ fn nothing_but_the_partner_can_be_reached_by_any_method() {
     assert_eq!(world.ask(&a.client, Method::CreatePermission, both).code, 403);
     world.permit(&alice, a.relayed);
     assert_eq!(world.send(&alice, a.relayed, b"x"), Out::Nothing, "nor is it reached by ordinary users");
-    assert_eq!(world.from_peer(0, a.relayed, outside(1), b"x"), Out::Nothing, "nor from outside");
+    assert_eq!(world.peer_sends(0, a.relayed, outside(1), b"x"), Out::Nothing, "nor from outside");
 }
 
 #[test]

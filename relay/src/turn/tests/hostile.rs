@@ -18,8 +18,19 @@ const PARTNER: Handle = Handle([0xB2; 12]);
 /// What the hostile caller, its partner, or time does next.
 #[derive(Clone, Debug)]
 enum Step {
-    Request { method: Method, peers: Vec<Place>, channel: u16, lifetime: u32, family: u8, extra: Vec<(u16, Vec<u8>)> },
-    OtherClass { class: MessageClass, method: Method, peer: Place },
+    Request {
+        method: Method,
+        peers: Vec<Place>,
+        channel: u16,
+        lifetime: u32,
+        family: u8,
+        extra: Vec<(u16, Vec<u8>)>,
+    },
+    OtherClass {
+        class: MessageClass,
+        method: Method,
+        peer: Place,
+    },
     Send(Place),
     Channel(u16),
     Junk(Vec<u8>),
@@ -86,8 +97,13 @@ fn step() -> impl Strategy<Value = Step> {
     let lifetime = prop_oneof![3 => Just(600_u32), 1 => Just(0), 1 => any::<u32>()];
     let extra = prop::collection::vec((any::<u16>(), prop::collection::vec(any::<u8>(), 0..9)), 0..2);
     let request = (method(), prop::collection::vec(place(), 0..3), channel(), lifetime, 0..4_u8, extra).prop_map(
-        |(method, peers, channel, lifetime, family, extra)| {
-            Step::Request { method, peers, channel, lifetime, family, extra }
+        |(method, peers, channel, lifetime, family, extra)| Step::Request {
+            method,
+            peers,
+            channel,
+            lifetime,
+            family,
+            extra,
         },
     );
     let class = prop_oneof![Just(MessageClass::Indication), Just(MessageClass::Success), Just(MessageClass::Error)];

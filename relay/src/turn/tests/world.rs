@@ -174,22 +174,12 @@ impl World {
     }
 
     /// A signed request and its answer.
-    pub(super) fn ask(
-        &mut self,
-        client: &Client,
-        method: Method,
-        fill: impl FnOnce(Request) -> Request,
-    ) -> Response {
+    pub(super) fn ask(&mut self, client: &Client, method: Method, fill: impl FnOnce(Request) -> Request) -> Response {
         let bytes = self.signed(client, method, fill);
         self.deliver(client, &bytes).expect("an answer")
     }
 
-    pub(super) fn signed(
-        &mut self,
-        client: &Client,
-        method: Method,
-        fill: impl FnOnce(Request) -> Request,
-    ) -> Vec<u8> {
+    pub(super) fn signed(&mut self, client: &Client, method: Method, fill: impl FnOnce(Request) -> Request) -> Vec<u8> {
         let request = fill(Request::new(method, self.transaction()));
         request.credentials(&client.username, REALM, &client.nonce).finish(Some(&client.key()))
     }
@@ -216,7 +206,7 @@ impl World {
     }
 
     /// A datagram at a relayed socket.
-    pub(super) fn from_peer(&mut self, worker: usize, to: SocketAddr, peer: SocketAddr, payload: &[u8]) -> Out {
+    pub(super) fn peer_sends(&mut self, worker: usize, to: SocketAddr, peer: SocketAddr, payload: &[u8]) -> Out {
         let port = self.shared.routes.locate(to).unwrap();
         let mut buffer = around(payload);
         let range = HEADROOM..HEADROOM + payload.len();
