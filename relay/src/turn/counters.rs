@@ -69,7 +69,7 @@ const PATHS: [(Path, &str); 3] =
     [(Path::ClientToPeer, "client_to_peer"), (Path::PeerToClient, "peer_to_client"), (Path::Hairpin, "hairpin")];
 
 /// Reply codes, `0` standing for success. The last place counts any other.
-const CODES: [(u16, &str); 16] = [
+const CODES: [(u16, &str); 17] = [
     (0, "success"),
     (300, "300"),
     (400, "400"),
@@ -83,6 +83,7 @@ const CODES: [(u16, &str); 16] = [
     (442, "442"),
     (443, "443"),
     (446, "446"),
+    (447, "447"),
     (486, "486"),
     (500, "500"),
     (508, "508"),

@@ -1,6 +1,6 @@
 //! Relayed transport addresses, as the small numbers the machine works with.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// An address on which relayed transport addresses live, as configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,16 +27,4 @@ impl RelayedAddress {
     pub const fn same(address: IpAddr) -> RelayedAddress {
         RelayedAddress { bind: address, public: address }
     }
-}
-
-/// The two names of a relayed port. Both are names of ours when a client uses them for a peer.
-pub(crate) fn bind_form(addresses: &[RelayedAddress], port: RelayedPort) -> Option<SocketAddr> {
-    let address = addresses.get(usize::from(port.address.0))?;
-    Some(SocketAddr::new(address.bind, port.port))
-}
-
-/// The form clients and peers see: XOR-RELAYED-ADDRESS, and XOR-PEER-ADDRESS of what it sends.
-pub(crate) fn public_form(addresses: &[RelayedAddress], port: RelayedPort) -> Option<SocketAddr> {
-    let address = addresses.get(usize::from(port.address.0))?;
-    Some(SocketAddr::new(address.public, port.port))
 }
