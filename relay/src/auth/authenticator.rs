@@ -10,7 +10,7 @@ use super::identity::{Authenticated, Identity, PersonHash};
 use super::nonce::Nonces;
 use super::rest::{self, RestName};
 use super::{Settings, mac};
-use crate::time::{Now, Unix};
+use crate::time::Now;
 use crate::wire::{ErrorCode, Key, Message, Method, Reply};
 
 /// Checks the long-term credential mechanism. One for all workers; holds no state per client.

@@ -4,7 +4,7 @@
 use super::super::{Credential, rest_credential};
 use super::*;
 use crate::calls::Handle;
-use crate::time::Millis;
+use crate::time::{Millis, Unix};
 use crate::wire::{Request, TransactionId, attribute};
 
 const REALM: &str = "voice.example"; // 13 characters

@@ -32,7 +32,7 @@ fn crc32(bytes: &[u8]) -> u32 {
         crc = step8(crc, eight);
     }
     for &byte in eights.remainder() {
-        crc = crc >> 8 ^ TABLES[0][usize::from(crc as u8 ^ byte)];
+        crc = (crc >> 8) ^ TABLES[0][usize::from(crc as u8 ^ byte)];
     }
     !crc
 }
@@ -57,7 +57,7 @@ const fn tables() -> [[u32; 256]; 8] {
         let mut crc = byte as u32;
         let mut bit = 0;
         while bit < 8 {
-            crc = crc >> 1 ^ (crc & 1) * 0xEDB8_8320;
+            crc = (crc >> 1) ^ ((crc & 1) * 0xEDB8_8320);
             bit += 1;
         }
         tables[0][byte] = crc;
@@ -68,7 +68,7 @@ const fn tables() -> [[u32; 256]; 8] {
         let mut byte = 0;
         while byte < 256 {
             let crc = tables[zeros - 1][byte];
-            tables[zeros][byte] = crc >> 8 ^ tables[0][(crc & 0xFF) as usize];
+            tables[zeros][byte] = (crc >> 8) ^ tables[0][(crc & 0xFF) as usize];
             byte += 1;
         }
         zeros += 1;

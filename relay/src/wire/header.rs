@@ -70,7 +70,7 @@ impl Method {
 /// Packs method and class as M11..M7 C1 M6..M4 C0 M3..M0 (RFC 8489 §5, figure 3).
 pub(super) const fn message_type(method: Method, class: MessageClass) -> u16 {
     let m = method.number();
-    (m & 0x000F) | (m & 0x0070) << 1 | (m & 0x0F80) << 2 | class_bits(class)
+    (m & 0x000F) | ((m & 0x0070) << 1) | ((m & 0x0F80) << 2) | class_bits(class)
 }
 
 const fn class_bits(class: MessageClass) -> u16 {
@@ -90,7 +90,7 @@ pub(super) const fn method_and_class(word: u16) -> (Method, MessageClass) {
         0x0100 => MessageClass::Success,
         _ => MessageClass::Error,
     };
-    (Method::from_number(word & 0x000F | word >> 1 & 0x0070 | word >> 2 & 0x0F80), class)
+    (Method::from_number((word & 0x000F) | ((word >> 1) & 0x0070) | ((word >> 2) & 0x0F80)), class)
 }
 
 /// Checks what RFC 8489 §6.3 asks of a header, and that the length is that of the datagram: over UDP they are the same.

@@ -43,7 +43,7 @@ const LONG_TERM_REQUEST: &str = "
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
-    digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+    digits.chunks(2).map(|pair| ((pair[0] << 4) | pair[1]) as u8).collect()
 }
 
 fn short_term() -> Key {
