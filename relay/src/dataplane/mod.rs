@@ -16,6 +16,9 @@ mod sockets;
 mod sys;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
