@@ -13,11 +13,15 @@
 //! step, `media` sends and receives its packets, `book` joins it with its partner and counts.
 
 pub mod arrival;
+pub mod book;
+pub mod caller;
 pub mod media;
 pub mod peer;
 pub mod population;
+pub mod rules;
 pub mod scenario;
 pub mod slo;
 pub mod stats;
 pub mod sys;
 pub mod time;
+pub mod token;

@@ -53,7 +53,7 @@ pub struct Failure {
     pub reason: FailureReason,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FailureReason {
     /// An error response with this code.
     Refused(u16),
