@@ -1,6 +1,6 @@
 //! The operator's choices, and the one formula that says who may talk with whom (matching.md §5.1).
 
-use super::ticket::{Band, STAGES, Ticket, TopicMode};
+use super::ticket::{Band, Person, STAGES, Ticket, TopicMode};
 
 /// Choices of the operator. The defaults are those of matching.md §5.
 #[derive(Clone, Debug)]
@@ -55,6 +55,13 @@ pub fn compatible(x: &Ticket, stage_x: u8, y: &Ticket, stage_y: u8, policy: &Pol
         && !x.avoid.contains(&y.person)
         && !y.avoid.contains(&x.person)
         && x.person != y.person
+}
+
+/// Two people who may meet at all, whatever they ask for. Both avoid lists ascend.
+///
+/// Criteria too fine for a bucket belong here, beside blocks: they are looked at ticket by ticket, and cost those they turn away a skip.
+pub(super) fn strangers(x: Person, x_avoids: &[Person], y: Person, y_avoids: &[Person]) -> bool {
+    x != y && x_avoids.binary_search(&y).is_err() && y_avoids.binary_search(&x).is_err()
 }
 
 impl Policy {

@@ -75,7 +75,6 @@ impl GenderSet {
     }
 
     /// 0 to 7, one per possible set.
-    #[allow(dead_code)] // the index uses it
     pub(super) const fn index(self) -> usize {
         self.0 as usize
     }
@@ -189,5 +188,12 @@ impl Ticket {
     pub fn criteria(&self) -> Criteria {
         let Ticket { wants, level, max_distance, topics, topic_mode, .. } = *self;
         Criteria { wants, level, max_distance, topics, topic_mode }
+    }
+}
+
+impl Criteria {
+    /// Whether an engine takes them: somebody is wanted, and topics and distance are within their bounds.
+    pub fn is_valid(&self) -> bool {
+        !self.wants.is_empty() && self.topics.len() <= MAX_TOPICS && self.max_distance <= 5
     }
 }
