@@ -1,1 +1,27 @@
+//! Load generator for peer-to-peer voice: matching, signalling, TURN and media from one intended-start clock.
+//!
+//! ```text
+//! main ─► runner ─► report · verdict
+//!            │
+//!   edges    ├─► media (pacing thread, sockets)   own_relay   host   sys      own sockets, threads, time
+//!            │
+//!   core     ├─► caller ─► peer (TURN client, check, descriptions)             pure: `handle_*` in, `poll_*` out
+//!            └─► scenario   arrival   population   book ─► stats   rules       pure: values in, values out
+//! ```
+//!
+//! The life of a caller: `arrival` says when, `population` says who, `runner` gives it a WebSocket, `caller` decides every
+//! step, `media` sends and receives its packets, `book` joins it with its partner and counts.
 
+pub mod arrival;
+pub mod book;
+pub mod caller;
+pub mod media;
+pub mod peer;
+pub mod population;
+pub mod rules;
+pub mod scenario;
+pub mod slo;
+pub mod stats;
+pub mod sys;
+pub mod time;
+pub mod token;

@@ -1,0 +1,546 @@
+//! Joins the two sides of each call and counts: latencies per phase, outcomes, quality, rule violations.
+//!
+//! What counts: a caller by its own intended start, a call by the later of its two callers', if that lies in the measured
+//! window. A call succeeded if both sides heard each other (without media: both checks came through). Callers still
+//! unmatched or setting up when the run ends are neither success nor failure; calls cut by the end of the run succeeded.
+
+use std::{collections::BTreeMap, collections::HashMap, time::Duration};
+
+use crate::{
+    caller::record::{Cause, Outcome, Record, Times},
+    media::Window,
+    rules::{self, Violation},
+    stats::{
+        emodel::{self, G711_PLC},
+        latency::{Phase, Scores},
+    },
+    time::Nanos,
+};
+
+/// What is timed, in the order a caller meets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Timed {
+    /// t0′ − t0: the generator's own lag.
+    Start,
+    /// t1 − t0: connected and greeted.
+    Register,
+    /// ta1 − ta0, the 401 round trip included; corrected: since the credential was in hand.
+    Allocate,
+    /// t3 − t0.
+    MatchWait,
+    /// t3 − t2 of the later side, from when the rules allowed the pair; uncorrected: since its queue request left.
+    MatchDecision,
+    Permission,
+    Channel,
+    /// t6 − first check sent.
+    Check,
+    /// t6 − t3, worse side.
+    SetupAfterMatch,
+    /// t6 − t0, worse side.
+    Setup,
+    /// t8 − t0, worse side.
+    FirstMedia,
+    /// Text through the server, one way.
+    Text,
+    /// t10 of the far end − t9.
+    Disconnect,
+    /// t11 − t9, each side.
+    Release,
+}
+
+impl Timed {
+    pub const ALL: [Timed; 14] = [
+        Timed::Start,
+        Timed::Register,
+        Timed::Allocate,
+        Timed::MatchWait,
+        Timed::MatchDecision,
+        Timed::Permission,
+        Timed::Channel,
+        Timed::Check,
+        Timed::SetupAfterMatch,
+        Timed::Setup,
+        Timed::FirstMedia,
+        Timed::Text,
+        Timed::Disconnect,
+        Timed::Release,
+    ];
+
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Timed::Start => "start lag (generator)",
+            Timed::Register => "signalling ready",
+            Timed::Allocate => "allocate",
+            Timed::MatchWait => "match wait",
+            Timed::MatchDecision => "match decision",
+            Timed::Permission => "permission",
+            Timed::Channel => "channel bind",
+            Timed::Check => "connectivity check",
+            Timed::SetupAfterMatch => "set-up after match",
+            Timed::Setup => "call set-up",
+            Timed::FirstMedia => "time to 1st media",
+            Timed::Text => "text, one way",
+            Timed::Disconnect => "disconnect",
+            Timed::Release => "allocation freed",
+        }
+    }
+
+    /// The name in JSON and objectives.
+    pub fn key(self) -> &'static str {
+        match self {
+            Timed::Start => "start_lag",
+            Timed::Register => "register",
+            Timed::Allocate => "allocate",
+            Timed::MatchWait => "match",
+            Timed::MatchDecision => "decision",
+            Timed::Permission => "permission",
+            Timed::Channel => "channel",
+            Timed::Check => "check",
+            Timed::SetupAfterMatch => "setup_after_match",
+            Timed::Setup => "setup",
+            Timed::FirstMedia => "ttfm",
+            Timed::Text => "text",
+            Timed::Disconnect => "disconnect",
+            Timed::Release => "release",
+        }
+    }
+}
+
+/// Sums over all media streams that count.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Voice {
+    pub streams: u64,
+    pub sent: u64,
+    pub expected: u64,
+    pub received: u64,
+    pub lost: u64,
+    pub duplicates: u64,
+    pub reordered: u64,
+    pub late: u64,
+    /// Sum of the streams' final jitter, for the mean.
+    pub jitter: Duration,
+    pub worst_jitter: Duration,
+    /// Sum of ratings R, for the mean.
+    pub rating: f64,
+}
+
+/// The counts a table begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Callers whose record came in.
+    pub callers: u64,
+    /// Calls that came up on both sides.
+    pub calls_up: u64,
+    pub calls_failed: u64,
+    /// Callers that failed before they had a partner; each counts as one failed attempt.
+    pub callers_failed: u64,
+    /// Callers unmatched when the run ended.
+    pub unmatched: u64,
+    /// Calls still setting up when the run ended.
+    pub in_flight: u64,
+    /// Calls up whose hold the end of the run cut short.
+    pub cut: u64,
+    pub turn_retransmissions: u64,
+    pub check_retransmissions: u64,
+    pub requeued: u64,
+    /// Sides whose allocation was seen to be gone, and sides that held one.
+    pub freed: u64,
+    pub allocated: u64,
+    /// Pairs the server joined before the documented widening, which have no decision latency.
+    pub widened_early: u64,
+    /// Callers and calls outside the window, shown but not judged.
+    pub outside_callers: u64,
+    pub outside_calls_up: u64,
+    pub outside_failed: u64,
+}
+
+impl Counts {
+    pub fn failed(&self) -> u64 {
+        self.calls_failed + self.callers_failed
+    }
+
+    /// Successes over attempts that had the time to become one; none without any.
+    pub fn success(&self) -> Option<f64> {
+        let attempts = self.calls_up + self.failed();
+        (attempts > 0).then(|| self.calls_up as f64 / attempts as f64)
+    }
+}
+
+/// The collector. Holds one side of a call until the other comes in, so it is bounded by the callers at one time.
+pub struct Book {
+    window: Window,
+    media: bool,
+    waiting: HashMap<String, Record>,
+    phases: Vec<Phase>,
+    pub counts: Counts,
+    pub causes: BTreeMap<Cause, u64>,
+    pub violations: BTreeMap<Violation, u64>,
+    pub voice: Voice,
+    pub mos: Scores,
+    /// Time callers talked inside the window, for Little's law.
+    pub talk: Duration,
+    /// Calls in all, inside the window or not.
+    pub calls_seen: u64,
+}
+
+impl Book {
+    pub fn new(window: Window, media: bool) -> Book {
+        Book {
+            window,
+            media,
+            waiting: HashMap::new(),
+            phases: vec![Phase::default(); Timed::ALL.len()],
+            counts: Counts::default(),
+            causes: BTreeMap::new(),
+            violations: BTreeMap::new(),
+            voice: Voice::default(),
+            mos: Scores::default(),
+            talk: Duration::ZERO,
+            calls_seen: 0,
+        }
+    }
+
+    pub fn phase(&self, timed: Timed) -> &Phase {
+        &self.phases[timed as usize]
+    }
+
+    /// One caller, complete.
+    pub fn add(&mut self, record: Record) {
+        self.talk += talked_inside(&record.times, self.window);
+        let counts = self.window.contains(record.times.intended);
+        if counts {
+            self.add_caller(&record);
+        } else {
+            self.counts.outside_callers += 1;
+        }
+        let Some(call) = record.told.as_ref().map(|told| told.call.clone()) else {
+            return self.add_single(&record, counts);
+        };
+        match self.waiting.remove(&call) {
+            Some(partner) => self.add_call(&partner, &record),
+            None => _ = self.waiting.insert(call, record),
+        }
+    }
+
+    /// No more records: whoever still waits for its partner's was in a call alone.
+    pub fn close(&mut self) {
+        for (_, record) in std::mem::take(&mut self.waiting) {
+            self.note(Violation::Orphan, 1);
+            self.add_single(&record, self.window.contains(record.times.intended));
+        }
+    }
+
+    /// Counts `times` violations that were found elsewhere.
+    pub fn note(&mut self, violation: Violation, times: u64) {
+        if times > 0 {
+            *self.violations.entry(violation).or_default() += times;
+        }
+    }
+
+    /// A caller that never had a call, or whose partner is unknown.
+    fn add_single(&mut self, record: &Record, counts: bool) {
+        match (&record.outcome, counts) {
+            (Outcome::Failed(cause), true) => {
+                self.counts.callers_failed += 1;
+                *self.causes.entry(cause.clone()).or_default() += 1;
+            }
+            (Outcome::Failed(_), false) => self.counts.outside_failed += 1,
+            (Outcome::Unmatched | Outcome::InFlight, true) => self.counts.unmatched += 1,
+            _ => {}
+        }
+    }
+
+    fn add_caller(&mut self, record: &Record) {
+        let times = &record.times;
+        let Times { intended: t0, started, .. } = *times;
+        self.counts.callers += 1;
+        self.counts.turn_retransmissions += u64::from(record.turn_retransmissions);
+        self.counts.check_retransmissions += u64::from(record.check_retransmissions);
+        self.counts.requeued += u64::from(record.requeued);
+        self.counts.allocated += u64::from(times.allocated.is_some());
+        self.counts.freed += u64::from(times.allocated.is_some() && times.freed.is_some());
+        self.time(Timed::Start, Some((t0, started)), Some(started));
+        self.time(Timed::Register, Some((t0, started)), times.registered);
+        self.time(Timed::MatchWait, Some((t0, started)), times.matched);
+        self.time(Timed::Allocate, times.ice.zip(times.allocate_sent), times.allocated);
+        for (timed, round_trip) in [(Timed::Permission, times.permit), (Timed::Channel, times.channel)] {
+            if let Some((sent, done)) = round_trip {
+                self.time(timed, Some((sent, sent)), Some(done));
+            }
+        }
+        self.time(Timed::Check, times.check_sent.map(|sent| (sent, sent)), times.connected);
+        if let Some(text) = times.text {
+            self.phases[Timed::Text as usize].record(text, text);
+        }
+    }
+
+    /// Both sides of a call.
+    fn add_call(&mut self, a: &Record, b: &Record) {
+        self.calls_seen += 1;
+        for violation in rules::check(a, b) {
+            self.note(violation, 1);
+        }
+        let up = self.is_up(a) && self.is_up(b);
+        let counts = self.window.contains(a.times.intended.max(b.times.intended));
+        if !counts {
+            self.counts.outside_calls_up += u64::from(up);
+            self.counts.outside_failed += u64::from(!up && failed(a, b).is_some());
+            return;
+        }
+        self.time_decision(a, b);
+        if up {
+            self.counts.calls_up += 1;
+            self.counts.cut += u64::from(a.outcome == Outcome::Cut || b.outcome == Outcome::Cut);
+            self.time_call(a, b);
+            self.add_voice(a, b);
+            self.add_voice(b, a);
+        } else if let Some(cause) = failed(a, b) {
+            self.counts.calls_failed += 1;
+            *self.causes.entry(cause.clone()).or_default() += 1;
+        } else {
+            self.counts.in_flight += 1;
+        }
+    }
+
+    fn is_up(&self, record: &Record) -> bool {
+        let Times { connected, first_voice, .. } = record.times;
+        connected.is_some() && (!self.media || first_voice.is_some())
+    }
+
+    /// From the later enqueueing, or from when the rules allowed the pair if that is later still.
+    fn time_decision(&mut self, a: &Record, b: &Record) {
+        let (Some(sent_a), Some(sent_b)) = (a.times.queue_sent, b.times.queue_sent) else { return };
+        let (Some(matched_a), Some(matched_b)) = (a.times.matched, b.times.matched) else { return };
+        let matched = matched_a.max(matched_b);
+        let queued = |record: &Record, sent| record.times.queued.unwrap_or(sent);
+        let both_queued = queued(a, sent_a).max(queued(b, sent_b));
+        let Some(allowed) = rules::allowed_from((&a.criteria, sent_a), (&b.criteria, sent_b)) else { return };
+        if matched < allowed {
+            self.counts.widened_early += 1;
+            return;
+        }
+        let corrected = matched.since(both_queued.max(allowed));
+        self.phases[Timed::MatchDecision as usize].record(corrected, matched.since(allowed.max(sent_a).max(sent_b)));
+    }
+
+    fn time_call(&mut self, a: &Record, b: &Record) {
+        let both = [&a.times, &b.times];
+        let worse = |from: &dyn Fn(&Times) -> Nanos, to: &dyn Fn(&Times) -> Option<Nanos>| {
+            both.iter().filter_map(|times| Some(to(times)?.since(from(times)))).max()
+        };
+        let connected = |times: &Times| times.connected;
+        let first_voice = |times: &Times| times.first_voice;
+        let (intended, started) = (|times: &Times| times.intended, |times: &Times| times.started);
+        let matched = |times: &Times| times.matched.unwrap_or_default();
+        self.pair(Timed::Setup, worse(&intended, &connected), worse(&started, &connected));
+        self.pair(Timed::FirstMedia, worse(&intended, &first_voice), worse(&started, &first_voice));
+        let after_match = worse(&matched, &connected);
+        self.pair(Timed::SetupAfterMatch, after_match, after_match);
+        for (near, far) in [(a, b), (b, a)] {
+            let Some(hung_up) = near.times.hung_up.filter(|_| far.times.hung_up.is_none()) else { continue };
+            let told = far.times.ended.map(|ended| ended.since(hung_up));
+            self.pair(Timed::Disconnect, told, told);
+            for side in [near, far] {
+                let freed = side.times.freed.map(|freed| freed.since(hung_up));
+                self.pair(Timed::Release, freed, freed);
+            }
+        }
+    }
+
+    /// What `hearer` heard of `speaker`.
+    fn add_voice(&mut self, hearer: &Record, speaker: &Record) {
+        let Some(account) = hearer.account else { return };
+        let summary = account.summary;
+        let tail = speaker.account.map_or(0, |other| lost_tail(other.sent, account.heard_up_to));
+        let voice = &mut self.voice;
+        voice.streams += 1;
+        voice.sent += u64::from(account.sent);
+        voice.expected += summary.expected + tail;
+        voice.received += summary.received;
+        voice.lost += summary.lost + tail;
+        voice.duplicates += summary.duplicates;
+        voice.reordered += summary.reordered;
+        voice.late += summary.late;
+        voice.jitter += summary.jitter;
+        voice.worst_jitter = voice.worst_jitter.max(summary.jitter);
+        if let Some(rating) = summary.rating(G711_PLC) {
+            voice.rating += rating;
+            self.mos.record(emodel::mos(rating));
+        }
+    }
+
+    fn time(&mut self, timed: Timed, from: Option<(Nanos, Nanos)>, to: Option<Nanos>) {
+        if let (Some((corrected, uncorrected)), Some(to)) = (from, to) {
+            self.phases[timed as usize].record(to.since(corrected), to.since(uncorrected));
+        }
+    }
+
+    fn pair(&mut self, timed: Timed, corrected: Option<Duration>, uncorrected: Option<Duration>) {
+        if let (Some(corrected), Some(uncorrected)) = (corrected, uncorrected) {
+            self.phases[timed as usize].record(corrected, uncorrected);
+        }
+    }
+}
+
+/// Packets of the speaker that should have come after the last one heard. The last few may be under way when the call
+/// ends, or be stopped by its end.
+fn lost_tail(sent: u32, heard_up_to: u64) -> u64 {
+    const UNDER_WAY: u64 = 3;
+    let missing = u64::from(sent).saturating_sub(heard_up_to);
+    if missing > UNDER_WAY { missing } else { 0 }
+}
+
+/// Why the call failed, if it did: the offerer's reason, else the answerer's.
+fn failed<'a>(a: &'a Record, b: &'a Record) -> Option<&'a Cause> {
+    let cause = |record: &'a Record| match &record.outcome {
+        Outcome::Failed(cause) => Some(cause),
+        _ => None,
+    };
+    // "Ended by the server" is often the echo of the other side's reason.
+    let echo = |cause: &&Cause| matches!(cause, Cause::Ended(_));
+    let both = [cause(a), cause(b)];
+    both.into_iter().flatten().find(|cause| !echo(cause)).or(both.into_iter().flatten().next())
+}
+
+fn talked_inside(times: &Times, window: Window) -> Duration {
+    let Some(from) = times.connected else { return Duration::ZERO };
+    let ends = [times.hung_up, times.ended];
+    let until = ends.into_iter().flatten().min().unwrap_or(window.until);
+    until.min(window.until).since(from.max(window.from))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        caller::signal::Role,
+        media::stream::Account,
+        rules::tests::{criteria, record},
+    };
+
+    const MS: u64 = 1_000_000;
+
+    fn book() -> Book {
+        Book::new(Window { from: Nanos(1_000 * MS), until: Nanos(2_000 * MS) }, true)
+    }
+
+    fn side(number: u32, role: Role, intended: u64) -> Record {
+        let at = |ms: u64| Some(Nanos((intended + ms) * MS));
+        let mut record = record(number, role, criteria());
+        record.times = Times {
+            intended: Nanos(intended * MS),
+            started: Nanos((intended + 1) * MS),
+            registered: at(3),
+            queue_sent: at(3),
+            queued: at(4),
+            matched: at(20),
+            connected: at(50),
+            first_voice: at(60),
+            hung_up: (role == Role::Offerer).then_some(Nanos((intended + 500) * MS)),
+            ended: at(510),
+            ..Times::default()
+        };
+        record.account = Some(Account { sent: 10, heard_up_to: 10, ..Account::default() });
+        record
+    }
+
+    #[test]
+    fn a_call_is_timed_from_the_intended_start_on_its_worse_side() {
+        let mut book = book();
+        book.add(side(1, Role::Offerer, 1_000));
+        book.add(side(2, Role::Answerer, 1_004));
+        book.close();
+        assert_eq!((book.counts.calls_up, book.counts.failed()), (1, 0));
+        assert_eq!(book.counts.success(), Some(1.0));
+        let setup = book.phase(Timed::Setup);
+        assert!((setup.corrected.max_millis().unwrap() - 50.0).abs() < 0.1);
+        assert!((setup.uncorrected.max_millis().unwrap() - 49.0).abs() < 0.1);
+        let decision = book.phase(Timed::MatchDecision).corrected.max_millis().unwrap();
+        assert!((decision - 16.0).abs() < 0.1, "t3 − max(t2): {decision}");
+        assert!(book.violations.is_empty());
+    }
+
+    #[test]
+    fn one_deaf_side_fails_the_call() {
+        let mut book = book();
+        book.add(side(1, Role::Offerer, 1_000));
+        let mut deaf = side(2, Role::Answerer, 1_000);
+        deaf.times.first_voice = None;
+        deaf.outcome = Outcome::Failed(Cause::Ended("hangup".into()));
+        book.add(deaf);
+        assert_eq!((book.counts.calls_up, book.counts.calls_failed), (0, 1));
+    }
+
+    #[test]
+    fn warm_up_is_counted_apart() {
+        let mut book = book();
+        book.add(side(1, Role::Offerer, 900));
+        book.add(side(2, Role::Answerer, 950));
+        assert_eq!((book.counts.calls_up, book.counts.outside_calls_up, book.counts.outside_callers), (0, 1, 2));
+        assert!(book.phase(Timed::Setup).corrected.is_empty());
+    }
+
+    #[test]
+    fn a_call_counts_by_its_later_caller() {
+        let mut book = book();
+        book.add(side(1, Role::Offerer, 990));
+        book.add(side(2, Role::Answerer, 1_010));
+        assert_eq!(book.counts.calls_up, 1);
+    }
+
+    #[test]
+    fn unmatched_at_the_end_is_neither_and_no_partner_in_time_is_failure() {
+        let mut book = book();
+        let lonely = |outcome| {
+            let mut record = side(1, Role::Offerer, 1_000);
+            record.told = None;
+            record.outcome = outcome;
+            record
+        };
+        book.add(lonely(Outcome::Unmatched));
+        assert_eq!((book.counts.unmatched, book.counts.success()), (1, None));
+        book.add(lonely(Outcome::Failed(Cause::NoPartner)));
+        assert_eq!((book.counts.callers_failed, book.counts.success()), (1, Some(0.0)));
+        assert_eq!(book.causes[&Cause::NoPartner], 1);
+    }
+
+    #[test]
+    fn a_caller_alone_in_a_call_is_an_orphan() {
+        let mut book = book();
+        book.add(side(1, Role::Offerer, 1_000));
+        book.close();
+        assert_eq!(book.violations[&Violation::Orphan], 1);
+    }
+
+    #[test]
+    fn voice_that_stops_before_its_end_is_lost() {
+        let mut book = book();
+        let mut quiet = side(2, Role::Answerer, 1_000);
+        quiet.account = Some(Account { sent: 10, heard_up_to: 4, ..Account::default() });
+        book.add(side(1, Role::Offerer, 1_000));
+        book.add(quiet);
+        assert_eq!(book.voice.lost, 6);
+    }
+
+    #[test]
+    fn talk_is_cut_to_the_window() {
+        let mut book = book();
+        book.add(side(1, Role::Offerer, 1_000));
+        assert_eq!(book.talk, Duration::from_millis(450));
+        book.add(side(2, Role::Answerer, 1_900));
+        assert_eq!(book.talk, Duration::from_millis(450 + 50));
+    }
+
+    #[test]
+    fn a_pair_joined_before_the_documented_widening_has_no_decision_latency() {
+        let mut book = book();
+        let mut far = side(2, Role::Answerer, 1_000);
+        far.criteria.topics = 0b100;
+        book.add(side(1, Role::Offerer, 1_000));
+        book.add(far);
+        assert_eq!(book.counts.widened_early, 1);
+        assert!(book.phase(Timed::MatchDecision).corrected.is_empty());
+    }
+}

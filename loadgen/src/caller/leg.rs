@@ -1,0 +1,193 @@
+//! A caller's side of one call: descriptions, candidate, channel, check.
+
+use std::{fmt::Write, net::SocketAddr};
+
+use super::{
+    CHANNEL, Caller, Output, State,
+    record::Cause,
+    signal::{self, Ice, Role},
+};
+use crate::{
+    media::packet::{self, StreamId},
+    peer::{
+        ice::Check,
+        sdp::{self, Access, Kind},
+        stun::{CHANNEL_HEADER, View, write_channel_header},
+    },
+    time::Nanos,
+};
+
+/// One side of one call.
+pub(super) struct Leg {
+    pub(super) call: String,
+    pub(super) role: Role,
+    pub(super) check: Option<Check>,
+    /// The media thread listens for the partner.
+    pub(super) hearing: bool,
+    generation: u32,
+    local: Access,
+    remote: Option<Access>,
+    /// The partner's relayed transport address.
+    partner: Option<SocketAddr>,
+    bound: bool,
+    candidate_sent: bool,
+}
+
+impl Caller {
+    pub(super) fn begin_leg(&mut self, now: Nanos, call: String, role: Role, generation: u32, ice: Option<Ice>) {
+        self.record.times.matched = Some(now);
+        self.state = State::Negotiating;
+        self.deadline = Some(now.after(self.terms.setup_timeout));
+        self.signal(signal::of_call("ack", &call));
+        let local = Access { ufrag: hex(&self.draw::<4>()), password: hex(&self.draw::<16>()) };
+        self.leg = Some(Leg {
+            call,
+            role,
+            check: None,
+            hearing: false,
+            generation,
+            local,
+            remote: None,
+            partner: None,
+            bound: false,
+            candidate_sent: false,
+        });
+        self.allocate(now, ice);
+        if role == Role::Offerer {
+            self.describe(Kind::Offer);
+        }
+        self.offer_candidate();
+    }
+
+    pub(super) fn in_call(&self, call: &str) -> bool {
+        self.leg.as_ref().is_some_and(|leg| leg.call == call)
+    }
+
+    fn describe(&mut self, kind: Kind) {
+        let fingerprint = self.draw();
+        let Some(leg) = &self.leg else { return };
+        let sdp = sdp::write(kind, &leg.local, &fingerprint);
+        let word = if kind == Kind::Offer { "offer" } else { "answer" };
+        let frame = signal::description(word, &leg.call, leg.generation, &sdp);
+        self.signal(frame);
+    }
+
+    /// The partner's description; an offer is answered.
+    pub(super) fn handle_description(&mut self, now: Nanos, description: &str) {
+        let Some(leg) = &mut self.leg else { return };
+        let Some(access) = sdp::read_access(description) else {
+            return self.fail(now, Cause::Protocol);
+        };
+        leg.remote = Some(access);
+        if leg.role == Role::Answerer {
+            self.describe(Kind::Answer);
+        }
+        self.start_check(now);
+    }
+
+    pub(super) fn handle_candidate(&mut self, now: Nanos, line: &str) {
+        let Some(leg) = &mut self.leg else { return };
+        if let Some(partner) = sdp::read_candidate(line).filter(|_| leg.partner.is_none()) {
+            leg.partner = Some(partner);
+            self.bind(now);
+        }
+    }
+
+    /// Tells the partner where we are relayed, once we are and there is a partner.
+    pub(super) fn offer_candidate(&mut self) {
+        let (Some(relayed), Some(leg)) = (self.relayed, &mut self.leg) else { return };
+        if !std::mem::replace(&mut leg.candidate_sent, true) {
+            let line = sdp::write_candidate(relayed);
+            let candidate = signal::candidate(&leg.call, leg.generation, Some(&line));
+            let end = signal::candidate(&leg.call, leg.generation, None);
+            self.signal(candidate);
+            self.signal(end);
+        }
+    }
+
+    /// Permits the partner and binds the channel, once both relayed addresses are known.
+    pub(super) fn bind(&mut self, now: Nanos) {
+        let id = self.draw();
+        let (Some(_), Some(turn), Some(leg)) = (self.relayed, &mut self.turn, &mut self.leg) else { return };
+        let Some(partner) = leg.partner.filter(|_| leg.check.is_none()) else { return };
+        turn.permit(now, partner);
+        turn.bind(now, CHANNEL, partner);
+        leg.check = Some(Check::new(leg.local.clone(), leg.role == Role::Offerer, partner, id));
+        if self.terms.media {
+            leg.hearing = true;
+            let stream = leg.stream().partner();
+            self.outputs.push_back(Output::Hear { channel: CHANNEL, stream });
+        }
+    }
+
+    /// The channel is bound or the partner described itself; with both, the check begins.
+    pub(super) fn start_check(&mut self, now: Nanos) {
+        let bound = self.record.times.channel.is_some();
+        let Some(leg) = &mut self.leg else { return };
+        leg.bound = bound;
+        if let (true, Some(remote), Some(check)) = (bound, &leg.remote, &mut leg.check) {
+            if check.first_sent.is_none() {
+                check.start(now, remote.clone());
+            }
+        }
+    }
+
+    /// What came from the partner through the relay and is not media.
+    pub(super) fn handle_peer_data(&mut self, at: Nanos, now: Nanos, data: &[u8]) {
+        let check = self.leg.as_mut().and_then(|leg| leg.check.as_mut());
+        if let (Some(check), Some(message)) = (check, View::parse(data)) {
+            check.handle_message(at, now, &message);
+        }
+    }
+
+    pub(super) fn pump_check(&mut self, now: Nanos) {
+        let Some(leg) = &mut self.leg else { return };
+        let Some(check) = leg.check.as_mut().filter(|_| leg.bound) else { return };
+        while let Some(message) = check.poll_transmit() {
+            self.outputs.push_back(Output::Datagram(channel_data(&message)));
+        }
+        self.record.times.check_sent = check.first_sent;
+        if let (Some(connected), State::Negotiating) = (check.connected, self.state) {
+            self.connected(now, connected);
+        }
+    }
+
+    fn connected(&mut self, now: Nanos, at: Nanos) {
+        let Some(leg) = &self.leg else { return };
+        let (frame, stream) = (signal::ice_connected(&leg.call), leg.stream());
+        self.record.times.connected = Some(at);
+        self.state = State::Talking;
+        self.signal(frame);
+        if self.terms.media {
+            self.outputs.push_back(Output::Talk { channel: CHANNEL, stream });
+        } else {
+            self.now_up(now);
+        }
+    }
+
+    pub(super) fn forget_leg(&mut self) {
+        if let Some(check) = self.leg.take().and_then(|leg| leg.check) {
+            self.record.check_retransmissions += check.retransmissions;
+            self.record.check_rejections += check.rejected;
+        }
+    }
+}
+
+impl Leg {
+    fn stream(&self) -> StreamId {
+        StreamId { call: packet::hash(&self.call), side: u8::from(self.role == Role::Answerer) }
+    }
+}
+
+fn channel_data(message: &[u8]) -> Vec<u8> {
+    let mut header = [0; CHANNEL_HEADER];
+    write_channel_header(&mut header, CHANNEL, message.len() as u16);
+    [&header[..], message].concat()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

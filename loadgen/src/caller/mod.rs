@@ -1,0 +1,555 @@
+//! One caller as a state machine: hello, queue, allocate, matched, offer and answer, channel, check, talk, hang up.
+//!
+//! It opens no socket, reads no clock, rolls no dice. Driving contract: hand it one input (`handle_*`), drain
+//! [`Caller::poll_output`], wake it at [`Caller::poll_timeout`] with [`Caller::handle_timeout`], until
+//! [`Caller::is_done`]; then take the [`Record`].
+//!
+//! ```text
+//! Opening ─► Greeting ─► Waiting ─► Negotiating ─► Talking ─► HangingUp ─► Freeing ─► Done
+//!                           ▲────── requeued ◄────────┘  any failure ────────►┘
+//! ```
+
+mod leg;
+pub mod record;
+pub mod signal;
+
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+
+use rand::RngCore;
+use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
+
+use crate::{
+    media::{packet::StreamId, stream::Account},
+    peer::{
+        stun::{self, Method, View},
+        turn::{Event, Failure, TurnClient},
+    },
+    population::Person,
+    time::Nanos,
+};
+use leg::Leg;
+use record::{Cause, Outcome, Record, Step, Times, Told};
+use signal::{Frame, Ice, Role};
+
+/// Waiting for `ended` after a hang-up, and for the allocation to be given back, each at most.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// The one channel a caller binds.
+const CHANNEL: u16 = stun::FIRST_CHANNEL;
+/// The Data indication (RFC 8656 §11.4), in which data comes before the channel is bound.
+const DATA_METHOD: u16 = 0x007;
+const DATA: u16 = 0x0013;
+
+/// What holds for every caller of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub patience: Duration,
+    pub setup_timeout: Duration,
+    /// Whether voice-like packets flow.
+    pub media: bool,
+    /// Used instead of the TURN server in `ice`.
+    pub turn: Option<SocketAddr>,
+}
+
+/// What one caller sets out with.
+#[derive(Clone)]
+pub struct Plan {
+    pub number: u32,
+    /// t0, the schedule's start.
+    pub intended: Nanos,
+    pub person: Person,
+    pub token: String,
+    /// Seeds transaction numbers and ICE passwords.
+    pub random: [u8; 32],
+}
+
+/// What the caller wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A frame for the server.
+    Signal(String),
+    /// Datagrams go to this TURN server from now on.
+    Attach(SocketAddr),
+    /// A datagram for the TURN server.
+    Datagram(Vec<u8>),
+    /// Expect this stream.
+    Hear { channel: u16, stream: StreamId },
+    /// Send this stream.
+    Talk { channel: u16, stream: StreamId },
+    /// Stop both and send the account.
+    Hush,
+    /// Nothing more: close the WebSocket.
+    Close,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Opening,
+    Greeting,
+    Waiting,
+    Negotiating,
+    Talking,
+    HangingUp,
+    Freeing,
+    Done,
+}
+
+/// See the module's text.
+pub struct Caller {
+    terms: Terms,
+    token: String,
+    hold: Duration,
+    random: ChaCha12Rng,
+    state: State,
+    turn: Option<TurnClient>,
+    relayed: Option<SocketAddr>,
+    leg: Option<Leg>,
+    /// The current step must be over by then.
+    deadline: Option<Nanos>,
+    hang_up_at: Option<Nanos>,
+    may_text: bool,
+    awaiting_account: bool,
+    outputs: VecDeque<Output>,
+    last_error: Option<String>,
+    record: Record,
+    outcome: Option<Outcome>,
+}
+
+impl Caller {
+    /// A caller that begins now.
+    pub fn new(plan: Plan, terms: Terms, now: Nanos) -> Caller {
+        let times = Times { intended: plan.intended, started: now, ..Times::default() };
+        Caller {
+            terms,
+            token: plan.token,
+            hold: plan.person.hold,
+            random: ChaCha12Rng::from_seed(plan.random),
+            state: State::Opening,
+            turn: None,
+            relayed: None,
+            leg: None,
+            deadline: Some(now.after(terms.setup_timeout)),
+            hang_up_at: None,
+            may_text: false,
+            awaiting_account: false,
+            outputs: VecDeque::new(),
+            last_error: None,
+            record: Record::new(plan.number, plan.person.criteria, times),
+            outcome: None,
+        }
+    }
+
+    /// The WebSocket is open.
+    pub fn handle_open(&mut self) {
+        self.state = State::Greeting;
+        let hello = signal::hello(&self.token);
+        self.token = String::new();
+        self.signal(hello);
+    }
+
+    /// The WebSocket could not be opened.
+    pub fn handle_unreachable(&mut self, now: Nanos) {
+        self.fail(now, Cause::Connect);
+        self.pump(now, now);
+    }
+
+    /// A text frame from the server.
+    pub fn handle_frame(&mut self, now: Nanos, text: &str) {
+        match serde_json::from_str(text) {
+            Ok(frame) => self.handle(now, frame),
+            Err(_) => self.fail(now, Cause::Protocol),
+        }
+        self.pump(now, now);
+    }
+
+    /// The WebSocket closed.
+    pub fn handle_closed(&mut self, now: Nanos) {
+        if self.state < State::HangingUp {
+            let cause = self.last_error.take().map_or(Cause::SocketLost, Cause::Refused);
+            self.settle(Outcome::Failed(cause));
+        }
+        if self.state < State::Freeing {
+            self.free(now);
+        }
+        self.pump(now, now);
+    }
+
+    /// A datagram from the TURN server that the kernel got at `at`.
+    pub fn handle_datagram(&mut self, at: Nanos, now: Nanos, datagram: &[u8]) {
+        if let Some((CHANNEL, data)) = stun::parse_channel_data(datagram) {
+            self.handle_peer_data(at, now, data);
+        } else if let Some(message) = View::parse(datagram) {
+            match (message.method(), message.get(DATA)) {
+                (DATA_METHOD, Some(data)) => self.handle_peer_data(at, now, data),
+                _ => {
+                    if let Some(turn) = &mut self.turn {
+                        turn.handle_message(at, &message);
+                    }
+                }
+            }
+        }
+        self.pump(at, now);
+    }
+
+    /// The partner's first packet arrived.
+    pub fn handle_first_voice(&mut self, at: Nanos) {
+        if self.record.times.first_voice.is_none() && self.state == State::Talking {
+            self.record.times.first_voice = Some(at);
+            self.now_up(at);
+        }
+    }
+
+    /// The account of the media after [`Output::Hush`].
+    pub fn handle_account(&mut self, now: Nanos, account: Account) {
+        self.record.account = Some(account);
+        self.awaiting_account = false;
+        self.pump(now, now);
+    }
+
+    /// The run is over: leave the queue, hang up, be gone.
+    pub fn handle_leave(&mut self, now: Nanos) {
+        match self.state {
+            State::Opening | State::Greeting => {
+                self.settle(Outcome::InFlight);
+                self.free(now);
+            }
+            State::Waiting => {
+                self.settle(Outcome::Unmatched);
+                self.signal(signal::leave());
+                self.free(now);
+            }
+            State::Negotiating | State::Talking => {
+                self.settle(if self.is_up() { Outcome::Cut } else { Outcome::InFlight });
+                self.hang_up(now);
+            }
+            State::HangingUp | State::Freeing | State::Done => {}
+        }
+        self.pump(now, now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Nanos) {
+        if let Some(turn) = &mut self.turn {
+            turn.handle_timeout(now);
+        }
+        if let Some(check) = self.leg.as_mut().and_then(|leg| leg.check.as_mut()) {
+            check.handle_timeout(now);
+        }
+        if self.hang_up_at.is_some_and(|at| at <= now) {
+            self.settle(Outcome::Completed);
+            self.hang_up(now);
+        }
+        if self.deadline.is_some_and(|at| at <= now) {
+            self.deadline = None;
+            self.run_out(now);
+        }
+        self.pump(now, now);
+    }
+
+    pub fn poll_timeout(&self) -> Option<Nanos> {
+        let turn = self.turn.as_ref().and_then(TurnClient::poll_timeout);
+        let check = self.leg.as_ref().and_then(|leg| leg.check.as_ref()).and_then(|check| check.poll_timeout());
+        [turn, check, self.hang_up_at, self.deadline].into_iter().flatten().min()
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Whether voice, or without media the check, has come through.
+    pub fn is_up(&self) -> bool {
+        let times = &self.record.times;
+        times.connected.is_some() && (!self.terms.media || times.first_voice.is_some())
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    pub fn into_record(mut self) -> Record {
+        self.forget_turn();
+        self.forget_leg();
+        self.record.outcome = self.outcome.unwrap_or(Outcome::InFlight);
+        self.record
+    }
+
+    fn handle(&mut self, now: Nanos, frame: Frame) {
+        match frame {
+            Frame::Welcome { topics, policy, ice } if self.state == State::Greeting => {
+                self.record.times.registered = Some(now);
+                self.may_text = policy.text;
+                self.fit_topics(topics.len());
+                self.allocate(now, ice);
+                self.signal(signal::queue(&self.record.criteria));
+                self.record.times.queue_sent = Some(now);
+                self.wait(now);
+            }
+            Frame::Queued { ice } if self.state == State::Waiting => {
+                self.record.times.queued.get_or_insert(now);
+                self.allocate(now, ice);
+            }
+            Frame::Matched { call, role, generation, peer, ice, offer } => {
+                if self.state != State::Waiting {
+                    self.record.double_matched |= matches!(self.state, State::Negotiating | State::Talking);
+                    return;
+                }
+                let common_topics = peer.topics.iter().fold(0, |set, topic| set | 1 << (topic & 63));
+                let partner_level = signal::level(&peer.lvl);
+                self.record.told = Some(Told { call: call.clone(), role, partner_level, common_topics });
+                self.begin_leg(now, call, role, generation, ice);
+                if let Some(offer) = offer {
+                    self.handle_description(now, &offer.sdp);
+                }
+            }
+            Frame::Offer(described) | Frame::Answer(described) if self.in_call(&described.call) => {
+                self.handle_description(now, &described.sdp);
+            }
+            Frame::Cand { call, c: Some(line) } if self.in_call(&call) => self.handle_candidate(now, &line),
+            Frame::Text { call, b } if self.in_call(&call) => {
+                let sent = b.parse().map(Nanos).ok();
+                self.record.times.text = sent.map(|sent| now.since(sent));
+            }
+            Frame::Connected { call } if self.in_call(&call) && self.may_text => {
+                self.signal(signal::text(&call, now.0));
+            }
+            Frame::Ended { call, why, requeued } if self.in_call(&call) => self.handle_ended(now, &why, requeued),
+            Frame::Error { q, code, fatal } => self.handle_error(now, q, code, fatal),
+            _ => {}
+        }
+    }
+
+    /// Topics the server has; a caller who chose one that does not exist chose another.
+    fn fit_topics(&mut self, known: usize) {
+        let chosen = self.record.criteria.topics;
+        let known = known.min(64) as u64;
+        let fitted = (0..64u64).filter(|topic| chosen >> topic & 1 == 1 && known > 0);
+        self.record.criteria.topics = fitted.fold(0, |set, topic| set | 1 << (topic % known));
+        self.record.criteria.require_topic &= self.record.criteria.topics != 0;
+    }
+
+    fn wait(&mut self, now: Nanos) {
+        self.state = State::Waiting;
+        self.deadline = Some(now.after(self.terms.patience));
+    }
+
+    /// Allocates as soon as there is a credential, and once.
+    fn allocate(&mut self, now: Nanos, ice: Option<Ice>) {
+        let Some(ice) = ice.filter(|_| self.turn.is_none()) else { return };
+        let Some((server, credential)) = ice.turn(self.terms.turn) else {
+            return self.fail(now, Cause::NoTurnServer);
+        };
+        self.record.times.ice = Some(now);
+        let mut turn = TurnClient::new(credential, self.draw());
+        turn.allocate(now);
+        self.turn = Some(turn);
+        self.outputs.push_back(Output::Attach(server));
+    }
+
+    /// `ended` takes the call back, up or not, ours to hang up or not.
+    fn handle_ended(&mut self, now: Nanos, why: &str, requeued: bool) {
+        self.record.times.ended = Some(now);
+        match self.state {
+            State::Negotiating | State::Talking if self.is_up() => self.settle(Outcome::Completed),
+            State::Negotiating | State::Talking if requeued => return self.begin_again(now),
+            State::Negotiating | State::Talking => self.settle(Outcome::Failed(Cause::Ended(why.to_owned()))),
+            _ => {}
+        }
+        if self.state < State::Freeing {
+            self.free(now);
+        }
+    }
+
+    /// The partner did not come through; the place in the queue is kept, the relay's side starts anew.
+    fn begin_again(&mut self, now: Nanos) {
+        self.hush();
+        self.forget_turn();
+        self.forget_leg();
+        self.record.requeued += 1;
+        let Times { intended, started, registered, queue_sent, queued, .. } = self.record.times;
+        self.record.times = Times { intended, started, registered, queue_sent, queued, ..Times::default() };
+        self.record.told = None;
+        self.wait(now);
+    }
+
+    fn handle_error(&mut self, now: Nanos, q: Option<u64>, code: String, fatal: bool) {
+        let hopeless = fatal || matches!(q, Some(signal::HELLO | signal::QUEUE));
+        if hopeless && self.state < State::HangingUp {
+            return self.fail(now, Cause::Refused(code));
+        }
+        self.last_error.get_or_insert(code);
+    }
+
+    fn handle_turn(&mut self, at: Nanos, now: Nanos, event: Event) {
+        match event {
+            Event::Allocated { relayed, sent } => {
+                self.record.times.allocate_sent = Some(sent);
+                self.record.times.allocated = Some(at);
+                self.relayed = Some(relayed);
+                self.offer_candidate();
+                self.bind(now);
+            }
+            Event::Permitted { sent } => self.record.times.permit = Some((sent, at)),
+            Event::Bound { sent, .. } => {
+                if self.record.times.channel.is_none() {
+                    self.record.times.channel = Some((sent, at));
+                }
+                self.start_check(now);
+            }
+            Event::Freed => self.record.times.freed = Some(at),
+            Event::Failed(failure) if self.state < State::HangingUp => self.handle_turn_failure(now, failure),
+            Event::Failed(_) => {}
+        }
+    }
+
+    fn handle_turn_failure(&mut self, now: Nanos, Failure { request, reason }: Failure) {
+        match request {
+            Method::Allocate => self.fail(now, Cause::Allocate(reason)),
+            Method::CreatePermission | Method::ChannelBind => self.fail(now, Cause::Channel(reason)),
+            Method::Refresh | Method::Binding => {} // a lost allocation shows as lost voice
+        }
+    }
+
+    /// Both ways are open: the hold begins, and the side that offered will end it.
+    fn now_up(&mut self, at: Nanos) {
+        self.deadline = None;
+        if self.leg.as_ref().is_some_and(|leg| leg.role == Role::Offerer) {
+            self.hang_up_at = Some(at.after(self.hold));
+        }
+    }
+
+    /// Time is up for the current step.
+    fn run_out(&mut self, now: Nanos) {
+        match self.state {
+            State::Waiting => {
+                self.signal(signal::leave());
+                self.fail(now, Cause::NoPartner);
+            }
+            State::HangingUp => self.free(now),
+            State::Freeing => self.finish(),
+            State::Done => {}
+            _ => {
+                let step = self.furthest_step();
+                let cause = self.last_error.take().map_or(Cause::Timeout(step), Cause::Refused);
+                self.fail(now, cause);
+            }
+        }
+    }
+
+    fn furthest_step(&self) -> Step {
+        let Times { registered, matched, allocated, channel, connected, .. } = self.record.times;
+        match () {
+            () if connected.is_some() => Step::Connected,
+            () if channel.is_some() => Step::ChannelBound,
+            () if matched.is_some() && allocated.is_some() => Step::Allocated,
+            () if matched.is_some() => Step::Matched,
+            () if registered.is_some() => Step::Registered,
+            () => Step::Open,
+        }
+    }
+
+    fn fail(&mut self, now: Nanos, cause: Cause) {
+        self.settle(Outcome::Failed(cause));
+        if matches!(self.state, State::Negotiating | State::Talking) {
+            self.hang_up(now);
+        } else if self.state < State::Freeing {
+            self.free(now);
+        }
+    }
+
+    /// The first word on the outcome is the last.
+    fn settle(&mut self, outcome: Outcome) {
+        self.outcome.get_or_insert(outcome);
+    }
+
+    fn hang_up(&mut self, now: Nanos) {
+        self.hush();
+        if let Some(leg) = &self.leg {
+            let hangup = signal::of_call("hangup", &leg.call);
+            self.signal(hangup);
+            self.record.times.hung_up = Some(now);
+        }
+        self.state = State::HangingUp;
+        self.deadline = Some(now.after(GOODBYE));
+        self.hang_up_at = None;
+    }
+
+    fn hush(&mut self) {
+        if self.leg.as_mut().is_some_and(|leg| std::mem::take(&mut leg.hearing)) {
+            self.awaiting_account = true;
+            self.outputs.push_back(Output::Hush);
+        }
+    }
+
+    /// Gives the allocation back, whatever came before.
+    fn free(&mut self, now: Nanos) {
+        self.hush();
+        self.state = State::Freeing;
+        self.hang_up_at = None;
+        self.deadline = Some(now.after(GOODBYE));
+        match (&mut self.turn, self.relayed) {
+            (Some(turn), Some(_)) => turn.free(now),
+            _ => self.forget_turn(),
+        }
+    }
+
+    fn finish(&mut self) {
+        self.state = State::Done;
+        self.deadline = None;
+        self.outputs.push_back(Output::Close);
+    }
+
+    /// Moves what the TURN client and the check have to say into outputs and decisions.
+    fn pump(&mut self, at: Nanos, now: Nanos) {
+        while let Some(event) = self.turn.as_mut().and_then(TurnClient::poll_event) {
+            self.handle_turn(at, now, event);
+        }
+        self.pump_check(now);
+        while let Some(bytes) = self.turn.as_mut().and_then(TurnClient::poll_transmit) {
+            self.outputs.push_back(Output::Datagram(bytes));
+        }
+        let freed = self.turn.is_none() || self.record.times.freed.is_some();
+        if self.state == State::Freeing && freed && !self.awaiting_account {
+            self.finish();
+        }
+    }
+
+    fn signal(&mut self, frame: String) {
+        self.outputs.push_back(Output::Signal(frame));
+    }
+
+    fn forget_turn(&mut self) {
+        if let Some(turn) = self.turn.take() {
+            self.record.turn_retransmissions += turn.retransmissions;
+        }
+        self.relayed = None;
+    }
+
+    fn draw<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random.fill_bytes(&mut bytes);
+        bytes
+    }
+}
+
+impl Record {
+    fn new(number: u32, criteria: crate::population::Criteria, times: Times) -> Record {
+        Record {
+            number,
+            criteria,
+            times,
+            told: None,
+            outcome: Outcome::InFlight,
+            account: None,
+            turn_retransmissions: 0,
+            check_retransmissions: 0,
+            check_rejections: 0,
+            requeued: 0,
+            double_matched: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

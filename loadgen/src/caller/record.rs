@@ -1,0 +1,163 @@
+//! What is kept of one caller: the stamps of loadtest.md §5.1, the call as it was told, and how it ended.
+
+use crate::{
+    caller::signal::Role, media::stream::Account, peer::turn::FailureReason, population::Criteria, time::Nanos,
+};
+use std::time::Duration;
+
+/// Moments of a caller's life on the run's clock; absent where it never got there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// t0: the schedule's start.
+    pub intended: Nanos,
+    /// t0′: when the generator really began.
+    pub started: Nanos,
+    /// t1: welcome received.
+    pub registered: Option<Nanos>,
+    /// The queue request left.
+    pub queue_sent: Option<Nanos>,
+    /// t2: enqueue acknowledged. A caller that is matched at once may never be told.
+    pub queued: Option<Nanos>,
+    /// t3: matched.
+    pub matched: Option<Nanos>,
+    /// The TURN credential was in hand.
+    pub ice: Option<Nanos>,
+    /// ta0, ta1: first Allocate sent, success received.
+    pub allocate_sent: Option<Nanos>,
+    pub allocated: Option<Nanos>,
+    /// CreatePermission and ChannelBind: sent, success.
+    pub permit: Option<(Nanos, Nanos)>,
+    pub channel: Option<(Nanos, Nanos)>,
+    /// The first connectivity check left.
+    pub check_sent: Option<Nanos>,
+    /// t6: its answer came.
+    pub connected: Option<Nanos>,
+    /// t8: first voice of the partner.
+    pub first_voice: Option<Nanos>,
+    /// One-way delay of the partner's text through the server.
+    pub text: Option<Duration>,
+    /// t9: hang-up sent.
+    pub hung_up: Option<Nanos>,
+    /// t10: told of the end.
+    pub ended: Option<Nanos>,
+    /// t11: the allocation is known to be gone.
+    pub freed: Option<Nanos>,
+}
+
+/// The call as this caller was told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub call: String,
+    pub role: Role,
+    /// The partner's level; none if the word was none of the six.
+    pub partner_level: Option<u8>,
+    /// Topics said to be common.
+    pub common_topics: u64,
+}
+
+/// How a caller's attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The call was up on this side and came to its end.
+    Completed,
+    /// The call was up on this side when the run ended; a success whose hold was cut short.
+    Cut,
+    /// Nobody was found before the run ended: neither success nor failure.
+    Unmatched,
+    /// Still setting up when the run ended: neither success nor failure.
+    InFlight,
+    Failed(Cause),
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    /// No WebSocket.
+    Connect,
+    /// The server answered with this error code.
+    Refused(String),
+    /// No partner within the caller's patience.
+    NoPartner,
+    Allocate(FailureReason),
+    Channel(FailureReason),
+    /// No TURN server named by an IPv4 or IPv6 address and UDP in `ice`.
+    NoTurnServer,
+    /// Not up within the set-up time; the furthest step that was reached.
+    Timeout(Step),
+    /// The server ended the call during set-up, for this reason.
+    Ended(String),
+    /// The WebSocket closed under the call.
+    SocketLost,
+    /// A frame that is not of the protocol.
+    Protocol,
+}
+
+/// Steps of a set-up, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Step {
+    Open,
+    Registered,
+    Matched,
+    Allocated,
+    ChannelBound,
+    Connected,
+}
+
+/// One caller, complete.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub number: u32,
+    pub criteria: Criteria,
+    pub times: Times,
+    pub told: Option<Told>,
+    pub outcome: Outcome,
+    /// None where no media was expected or the call never came up.
+    pub account: Option<Account>,
+    pub turn_retransmissions: u32,
+    pub check_retransmissions: u32,
+    /// Connectivity checks made with a wrong password.
+    pub check_rejections: u32,
+    /// How often a failed set-up put it back into the queue.
+    pub requeued: u32,
+    /// Told of a call while it was already in one.
+    pub double_matched: bool,
+}
+
+impl Cause {
+    /// A short name for tables.
+    pub fn name(&self) -> String {
+        match self {
+            Cause::Connect => "connect".to_owned(),
+            Cause::Refused(code) => format!("refused {code}"),
+            Cause::NoPartner => "no partner".to_owned(),
+            Cause::Allocate(reason) => format!("allocate {}", reason_name(*reason)),
+            Cause::Channel(reason) => format!("channel {}", reason_name(*reason)),
+            Cause::NoTurnServer => "no TURN server over UDP by address (name it with --turn IP:PORT)".to_owned(),
+            Cause::Timeout(step) => format!("time-out after {}", step.name()),
+            Cause::Ended(why) => format!("ended by server: {why}"),
+            Cause::SocketLost => "signalling connection lost".to_owned(),
+            Cause::Protocol => "frame not of the protocol".to_owned(),
+        }
+    }
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Step::Open => "open",
+            Step::Registered => "welcome",
+            Step::Matched => "matched",
+            Step::Allocated => "allocate",
+            Step::ChannelBound => "channel bound",
+            Step::Connected => "connected (no voice)",
+        }
+    }
+}
+
+fn reason_name(reason: FailureReason) -> String {
+    match reason {
+        FailureReason::Refused(code) => code.to_string(),
+        FailureReason::Timeout => "time-out".to_owned(),
+        FailureReason::BadResponse => "bad response".to_owned(),
+    }
+}

@@ -1,0 +1,379 @@
+//! The media thread: take commands, send what is due, receive what waits, rest. While anybody talks it wakes at each step
+//! of the wheel and not for each packet (the kernel stamps arrivals, so delay does not depend on when we look); while
+//! nobody talks it sleeps until something arrives.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::UdpSocket,
+    os::fd::AsFd,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::mpsc::Sender;
+
+use super::{
+    Command, Counters, Mail, Measured, Queue, Window,
+    packet::{self, StreamId},
+    sockets::{Key, SHARED, Sockets, Source, shared_key},
+    stream::{Account, Arrival, Hearing, Sending, Wheel, judge},
+};
+use crate::{
+    sys::{BATCH, Epoll, EventFd, Inbox, Outbox, sharpen_sleeps},
+    time::{Clock, Nanos},
+};
+
+/// Token of the bell among those of the sockets.
+const BELL: u64 = u64::MAX;
+/// Longest rest while nobody talks, so that the loop is seen to live.
+const IDLE_MS: i32 = 100;
+
+pub(super) struct Engine {
+    clock: Clock,
+    window: Window,
+    sockets: Arc<Sockets>,
+    queue: Arc<Queue>,
+    bell: Arc<EventFd>,
+    counters: Arc<Counters>,
+    epoll: Epoll,
+    inbox: Inbox,
+    outboxes: Vec<Outbox>,
+    single: Outbox,
+    parties: Parties,
+    wheel: Wheel,
+    dropped: HashMap<u64, u32>,
+    measured: Measured,
+}
+
+/// Callers by source.
+#[derive(Default)]
+struct Parties {
+    places: Vec<Option<Party>>,
+    free: Vec<u32>,
+    by_key: HashMap<Key, u32, foldhash::fast::RandomState>,
+}
+
+struct Party {
+    source: Source,
+    mailbox: Sender<Mail>,
+    sending: Option<(Sending, usize)>,
+    hearing: Option<Hearing>,
+    closed: Option<StreamId>,
+}
+
+impl Engine {
+    pub(super) fn new(
+        clock: Clock,
+        window: Window,
+        sockets: Arc<Sockets>,
+        queue: Arc<Queue>,
+        bell: Arc<EventFd>,
+        counters: Arc<Counters>,
+    ) -> io::Result<Engine> {
+        let epoll = Epoll::new()?;
+        epoll.add(bell.fd(), BELL)?;
+        for (lane, socket) in sockets.shared().iter().enumerate() {
+            epoll.add(socket.as_fd(), lane as u64)?;
+        }
+        Ok(Engine {
+            clock,
+            window,
+            sockets,
+            queue,
+            bell,
+            counters,
+            epoll,
+            inbox: Inbox::default(),
+            outboxes: (0..SHARED).map(|_| Outbox::default()).collect(),
+            single: Outbox::default(),
+            parties: Parties::default(),
+            wheel: Wheel::default(),
+            dropped: HashMap::new(),
+            measured: Measured::default(),
+        })
+    }
+
+    pub(super) fn run(mut self) -> Measured {
+        sharpen_sleeps();
+        loop {
+            let ready = self.rest();
+            for command in self.queue.take() {
+                if matches!(command, Command::Stop) {
+                    return self.measured;
+                }
+                self.handle(command);
+            }
+            self.send_due();
+            for token in ready {
+                self.receive(token);
+            }
+        }
+    }
+
+    /// Sleeps until the next step, or, while nobody talks, until something arrives. Returns what is readable.
+    fn rest(&mut self) -> Vec<u64> {
+        let idle = self.wheel.is_empty();
+        if !idle {
+            let pause = self.wheel.due().since(self.clock.now());
+            if !pause.is_zero() {
+                thread::sleep(pause);
+            }
+        }
+        self.epoll.wait(if idle { IDLE_MS } else { 0 }).collect()
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Attach { source, mailbox } => self.attach(source, mailbox),
+            Command::Hear { key, channel, stream } => {
+                if let Some((_, party)) = self.parties.get(key) {
+                    party.hearing = Some(Hearing::new(channel, stream));
+                }
+            }
+            Command::Talk { key, server, channel, stream } => {
+                let now = self.clock.now();
+                if let Some((place, party)) = self.parties.get(key) {
+                    let step = self.wheel.add(place, now);
+                    party.sending = Some((Sending { server, channel, stream, next: 0 }, step));
+                    Counters::add(&self.counters.talking, 1);
+                }
+            }
+            Command::Hush { key } => {
+                if let Some(account) = self.hush(key) {
+                    self.mail(key, Mail::Account(account));
+                }
+            }
+            Command::Detach { key } => {
+                self.hush(key);
+                self.parties.remove(key);
+            }
+            Command::Stop => {}
+        }
+    }
+
+    fn attach(&mut self, source: Source, mailbox: Sender<Mail>) {
+        let key = source.key();
+        if let Source::Own { socket, .. } = &source {
+            // A socket that cannot be watched hears nothing, and its caller fails with a time-out that is counted.
+            let _ = self.epoll.add(socket.as_fd(), key.0);
+        }
+        self.parties.insert(key, Party { source, mailbox, sending: None, hearing: None, closed: None });
+    }
+
+    fn hush(&mut self, key: Key) -> Option<Account> {
+        let (place, party) = self.parties.get(key)?;
+        let sent = party.sending.take().map_or(0, |(sending, step)| {
+            self.wheel.remove(place, step);
+            self.counters.talking.fetch_sub(1, Ordering::Relaxed);
+            sending.next
+        });
+        let hearing = party.hearing.take()?;
+        party.closed = Some(hearing.stream);
+        Some(hearing.account(sent))
+    }
+
+    fn send_due(&mut self) {
+        let now = self.clock.now();
+        while let Some((due, places)) = self.wheel.turn(now) {
+            for place in places {
+                let Some(Some(party)) = self.parties.places.get_mut(*place as usize) else { continue };
+                let Some((sending, _)) = &mut party.sending else { continue };
+                let sent = self.clock.now();
+                if self.window.contains(due) {
+                    self.measured.lateness.record(sent.since(due));
+                }
+                let (outbox, address, socket) = match &party.source {
+                    Source::Shared { lane, address } => {
+                        (&mut self.outboxes[*lane], Some(*address), &self.sockets.shared()[*lane])
+                    }
+                    Source::Own { socket, .. } => (&mut self.single, None, &**socket),
+                };
+                let Sending { server, channel, stream, next } = *sending;
+                outbox.push(address, server, |buffer| packet::write(buffer, channel, stream, next, sent.0));
+                sending.next += 1;
+                if outbox.is_full() || address.is_none() {
+                    flush(outbox, socket, &self.counters);
+                }
+            }
+        }
+        for (outbox, socket) in self.outboxes.iter_mut().zip(self.sockets.shared()) {
+            flush(outbox, socket, &self.counters);
+        }
+    }
+
+    fn receive(&mut self, token: u64) {
+        if token == BELL {
+            return self.bell.clear();
+        }
+        let own = Key(token).is_own().then_some(Key(token));
+        let own_socket = own.and_then(|key| self.parties.socket(key));
+        let sockets = self.sockets.clone();
+        let Some(socket) = own_socket.as_deref().or_else(|| sockets.shared().get(token as usize)) else { return };
+        // An error here is an ICMP answer to something sent earlier; the caller's time-out tells the story.
+        while let Ok(count @ 1..) = self.inbox.receive(socket.as_fd()) {
+            let now = (self.clock.now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+            for index in 0..count {
+                self.take(index, token, own, now);
+            }
+            if count < BATCH {
+                break;
+            }
+        }
+    }
+
+    /// Takes datagram `index` of the inbox; `now` is the same moment on the run's clock and on the kernel's.
+    fn take(&mut self, index: usize, token: u64, own: Option<Key>, now: (Nanos, Duration)) {
+        let received = self.inbox.datagram(index);
+        if let Some(total) = received.dropped {
+            let before = self.dropped.insert(token, total).unwrap_or(0);
+            Counters::add(&self.counters.dropped, u64::from(total.wrapping_sub(before)));
+        }
+        let age = received.arrived.map_or(Duration::ZERO, |arrived| now.1.saturating_sub(arrived));
+        let at = Nanos(now.0.0.saturating_sub(age.as_nanos() as u64));
+        let key = own.or(received.local.map(|local| shared_key(token as usize, local)));
+        let Some((_, party)) = key.and_then(|key| self.parties.get(key)) else { return };
+        let arrival = judge(party.hearing.as_mut(), party.closed, at, received.bytes);
+        let letter = match arrival {
+            Arrival::Voice { delay, first } => {
+                Counters::add(&self.counters.received, 1);
+                if self.window.contains(at) {
+                    self.measured.delay.record(delay);
+                }
+                first.then_some(Mail::FirstVoice { at })
+            }
+            Arrival::Control => Some(Mail::Datagram { at, bytes: received.bytes.into() }),
+            Arrival::Foreign => {
+                Counters::add(&self.counters.foreign, 1);
+                None
+            }
+            Arrival::Corrupt => {
+                Counters::add(&self.counters.corrupt, 1);
+                None
+            }
+            Arrival::Untimely => None,
+        };
+        if letter.is_some_and(|letter| party.mailbox.try_send(letter).is_err()) {
+            Counters::add(&self.counters.undelivered, 1);
+        }
+    }
+
+    fn mail(&mut self, key: Key, letter: Mail) {
+        let delivered = self.parties.get(key).is_none_or(|(_, party)| party.mailbox.try_send(letter).is_ok());
+        if !delivered {
+            Counters::add(&self.counters.undelivered, 1);
+        }
+    }
+}
+
+fn flush(outbox: &mut Outbox, socket: &UdpSocket, counters: &Counters) {
+    if outbox.is_empty() {
+        return;
+    }
+    let wanted = outbox.len() as u64;
+    let sent = outbox.flush(socket.as_fd()) as u64;
+    Counters::add(&counters.sent, sent);
+    Counters::add(&counters.unsent, wanted - sent);
+}
+
+impl Parties {
+    fn insert(&mut self, key: Key, party: Party) {
+        self.remove(key);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() as u32 - 1
+        });
+        self.places[place as usize] = Some(party);
+        self.by_key.insert(key, place);
+    }
+
+    fn get(&mut self, key: Key) -> Option<(u32, &mut Party)> {
+        let place = *self.by_key.get(&key)?;
+        Some((place, self.places.get_mut(place as usize)?.as_mut()?))
+    }
+
+    fn socket(&self, key: Key) -> Option<Arc<UdpSocket>> {
+        match &self.places.get(*self.by_key.get(&key)? as usize)?.as_ref()?.source {
+            Source::Own { socket, .. } => Some(socket.clone()),
+            Source::Shared { .. } => None,
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        if let Some(place) = self.by_key.remove(&key) {
+            self.places[place as usize] = None;
+            self.free.push(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::SocketAddr;
+
+    use tokio::sync::mpsc;
+
+    use super::super::{MAILBOX, Media};
+    use super::*;
+
+    /// Returns every datagram to its sender, which a caller hears as its partner if the streams are swapped.
+    fn echo() -> (SocketAddr, thread::JoinHandle<()>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let thread = thread::spawn(move || {
+            let mut buffer = [0; 256];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                if length == 4 {
+                    return;
+                }
+                socket.send_to(&buffer[..length], from).unwrap();
+            }
+        });
+        (address, thread)
+    }
+
+    #[test]
+    fn fifty_packets_a_second_leave_and_come_back_whole() {
+        let (server, thread) = echo();
+        let everything = Window { from: Nanos::ZERO, until: Nanos(u64::MAX) };
+        let media = Media::start(Clock::start(), everything).unwrap();
+        let (mailbox, mut letters) = mpsc::channel(MAILBOX);
+        let source = media.attach(1, server, mailbox).unwrap();
+        let stream = StreamId { call: 5, side: 0 };
+        media.hear(source.key(), 0x4000, stream);
+        media.talk(source.key(), server, 0x4000, stream);
+        thread::sleep(Duration::from_millis(400));
+        media.hush(source.key());
+        assert!(matches!(letters.blocking_recv(), Some(Mail::FirstVoice { .. })));
+        let Some(Mail::Account(account)) = letters.blocking_recv() else { panic!("no account") };
+        assert!((10..=30).contains(&account.sent), "{account:?}");
+        assert!(account.summary.received + 1 >= u64::from(account.sent), "{account:?}");
+        media.send(&source, b"stop", server).unwrap();
+        thread.join().unwrap();
+        let measured = media.stop().unwrap();
+        assert_eq!(measured.lateness.len(), u64::from(account.sent));
+        assert_eq!(media.counters().foreign.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn control_datagrams_reach_their_caller_and_foreign_media_is_counted() {
+        let (server, thread) = echo();
+        let everything = Window { from: Nanos::ZERO, until: Nanos(u64::MAX) };
+        let media = Media::start(Clock::start(), everything).unwrap();
+        let (mailbox, mut letters) = mpsc::channel(MAILBOX);
+        let source = media.attach(2, server, mailbox).unwrap();
+        media.hear(source.key(), 0x4000, StreamId { call: 5, side: 1 });
+        let mut foreign = [0; packet::LEN];
+        packet::write(&mut foreign, 0x4000, StreamId { call: 6, side: 1 }, 0, 0);
+        media.send(&source, &foreign, server).unwrap();
+        media.send(&source, b"\x01\x01 control", server).unwrap();
+        let Some(Mail::Datagram { bytes, .. }) = letters.blocking_recv() else { panic!("no datagram") };
+        assert_eq!(&*bytes, b"\x01\x01 control");
+        media.send(&source, b"stop", server).unwrap();
+        thread.join().unwrap();
+        media.stop();
+        assert_eq!(media.counters().foreign.load(Ordering::Relaxed), 1);
+    }
+}

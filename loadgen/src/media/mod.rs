@@ -1,0 +1,186 @@
+//! Media and all UDP: one thread paces and sends every caller's packets in batches, receives everything, and hands
+//! control datagrams to the callers. Callers speak to it through [`Media`].
+
+mod engine;
+pub mod packet;
+pub mod sockets;
+pub mod stream;
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    stats::latency::Distribution,
+    sys::EventFd,
+    time::{Clock, Nanos},
+};
+use packet::StreamId;
+use sockets::{Key, Sockets, Source};
+use stream::Account;
+
+/// Letters waiting for one caller at most; more means that the generator does not keep up, which is counted.
+pub const MAILBOX: usize = 32;
+
+/// What the media thread tells a caller.
+#[derive(Debug)]
+pub enum Mail {
+    /// A datagram that is not media, and when the kernel got it.
+    Datagram { at: Nanos, bytes: Box<[u8]> },
+    /// The partner's first packet arrived.
+    FirstVoice { at: Nanos },
+    /// The account after [`Media::hush`].
+    Account(Account),
+}
+
+/// When something counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub from: Nanos,
+    pub until: Nanos,
+}
+
+impl Window {
+    pub fn contains(&self, at: Nanos) -> bool {
+        self.from <= at && at < self.until
+    }
+}
+
+/// Counters the media thread writes and anybody reads.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Callers that are sending now.
+    pub talking: AtomicU64,
+    pub sent: AtomicU64,
+    pub received: AtomicU64,
+    /// Media packets the kernel did not take.
+    pub unsent: AtomicU64,
+    /// Datagrams our own sockets dropped for want of room.
+    pub dropped: AtomicU64,
+    /// Letters a caller's mailbox had no room for.
+    pub undelivered: AtomicU64,
+    /// Media of another call.
+    pub foreign: AtomicU64,
+    /// Media with changed bytes.
+    pub corrupt: AtomicU64,
+}
+
+impl Counters {
+    fn add(counter: &AtomicU64, more: u64) {
+        counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed); // one writer
+    }
+}
+
+/// What the media thread measured, inside the window.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// How late each packet was sent.
+    pub lateness: Distribution,
+    /// One-way delay of each packet: from the stamp in it to the kernel's arrival stamp.
+    pub delay: Distribution,
+}
+
+pub(crate) enum Command {
+    Attach { source: Source, mailbox: mpsc::Sender<Mail> },
+    Hear { key: Key, channel: u16, stream: StreamId },
+    Talk { key: Key, server: SocketAddr, channel: u16, stream: StreamId },
+    Hush { key: Key },
+    Detach { key: Key },
+    Stop,
+}
+
+#[derive(Default)]
+pub(crate) struct Queue(Mutex<VecDeque<Command>>);
+
+/// The handle of the media thread. Commands are bounded by what callers do: a handful each.
+pub struct Media {
+    sockets: Arc<Sockets>,
+    queue: Arc<Queue>,
+    bell: Arc<EventFd>,
+    counters: Arc<Counters>,
+    thread: Mutex<Option<JoinHandle<Measured>>>,
+}
+
+impl Media {
+    /// Starts the thread. Lateness and delay count inside `window`.
+    pub fn start(clock: Clock, window: Window) -> io::Result<Media> {
+        let sockets = Arc::new(Sockets::open()?);
+        let (queue, bell) = (Arc::new(Queue::default()), Arc::new(EventFd::new()?));
+        let counters = Arc::new(Counters::default());
+        let engine =
+            engine::Engine::new(clock, window, sockets.clone(), queue.clone(), bell.clone(), counters.clone())?;
+        let thread = std::thread::Builder::new().name("media".to_owned()).spawn(move || engine.run())?;
+        Ok(Media { sockets, queue, bell, counters, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Gives caller `number` a source towards `server`; what arrives there goes to `mailbox`.
+    pub fn attach(&self, number: u32, server: SocketAddr, mailbox: mpsc::Sender<Mail>) -> io::Result<Source> {
+        let source = self.sockets.source(number, server)?;
+        self.post(Command::Attach { source: source.clone(), mailbox });
+        Ok(source)
+    }
+
+    /// Sends a control datagram at once.
+    pub fn send(&self, source: &Source, bytes: &[u8], server: SocketAddr) -> io::Result<()> {
+        self.sockets.send(source, bytes, server)
+    }
+
+    /// Expects `stream` in `channel` from now on.
+    pub fn hear(&self, key: Key, channel: u16, stream: StreamId) {
+        self.post(Command::Hear { key, channel, stream });
+    }
+
+    /// Sends `stream` through `channel` until hushed.
+    pub fn talk(&self, key: Key, server: SocketAddr, channel: u16, stream: StreamId) {
+        self.post(Command::Talk { key, server, channel, stream });
+    }
+
+    /// Stops both directions; the account comes by mail.
+    pub fn hush(&self, key: Key) {
+        self.post(Command::Hush { key });
+    }
+
+    /// Forgets a source.
+    pub fn detach(&self, key: Key) {
+        self.post(Command::Detach { key });
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Ends the thread and returns what it measured; nothing the second time.
+    pub fn stop(&self) -> Option<Measured> {
+        self.post(Command::Stop);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        thread.join().ok()
+    }
+
+    fn post(&self, command: Command) {
+        let was_empty = self.queue.push(command);
+        if was_empty {
+            self.bell.raise();
+        }
+    }
+}
+
+impl Queue {
+    fn push(&self, command: Command) -> bool {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.push_back(command);
+        queue.len() == 1
+    }
+
+    pub(crate) fn take(&self) -> VecDeque<Command> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

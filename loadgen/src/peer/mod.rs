@@ -1,0 +1,8 @@
+//! The light peer: a TURN client, one connectivity check and the descriptions a caller signals. No socket, no clock.
+//!
+//! Written without the relay's own codec, so that the two check each other.
+
+pub mod ice;
+pub mod sdp;
+pub mod stun;
+pub mod turn;

@@ -1,0 +1,5 @@
+//! What was measured, as pure functions of what happened: latency distributions, RTP reception, voice quality.
+
+pub mod emodel;
+pub mod latency;
+pub mod reception;

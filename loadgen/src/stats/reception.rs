@@ -1,0 +1,257 @@
+//! What one receiver learns of one stream: loss, reorder, duplicates, jitter and late packets (RFC 3550 §6.4.1, A.1, A.3,
+//! A.8). Times are nanoseconds; sequence numbers are RTP's sixteen bits.
+
+use std::time::Duration;
+
+use super::emodel::{self, Codec, JITTER_BUFFER, PACKETISATION};
+
+/// How far back a duplicate is still told from a late packet.
+const WINDOW: u64 = 128;
+
+/// Running state of one received stream.
+#[derive(Clone, Debug, Default)]
+pub struct Reception {
+    /// Packets that were new.
+    pub received: u64,
+    pub duplicates: u64,
+    /// Packets that came behind one with a higher number.
+    pub reordered: u64,
+    /// Packets later than the modelled jitter buffer allows.
+    pub late: u64,
+    base: u64,
+    highest: u64,
+    seen: u128,
+    jitter: f64,
+    last_transit: Option<i64>,
+    min_transit: i64,
+    transit_sum: i64,
+    /// Runs of consecutive losses, and the losses in them, as they appeared in order of arrival.
+    gaps: u64,
+    gap_packets: u64,
+}
+
+/// The account of a stream once it has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Summary {
+    pub expected: u64,
+    pub received: u64,
+    /// Expected and never received; duplicates do not hide them.
+    pub lost: u64,
+    pub duplicates: u64,
+    pub reordered: u64,
+    pub late: u64,
+    pub jitter: Duration,
+    /// Mean one-way delay on the run's clock.
+    pub delay: Duration,
+    /// Mean loss run relative to that of random loss; 1 without loss.
+    pub burst_ratio: f64,
+}
+
+impl Reception {
+    /// One packet with the low bits of its number, stamped `sent` and `arrived` on the same clock.
+    pub fn handle(&mut self, sequence: u16, sent: u64, arrived: u64) {
+        let transit = arrived as i64 - sent as i64;
+        self.update_jitter(transit);
+        let number = self.extend(sequence);
+        if self.is_duplicate(number) {
+            self.duplicates += 1;
+            return;
+        }
+        self.received += 1;
+        self.transit_sum += transit;
+        self.min_transit = if self.received == 1 { transit } else { self.min_transit.min(transit) };
+        if transit - self.min_transit > JITTER_BUFFER.as_nanos() as i64 {
+            self.late += 1;
+        }
+    }
+
+    /// The highest number received, counting from the first; wraps are counted (RFC 3550 A.1).
+    pub fn highest(&self) -> u64 {
+        self.highest - self.base
+    }
+
+    pub fn summary(&self) -> Summary {
+        let expected = if self.received == 0 { 0 } else { self.highest - self.base + 1 };
+        let lost = expected.saturating_sub(self.received);
+        Summary {
+            expected,
+            received: self.received,
+            lost,
+            duplicates: self.duplicates,
+            reordered: self.reordered,
+            late: self.late,
+            jitter: Duration::from_nanos(self.jitter as u64),
+            delay: Duration::from_nanos((self.transit_sum / (self.received.max(1) as i64)).max(0) as u64),
+            burst_ratio: self.burst_ratio(expected, lost),
+        }
+    }
+
+    /// J += (|D| − J) / 16 on every packet in order of arrival (RFC 3550 A.8).
+    fn update_jitter(&mut self, transit: i64) {
+        if let Some(last) = self.last_transit.replace(transit) {
+            self.jitter += ((transit - last).abs() as f64 - self.jitter) / 16.0;
+        }
+    }
+
+    /// Sixteen bits to a number that never wraps, and the gap bookkeeping of a new highest.
+    fn extend(&mut self, sequence: u16) -> u64 {
+        if self.received == 0 {
+            self.base = u64::from(sequence) + (1 << 16); // room below for packets overtaken by the first
+            self.highest = self.base;
+            self.seen = 1;
+            return u64::MAX;
+        }
+        let step = sequence.wrapping_sub(self.highest as u16) as i16;
+        let number = self.highest.saturating_add_signed(i64::from(step));
+        if number > self.highest {
+            let skipped = number - self.highest - 1;
+            self.gaps += u64::from(skipped > 0);
+            self.gap_packets += skipped;
+            self.seen = self.seen.checked_shl((skipped + 1) as u32).unwrap_or(0) | 1;
+            self.highest = number;
+            return u64::MAX;
+        }
+        number
+    }
+
+    /// `number` is `u64::MAX` for a new highest, which is none.
+    fn is_duplicate(&mut self, number: u64) -> bool {
+        if number == u64::MAX {
+            return false;
+        }
+        let back = self.highest - number;
+        let bit = if back < WINDOW { 1u128 << back } else { 0 };
+        if self.seen & bit != 0 {
+            return true;
+        }
+        self.seen |= bit;
+        self.reordered += 1;
+        self.base = self.base.min(number);
+        self.gap_packets = self.gap_packets.saturating_sub(1);
+        false
+    }
+
+    /// Observed mean run of losses over the 1 / (1 − p) of random loss (ITU-T G.107 §3.5).
+    fn burst_ratio(&self, expected: u64, lost: u64) -> f64 {
+        if lost == 0 || self.gaps == 0 {
+            return 1.0;
+        }
+        let p = lost as f64 / expected as f64;
+        let mean_run = self.gap_packets as f64 / self.gaps as f64;
+        (mean_run * (1.0 - p)).max(1.0)
+    }
+}
+
+impl Summary {
+    /// Lost in the network or too late for the jitter buffer, percent of expected.
+    pub fn loss_percent(&self) -> f64 {
+        if self.expected == 0 { 0.0 } else { (self.lost + self.late) as f64 * 100.0 / self.expected as f64 }
+    }
+
+    /// The E-model's rating of this stream; none where nothing was received.
+    pub fn rating(&self, codec: Codec) -> Option<f64> {
+        let mouth_to_ear = (self.delay + PACKETISATION + JITTER_BUFFER).as_secs_f64() * 1e3;
+        (self.received > 0).then(|| emodel::rating(codec, mouth_to_ear, self.loss_percent(), self.burst_ratio))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: u64 = 20_000_000;
+
+    fn feed(reception: &mut Reception, packets: &[(u16, u64)]) {
+        for (sequence, delay) in packets {
+            let sent = u64::from(*sequence) * TICK;
+            reception.handle(*sequence, sent, sent + delay);
+        }
+    }
+
+    #[test]
+    fn a_perfect_stream_has_no_loss_and_no_jitter() {
+        let mut reception = Reception::default();
+        feed(&mut reception, &(0..500).map(|i| (i, 1_000_000)).collect::<Vec<_>>());
+        let summary = reception.summary();
+        assert_eq!((summary.expected, summary.received, summary.lost), (500, 500, 0));
+        assert_eq!(summary.jitter, Duration::ZERO);
+        assert_eq!(summary.delay, Duration::from_millis(1));
+        assert!((summary.rating(emodel::G711_PLC).unwrap_or(0.0) - 93.2).abs() < 0.001);
+    }
+
+    #[test]
+    fn jitter_follows_the_sixteenth_rule_in_order_of_arrival() {
+        let mut reception = Reception::default();
+        feed(&mut reception, &[(0, 0), (1, 16_000_000), (2, 0)]);
+        // 0 + 16/16 = 1 ms, then 1 + (16 − 1)/16 = 1.9375 ms
+        assert_eq!(reception.summary().jitter, Duration::from_nanos(1_937_500));
+    }
+
+    #[test]
+    fn alternating_delay_converges_on_its_step() {
+        let mut reception = Reception::default();
+        feed(&mut reception, &(0..2000).map(|i| (i, u64::from(i % 2) * 5_000_000)).collect::<Vec<_>>());
+        assert!(reception.summary().jitter.abs_diff(Duration::from_millis(5)) < Duration::from_micros(1));
+    }
+
+    #[test]
+    fn loss_reorder_and_duplicates_are_told_apart() {
+        let mut reception = Reception::default();
+        feed(&mut reception, &[(10, 0), (11, 0), (13, 0), (12, 0), (13, 0), (16, 0)]);
+        let summary = reception.summary();
+        assert_eq!((summary.expected, summary.received, summary.lost), (7, 5, 2));
+        assert_eq!((summary.reordered, summary.duplicates), (1, 1));
+    }
+
+    #[test]
+    fn a_duplicate_does_not_hide_a_loss() {
+        let mut reception = Reception::default();
+        feed(&mut reception, &[(0, 0), (0, 0), (2, 0)]);
+        assert_eq!(reception.summary().lost, 1);
+    }
+
+    #[test]
+    fn numbers_wrap_without_loss() {
+        let mut reception = Reception::default();
+        for step in 0..70_000u64 {
+            let sequence = (65_000 + step) as u16;
+            reception.handle(sequence, step * TICK, step * TICK);
+        }
+        let summary = reception.summary();
+        assert_eq!((summary.expected, summary.lost, summary.duplicates), (70_000, 0, 0));
+    }
+
+    #[test]
+    fn a_packet_overtaken_by_the_first_is_not_a_wrap() {
+        let mut reception = Reception::default();
+        feed(&mut reception, &[(1, 0), (0, 0), (2, 0)]);
+        let summary = reception.summary();
+        assert_eq!((summary.expected, summary.received, summary.reordered), (3, 3, 1));
+    }
+
+    #[test]
+    fn a_burst_has_a_higher_burst_ratio_than_single_losses() {
+        let lossy = |lost: &dyn Fn(u16) -> bool| {
+            let mut reception = Reception::default();
+            feed(&mut reception, &(0..1000).filter(|i| !lost(*i)).map(|i| (i, 0)).collect::<Vec<_>>());
+            reception.summary()
+        };
+        let single = lossy(&|i| i % 20 == 10);
+        let burst = lossy(&|i| i % 100 >= 50 && i % 100 < 55);
+        assert_eq!(single.lost, burst.lost);
+        assert!((single.burst_ratio - 1.0).abs() < 1e-9);
+        assert!((burst.burst_ratio - 4.75).abs() < 1e-9, "{}", burst.burst_ratio);
+    }
+
+    #[test]
+    fn what_comes_behind_the_jitter_buffer_is_late() {
+        let mut reception = Reception::default();
+        feed(&mut reception, &[(0, 1_000_000), (1, 60_000_000), (2, 62_000_000)]);
+        assert_eq!(reception.summary().late, 1);
+    }
+
+    #[test]
+    fn a_stream_nobody_heard_has_no_rating() {
+        assert_eq!(Reception::default().summary().rating(emodel::G711_PLC), None);
+    }
+}
