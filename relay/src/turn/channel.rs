@@ -107,6 +107,7 @@ impl Channels {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::turn::hashing::seeded;
 

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use super::Turn;
-use super::allocation::Key;
+use super::allocation::{Allocation, Key};
 use super::peer::{Peer, family_matches};
 use super::reject::Reject;
+use super::shared::Shared;
 use crate::time::Millis;
 use crate::wire::{Message, Reply};
 
@@ -46,12 +47,7 @@ impl Turn {
 
 /// Installs or refreshes the permission for a peer that was allowed. Call-bound allocations need none: their pairing is
 /// the permission, and it ends with the call.
-pub(super) fn permit(
-    shared: &super::Shared,
-    allocation: &mut super::allocation::Allocation,
-    peer: &Peer,
-    now: Millis,
-) {
+pub(super) fn permit(shared: &Shared, allocation: &mut Allocation, peer: &Peer, now: Millis) {
     if allocation.is_call_bound() {
         return;
     }

@@ -83,7 +83,7 @@ impl Turn {
         let number = allocation.channels.number_of(source.name, now);
         let client = allocation.client;
         let payload = packet.data.clone();
-        self.to_client(client, number, source.name, packet, payload, Path::PeerToClient)
+        self.deliver(client, number, source.name, packet, payload, Path::PeerToClient)
     }
 
     fn hairpin(
@@ -96,10 +96,10 @@ impl Turn {
     ) -> Forward {
         // What the receiver sees is the sender's relayed address, never the sender's own.
         let Some(source) = self.shared.routes.public(from) else { return self.dropped(Reason::PeerGone) };
-        self.to_client(to, number, source, packet, payload, Path::Hairpin)
+        self.deliver(to, number, source, packet, payload, Path::Hairpin)
     }
 
-    fn to_client(
+    fn deliver(
         &mut self,
         to: ClientPath,
         number: Option<u16>,

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::relayed_port::RelayedPort;
 use super::reject::Reject;
+use super::relayed_port::RelayedPort;
 use super::shared::Shared;
 use crate::access::canonical;
 
@@ -21,7 +21,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// A peer as a client wrote it or as the kernel reported it, not yet allowed.
     pub(crate) fn unchecked(shared: &Shared, written: SocketAddr) -> Peer {
-        let address = SocketAddr::new(canonical(written.ip()), written.port());
+        let address = canonical_peer(written);
         let own = shared.routes.locate(address);
         let name = own.and_then(|own| shared.routes.public(own)).unwrap_or(address);
         Peer { name, outside: None, own }
@@ -39,7 +39,7 @@ impl Peer {
     /// listener of ours is told no.
     pub(crate) fn permitted(shared: &Shared, written: SocketAddr) -> Result<Peer, Reject> {
         let peer = Peer::unchecked(shared, written);
-        if written.port() != 0 && shared.policy.is_own_listener(SocketAddr::new(canonical(written.ip()), written.port())) {
+        if written.port() != 0 && shared.policy.is_own_listener(written) {
             return Err(Reject::Forbidden);
         }
         let live = peer.own.is_some_and(|own| shared.routes.is_live(own));
@@ -55,6 +55,11 @@ impl Peer {
         }
         Ok(Peer { name: shared.routes.public(own).unwrap_or(written), outside: None, own: Some(own) })
     }
+}
+
+/// The transport address a packet to `written` would really reach.
+pub(crate) fn canonical_peer(written: SocketAddr) -> SocketAddr {
+    SocketAddr::new(canonical(written.ip()), written.port())
 }
 
 /// Whether packets can go between an allocation and this peer: the family it was written in and the one it really has

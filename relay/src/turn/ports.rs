@@ -193,8 +193,7 @@ impl Inner {
 
 impl Pool {
     fn all_free(range: &RangeInclusive<u16>) -> Pool {
-        let mut pool =
-            Pool { even: PortBag::empty(range), odd: PortBag::empty(range), pairs: PortBag::empty(range) };
+        let mut pool = Pool { even: PortBag::empty(range), odd: PortBag::empty(range), pairs: PortBag::empty(range) };
         for port in range.clone() {
             pool.give_back(port);
         }
@@ -221,13 +220,17 @@ impl Pool {
         Some(port)
     }
 
+    fn bag(&mut self, port: u16) -> &mut PortBag {
+        if port.is_multiple_of(2) { &mut self.even } else { &mut self.odd }
+    }
+
     fn remove(&mut self, port: u16) {
-        if port.is_multiple_of(2) { self.even.remove(port) } else { self.odd.remove(port) };
+        self.bag(port).remove(port);
         self.pairs.remove(port & !1);
     }
 
     fn give_back(&mut self, port: u16) {
-        if port.is_multiple_of(2) { self.even.insert(port) } else { self.odd.insert(port) };
+        self.bag(port).insert(port);
         let (low, high) = (port & !1, port | 1);
         if self.even.contains(low) && self.odd.contains(high) {
             self.pairs.insert(low);

@@ -63,6 +63,7 @@ impl Quota {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::calls::Handle;
 

@@ -54,7 +54,9 @@ pub(super) fn store_route(slot: &Words, route: &Route) {
     let transport = match transport {
         Transport::Udp => 0_u64,
     };
-    let families = u64::from(remote.is_ipv6()) * REMOTE_IS_V6 | u64::from(local.is_ipv6()) * LOCAL_IS_V6;
+    let remote_family = if remote.is_ipv6() { REMOTE_IS_V6 } else { 0 };
+    let local_family = if local.is_ipv6() { LOCAL_IS_V6 } else { 0 };
+    let families = remote_family | local_family;
     let ports = u64::from(remote.port()) | u64::from(local.port()) << 16;
     slot[PATH].store(ports | u64::from(listener) << 32 | transport << 48 | families << 56, Relaxed);
     store_address(slot, REMOTE, remote);

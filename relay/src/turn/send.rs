@@ -6,8 +6,7 @@ use super::Turn;
 use super::counters::Reason;
 use super::five_tuple::FiveTuple;
 use super::io::{Forward, Packet};
-use super::peer::{Peer, family_matches};
-use crate::access::canonical;
+use super::peer::{Peer, canonical_peer, family_matches};
 use crate::time::Millis;
 use crate::wire::indication;
 
@@ -33,7 +32,7 @@ impl Turn {
     /// The permission was for the IP address only; the port decides whether this is a listener of ours, or, on an address
     /// we relay on, anything at all that the policy allows.
     fn outside(&self, peer: &Peer, written: SocketAddr) -> Option<SocketAddr> {
-        let address = SocketAddr::new(canonical(written.ip()), written.port());
+        let address = canonical_peer(written);
         match peer.own {
             Some(own) if self.shared.routes.is_live(own) => None,
             Some(_) => self.shared.policy.check(address, |_| false).ok().map(|allowed| allowed.addr()),

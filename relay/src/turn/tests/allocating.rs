@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::turn::*;
-use crate::wire::{Method, Request, Message, attribute as attr};
+use crate::wire::{Message, Method, Request, attribute as attr};
 
 fn plain(request: Request) -> Request {
     request.requested_transport(UDP)

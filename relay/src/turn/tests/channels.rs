@@ -54,11 +54,11 @@ fn a_channel_brings_a_permission_that_ends_before_it() {
     assert!(matches!(world.channel(&alice, 0x4000, b"x"), Out::Peer { .. }));
     world.wait_secs(300);
     assert_eq!(world.channel(&alice, 0x4000, b"x"), Out::Nothing, "permission checked on channel traffic");
-    assert_eq!(world.from_peer(0, relayed, outside(1), b"x"), Out::Nothing);
+    assert_eq!(world.peer_sends(0, relayed, outside(1), b"x"), Out::Nothing);
     assert_eq!(world.dropped(Reason::NoPermission), 2);
     world.permit(&alice, outside(1));
     assert!(matches!(world.channel(&alice, 0x4000, b"x"), Out::Peer { .. }), "the channel is still bound");
-    let back = world.from_peer(0, relayed, outside(1), b"y");
+    let back = world.peer_sends(0, relayed, outside(1), b"y");
     assert_eq!(back, Out::Client(alice.remote(), Data::Channel(0x4000, b"y".to_vec())));
 }
 
@@ -73,7 +73,7 @@ fn expired_channel_is_unbound_and_may_be_bound_anew() {
     world.permit(&alice, outside(1));
     assert_eq!(world.channel(&alice, 0x4000, b"x"), Out::Nothing);
     assert_eq!(world.dropped(Reason::UnboundChannel), 1);
-    let back = world.from_peer(0, relayed, outside(1), b"y");
+    let back = world.peer_sends(0, relayed, outside(1), b"y");
     assert_eq!(back, Out::Client(alice.remote(), Data::Indication(outside(1), b"y".to_vec())));
     assert_eq!(world.bind(&alice, 0x4000, outside(2)), 0, "the wait of 5 minutes binds the client (§12)");
     assert_eq!(world.bind(&alice, 0x4001, outside(1)), 0);

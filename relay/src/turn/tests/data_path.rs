@@ -28,11 +28,11 @@ fn client_data_leaves_from_the_relayed_port_to_the_peer() {
 #[test]
 fn peer_data_comes_by_channel_if_one_is_bound_and_as_indication_if_not() {
     let (mut world, alice, relayed) = ready();
-    let out = world.from_peer(0, relayed, outside(1), b"hello");
+    let out = world.peer_sends(0, relayed, outside(1), b"hello");
     assert_eq!(out, Out::Client(alice.remote(), Data::Channel(0x4000, b"hello".to_vec())));
     let other_port = std::net::SocketAddr::new(outside(1).ip(), 77);
     for payload in [&b""[..], b"a", b"ab", b"abc", b"abcd", &[7; 1400]] {
-        let out = world.from_peer(0, relayed, other_port, payload);
+        let out = world.peer_sends(0, relayed, other_port, payload);
         assert_eq!(out, Out::Client(alice.remote(), Data::Indication(other_port, payload.to_vec())));
     }
 }
@@ -45,7 +45,7 @@ fn ipv6_peers_work_alike() {
     let peer = addr("[2606:2800:220:1::1]:9000");
     assert_eq!(world.permit(&alice, peer), 0);
     assert!(matches!(world.send(&alice, peer, b"six"), Out::Peer { to, .. } if to == peer));
-    let out = world.from_peer(0, relayed, peer, b"six");
+    let out = world.peer_sends(0, relayed, peer, b"six");
     assert_eq!(out, Out::Client(alice.remote(), Data::Indication(peer, b"six".to_vec())));
 }
 
@@ -89,7 +89,7 @@ fn data_waits_for_no_socket_that_is_still_being_bound() {
     let (_, port) = world.opens[0];
     let relayed = world.shared.routes.public(port).unwrap();
     assert_eq!(world.send(&alice, outside(1), b"x"), Out::Nothing);
-    assert_eq!(world.from_peer(0, relayed, outside(1), b"x"), Out::Nothing);
+    assert_eq!(world.peer_sends(0, relayed, outside(1), b"x"), Out::Nothing);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn relaying_leaves_nothing_to_do_and_no_timer() {
             world.workers[0].handle_client(now, &alice.from, &mut Packet::new(&mut buffer, range)) != Forward::None,
         );
         assert!(world.workers[0].actions.is_empty());
-        assert_ne!(world.from_peer(0, relayed, outside(2), b"back"), Out::Nothing);
+        assert_ne!(world.peer_sends(0, relayed, outside(2), b"back"), Out::Nothing);
         assert!(world.workers[0].actions.is_empty());
     }
     assert_eq!(outputs, 1000);
@@ -160,8 +160,8 @@ fn every_packet_in_is_a_reply_a_relayed_packet_or_a_drop() {
     world.channel(&alice, 0x4001, b"x");
     world.send(&alice, outside(1), b"x");
     world.send(&alice, outside(9), b"x");
-    world.from_peer(0, relayed, outside(1), b"x");
-    world.from_peer(0, relayed, outside(9), b"x");
+    world.peer_sends(0, relayed, outside(1), b"x");
+    world.peer_sends(0, relayed, outside(9), b"x");
     world.refresh(&alice, 600);
     world.data(&alice, b"garbage");
     assert_eq!(sum(&world), before + 8);
@@ -183,6 +183,6 @@ fn a_peer_beside_the_relay_is_reached_only_where_the_policy_allows_it() {
     assert_eq!(open.bind(&alice, 0x4000, peer), 0);
     assert!(matches!(open.channel(&alice, 0x4000, b"x"), Out::Peer { to, .. } if to == peer));
     assert!(matches!(open.send(&alice, peer, b"x"), Out::Peer { to, .. } if to == peer));
-    let back = open.from_peer(0, relayed, peer, b"y");
+    let back = open.peer_sends(0, relayed, peer, b"y");
     assert_eq!(back, Out::Client(alice.remote(), Data::Channel(0x4000, b"y".to_vec())));
 }

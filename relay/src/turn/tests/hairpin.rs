@@ -113,7 +113,7 @@ fn what_took_the_way_through_the_kernel_is_named_by_the_public_form() {
     let (mut world, (alice, a), (bob, b)) = two(1);
     world.bind(&bob, 0x4000, a);
     let from_kernel = SocketAddr::new("10.0.0.4".parse().unwrap(), a.port());
-    let out = world.from_peer(0, b, from_kernel, b"x");
+    let out = world.peer_sends(0, b, from_kernel, b"x");
     assert_eq!(out, Out::Client(bob.remote(), Data::Channel(0x4000, b"x".to_vec())));
     let _ = alice;
 }
@@ -139,7 +139,7 @@ fn more_channels_than_the_slot_holds_go_through_the_socket_whose_owner_knows_the
                 through_kernel += 1;
                 assert_eq!(to, SocketAddr::new("10.0.0.4".parse().unwrap(), b.port()));
                 let source = SocketAddr::new(to.ip(), relayed.port());
-                let out = world.from_peer(1, b, source, b"x");
+                let out = world.peer_sends(1, b, source, b"x");
                 assert_eq!(out, Out::Client(bob.remote(), Data::Channel(number, b"x".to_vec())));
             }
             other => panic!("{other:?}"),

@@ -11,7 +11,7 @@ fn without_a_permission_nothing_passes_in_either_direction() {
     let alice = world.user("alice", 1);
     let relayed = world.allocate(&alice);
     assert_eq!(world.send(&alice, outside(1), b"out"), Out::Nothing);
-    assert_eq!(world.from_peer(0, relayed, outside(1), b"in"), Out::Nothing);
+    assert_eq!(world.peer_sends(0, relayed, outside(1), b"in"), Out::Nothing);
     assert_eq!(world.dropped(Reason::NoPermission), 2, "and no data created one");
 }
 
@@ -23,7 +23,7 @@ fn a_permission_is_for_the_address_and_not_for_the_port() {
     let other_port = std::net::SocketAddr::new(outside(1).ip(), 7);
     assert_eq!(world.permit(&alice, std::net::SocketAddr::new(outside(1).ip(), 0)), 0, "its port says nothing");
     assert!(matches!(world.send(&alice, other_port, b"x"), Out::Peer { to, .. } if to == other_port));
-    assert!(matches!(world.from_peer(0, relayed, other_port, b"x"), Out::Client(..)));
+    assert!(matches!(world.peer_sends(0, relayed, other_port, b"x"), Out::Client(..)));
     assert_eq!(world.send(&alice, outside(2), b"x"), Out::Nothing, "somebody else");
 }
 
@@ -37,7 +37,7 @@ fn expired_permission_stops_relaying() {
     assert_ne!(world.send(&alice, outside(1), b"x"), Out::Nothing);
     world.wait_secs(1);
     assert_eq!(world.send(&alice, outside(1), b"x"), Out::Nothing);
-    assert_eq!(world.from_peer(0, relayed, outside(1), b"x"), Out::Nothing);
+    assert_eq!(world.peer_sends(0, relayed, outside(1), b"x"), Out::Nothing);
     world.permit(&alice, outside(1));
     assert_ne!(world.send(&alice, outside(1), b"x"), Out::Nothing);
 }
@@ -110,7 +110,15 @@ fn denied_peers_are_denied_by_every_method_and_all_alike() {
     world.allocate(&alice);
     world.allocate_v6(&bob);
     let v4 = ["0.0.0.0:1", "10.0.0.1:80", "127.0.0.1:80", "169.254.169.254:80", "192.168.1.1:80", "224.0.0.1:80"];
-    let v6 = ["[::]:1", "[::1]:1", "[fe80::1]:1", "[fc00::1]:1", "[ff02::1]:1", "[::ffff:127.0.0.1]:1", "[64:ff9b::7f00:1]:1"];
+    let v6 = [
+        "[::]:1",
+        "[::1]:1",
+        "[fe80::1]:1",
+        "[fc00::1]:1",
+        "[ff02::1]:1",
+        "[::ffff:127.0.0.1]:1",
+        "[64:ff9b::7f00:1]:1",
+    ];
     for (client, peers) in [(&alice, &v4[..]), (&bob, &v6[..])] {
         for peer in peers.iter().map(|text| addr(text)) {
             assert_eq!(world.permit(client, peer), 403, "{peer}");

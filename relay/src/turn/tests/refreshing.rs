@@ -37,7 +37,7 @@ fn an_allocation_ends_at_its_lifetime_and_everything_returns() {
     world.run_timers();
     assert_ne!(world.permit(&alice, outside(1)), 437);
     world.wait_secs(1);
-    assert_eq!(world.from_peer(0, relayed, outside(1), b"late"), Out::Nothing, "before any timer ran");
+    assert_eq!(world.peer_sends(0, relayed, outside(1), b"late"), Out::Nothing, "before any timer ran");
     world.run_timers();
     assert!(world.sockets.is_empty());
     assert_eq!(world.free_ports(), free);

@@ -43,7 +43,8 @@ fn a_wrong_password_and_an_unknown_user_get_the_same_401() {
     let alice = world.user("alice", 1);
     let wrong = Client { password: "guess".to_owned(), ..alice.clone() };
     let unknown = Client { username: "nobody".to_owned(), ..alice };
-    let [wrong, unknown] = [wrong, unknown].map(|client| world.ask(&client, Method::Allocate, |r| r.requested_transport(UDP)));
+    let [wrong, unknown] =
+        [wrong, unknown].map(|client| world.ask(&client, Method::Allocate, |r| r.requested_transport(UDP)));
     assert_eq!((wrong.code, unknown.code), (401, 401));
     assert_eq!(wrong.bytes.len(), unknown.bytes.len());
 }

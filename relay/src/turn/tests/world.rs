@@ -108,7 +108,7 @@ impl World {
         let users = ["alice", "bob", "carol"].map(|name| (name.to_owned(), format!("{name}'s secret"))).to_vec();
         let auth = auth::Settings { realm: REALM.to_owned(), users, rest_secrets: Vec::new() };
         let authenticator = Authenticator::new(auth, Arc::clone(&call_keys), [9; 32]);
-        let shared = Shared::new(settings, authenticator, access::Policy::new(access), [1; 32]);
+        let shared = Shared::new(settings, authenticator, access::Policy::new(&access), [1; 32]);
         World {
             now: Now { mono: Millis(1_000_000), unix: Unix(1_800_000_000) },
             workers: (0..workers).map(|n| Turn::new(Arc::clone(&shared), n, [n as u8; 32])).collect(),
@@ -174,22 +174,12 @@ impl World {
     }
 
     /// A signed request and its answer.
-    pub(super) fn ask(
-        &mut self,
-        client: &Client,
-        method: Method,
-        fill: impl FnOnce(Request) -> Request,
-    ) -> Response {
+    pub(super) fn ask(&mut self, client: &Client, method: Method, fill: impl FnOnce(Request) -> Request) -> Response {
         let bytes = self.signed(client, method, fill);
         self.deliver(client, &bytes).expect("an answer")
     }
 
-    pub(super) fn signed(
-        &mut self,
-        client: &Client,
-        method: Method,
-        fill: impl FnOnce(Request) -> Request,
-    ) -> Vec<u8> {
+    pub(super) fn signed(&mut self, client: &Client, method: Method, fill: impl FnOnce(Request) -> Request) -> Vec<u8> {
         let request = fill(Request::new(method, self.transaction()));
         request.credentials(&client.username, REALM, &client.nonce).finish(Some(&client.key()))
     }
@@ -216,7 +206,7 @@ impl World {
     }
 
     /// A datagram at a relayed socket.
-    pub(super) fn from_peer(&mut self, worker: usize, to: SocketAddr, peer: SocketAddr, payload: &[u8]) -> Out {
+    pub(super) fn peer_sends(&mut self, worker: usize, to: SocketAddr, peer: SocketAddr, payload: &[u8]) -> Out {
         let port = self.shared.routes.locate(to).unwrap();
         let mut buffer = around(payload);
         let range = HEADROOM..HEADROOM + payload.len();
