@@ -107,6 +107,8 @@ async function connect() {
   try {
     const welcome = await pair.connect();
     listTopics(welcome.topics ?? []);
+    $("next").hidden = welcome.policy?.next === false;
+    $("chat").hidden = welcome.policy?.text === false;
   } catch {
     // shown by the state event
   } finally {

@@ -32,7 +32,7 @@ export interface Criteria {
 export interface Welcome {
   v: number;
   topics?: string[];
-  policy?: { relay?: "always" | "may_direct"; direct?: boolean; text?: boolean; acceptance?: boolean };
+  policy?: { relay?: "always" | "may_direct"; direct?: boolean; text?: boolean; next?: boolean; acceptance?: boolean };
   hb_ms?: number;
   [more: string]: unknown;
 }

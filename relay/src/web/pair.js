@@ -40,6 +40,7 @@ export class Pair extends EventTarget {
   #hello = null; // { resolve, reject } while connecting
   #criteria = {};
   #call = null;
+  #left = null; // the call that `next` was asked in
   #ice = null; // the ticket's, until `matched` brings the call's
   #stream = null; // the microphone
   #asked = 0; // which request for the microphone still counts
@@ -116,7 +117,8 @@ export class Pair extends EventTarget {
   next() {
     if (!this.#call) throw new PairError("E_STATE", "no call");
     this.#call.close();
-    this.#request("next", { call: this.#call.id });
+    this.#left = this.#call.id;
+    this.#request("next", { call: this.#left });
     this.#endCall({ by: "self", why: "next" }, "queued");
   }
 
@@ -282,10 +284,11 @@ export class Pair extends EventTarget {
     this.#emitError(message, asked);
   }
 
-  /** The partner was quicker: that call is over, so wait as asked. Anything else is a real no. */
+  /** The partner was quicker: that call is over, so wait as asked. Anything else is a real no, to the waiting but not to the leaving. */
   #nextRefused(message) {
     if (this.state !== "queued") return;
     if (message.code === "E_CALL" || message.code === "E_STATE") return this.#requestQueue();
+    this.#request("hangup", { call: this.#left });
     this.#closeMicrophone();
     this.#setState("idle");
     this.#emitError(message, "next");
