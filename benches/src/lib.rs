@@ -1,1 +1,3 @@
+//! Measurements, each a program of its own under `src/bin`.
 
+pub mod dataplane;

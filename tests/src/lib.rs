@@ -1,1 +1,43 @@
+//! What end-to-end tests are written with: real daemons, real browsers, a foreign hand for everything else.
+//!
+//! ```text
+//! daemon     Daemon::local().set("calls.path = 'direct-first'").start()   one relay process, its addresses, its log
+//! browser    Driver::start() → Browser                                    chromedriver and its Chromium sessions
+//! client     Caller::connect(&daemon, &token)                             pair.v1 by hand, frame by frame
+//! token      Claims::adult("lea").sign(…)                                 what an app's backend would mint
+//! http       get(address, "/")                                            one request, one answer
+//! process    every child has an owner, and dies with it
+//! ```
+//!
+//! Helpers panic: a test that cannot run has failed, and says what to do about it. Nothing here is skipped silently.
 
+#![allow(clippy::unwrap_used)] // a test harness: a panic is how it reports
+
+pub mod browser;
+pub mod client;
+pub mod daemon;
+pub mod http;
+pub mod process;
+pub mod token;
+
+pub use browser::{Browser, Driver};
+pub use client::Caller;
+pub use daemon::Daemon;
+pub use token::Claims;
+
+use std::time::{Duration, Instant};
+
+/// How long anything that should happen "at once" may take on a machine that is busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until there is an answer; panics with `what` when [`PATIENCE`] runs out.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,1 +1,51 @@
 //! What the operator wrote and what the program uses.
+//!
+//! `table` reads one TOML table and remembers where each value stood → `file` knows the shape of the whole file → `check` decides
+//! what the values mean → [`Settings`]. Nothing stops at the first mistake: a file is answered with all of its problems, each with
+//! its line, so that it is repaired in one go.
+//!
+//! Secrets travel as [`Secret`], which prints as `[redacted]`; a problem never quotes one.
+
+mod check;
+mod file;
+mod listeners;
+mod problems;
+mod secret;
+mod settings;
+mod table;
+mod tokens;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use problems::{Problem, Problems};
+pub use secret::Secret;
+pub use settings::{
+    Access, AgeBand, Auth, CallPath, Calls, Limits, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls,
+    TokenKey, User, VerifyingKey,
+};
+
+/// The local defaults, as a file: what `relay` without arguments runs, and a file to start from.
+pub const LOCAL: &str = include_str!("../../../configs/relay-local.toml");
+
+/// Reads a configuration file's text. Paths in it are taken relative to `base_dir`, the folder it lies in.
+///
+/// # Errors
+/// Every problem of the file, in the order of their lines.
+pub fn parse(text: &str, base_dir: &Path) -> Result<Settings, Problems> {
+    let mut found = problems::Collector::default();
+    let file = file::read(text, &mut found);
+    let settings = check::settings(&file, base_dir, &mut found);
+    match found.into_problems(text) {
+        None => Ok(settings),
+        Some(problems) => Err(problems),
+    }
+}
+
+/// Every option there is, as `section.key`.
+pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    file::SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, *key)))
+}

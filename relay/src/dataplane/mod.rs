@@ -1,1 +1,220 @@
 //! Sockets and threads of the packet path.
+//!
+//! One thread for each core, each with a socket of its own on every listener address (SO_REUSEPORT: the kernel always
+//! gives a five-tuple to the same one), its own TURN machine, and its own relayed sockets. Between them nothing is
+//! shared but the machine's route table; other threads speak to a worker through its mailbox.
+//!
+//! The journey of a packet is in `worker.rs`; what it travels on is in `batch.rs`, `sockets.rs` and `sys.rs`.
+
+mod batch;
+mod counters;
+mod mailbox;
+mod names;
+mod nap;
+mod socket;
+mod sockets;
+mod sys;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+pub use batch::MAX_DATAGRAM_BYTES;
+pub use counters::{Count, IoCounters};
+pub use mailbox::{MAILBOX_COMMANDS, Mailboxes, PostError};
+pub use nap::{MAX_NAP_MICROS, NAP_ABOVE_PER_SEC};
+pub use socket::BindError;
+
+use crate::clock::Clock;
+use crate::turn;
+use mailbox::Mailbox;
+use nap::Nap;
+use socket::{Listener, open_listeners};
+use sockets::{Place, Sockets};
+use sys::Epoll;
+use worker::Worker;
+
+/// What the data plane needs to know, filled in by `server` from the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Addresses to listen on. An unspecified one (0.0.0.0, ::) serves every address of this machine, of that IP version.
+    pub listeners: Vec<SocketAddr>,
+    /// Threads. 0: one for each core this process may use (`taskset`, cpusets and CPU quotas are obeyed).
+    pub workers: usize,
+    /// Receive buffer of each listening socket, in bytes. With CAP_NET_ADMIN as asked, else at most net.core.rmem_max.
+    pub receive_buffer_bytes: usize,
+    /// Longest nap while busy, in microseconds, at most [`MAX_NAP_MICROS`]; 0 turns naps off. See [`NAP_ABOVE_PER_SEC`].
+    pub nap_micros: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { listeners: Vec::new(), workers: 0, receive_buffer_bytes: 4 << 20, nap_micros: 0 }
+    }
+}
+
+/// Sockets bound, nothing read yet.
+pub struct Bound {
+    addresses: Vec<SocketAddr>,
+    seats: Vec<Seat>,
+    nap_micros: u32,
+}
+
+/// Everything of a worker that can fail, made before it starts.
+struct Seat {
+    core: Option<usize>,
+    listeners: Vec<Listener>,
+    epoll: Epoll,
+    mailbox: Arc<Mailbox>,
+}
+
+/// Opens every listener for every worker.
+///
+/// # Errors
+/// The first address that could not be bound, and what to do about it. Nothing stays open.
+pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
+    let trouble = |source| BindError { address: None, source };
+    let cores = plan_cores(settings.workers, sys::allowed_cores(), available_parallelism());
+    let mut seats = cores.into_iter().map(Seat::new).collect::<io::Result<Vec<_>>>().map_err(trouble)?;
+    let mut addresses = Vec::new();
+    for address in &settings.listeners {
+        let listeners = open_listeners(*address, seats.len(), settings.receive_buffer_bytes)?;
+        addresses.extend(listeners.first().map(|listener| listener.address));
+        for (seat, listener) in seats.iter_mut().zip(listeners) {
+            seat.add(listener).map_err(trouble)?;
+        }
+    }
+    Ok(Bound { addresses, seats, nap_micros: settings.nap_micros })
+}
+
+/// The core of each worker; `None` lets the scheduler choose.
+///
+/// Pinned when there is a worker for every core we may use. With fewer, pinning would make every process under a CPU
+/// quota crowd the first cores of the machine.
+fn plan_cores(workers: usize, allowed: Vec<usize>, parallelism: usize) -> Vec<Option<usize>> {
+    let wanted = if workers == 0 { parallelism.min(allowed.len().max(1)) } else { workers }.min(usize::from(u16::MAX));
+    if allowed.is_empty() || wanted < allowed.len() {
+        return vec![None; wanted];
+    }
+    allowed.iter().cycle().take(wanted).map(|core| Some(*core)).collect()
+}
+
+fn available_parallelism() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl Seat {
+    fn new(core: Option<usize>) -> io::Result<Seat> {
+        let (epoll, mailbox) = (Epoll::new()?, Arc::new(Mailbox::new()?));
+        epoll.add(mailbox.readiness(), Place::Mailbox.number())?;
+        Ok(Seat { core, listeners: Vec::new(), epoll, mailbox })
+    }
+
+    fn add(&mut self, listener: Listener) -> io::Result<()> {
+        self.epoll.add(listener.socket.as_fd(), Place::Listener(self.listeners.len() as u16).number())?;
+        self.listeners.push(listener);
+        Ok(())
+    }
+}
+
+impl Bound {
+    /// Where we listen, in the settings' order, port 0 resolved.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Number of workers that [`Bound::start`] will start.
+    pub fn workers(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Starts the workers. `clock` is the one whose time everybody else hands to the core; `seed` should be random.
+    ///
+    /// # Errors
+    /// If a thread cannot be started; those that were are stopped again.
+    pub fn start(self, shared: &Arc<turn::Shared>, clock: Clock, seed: [u8; 32]) -> io::Result<Running> {
+        let mut running = Running { mailboxes: Vec::new(), threads: Vec::new(), turn: Vec::new(), io: Vec::new() };
+        for (number, seat) in self.seats.into_iter().enumerate() {
+            let number = number as u16;
+            let turn = turn::Turn::new(Arc::clone(shared), number, seed_of(seed, number));
+            let counters = Arc::new(IoCounters::default());
+            running.turn.push(Arc::clone(turn.counters()));
+            running.io.push(Arc::clone(&counters));
+            running.mailboxes.push(Arc::clone(&seat.mailbox));
+            let worker = Worker {
+                sockets: Sockets::new(seat.listeners, &shared.settings.addresses),
+                epoll: seat.epoll,
+                mailbox: seat.mailbox,
+                turn,
+                clock,
+                counters,
+                nap: Nap::new(self.nap_micros),
+            };
+            running.threads.push(spawn(number, seat.core, worker)?);
+        }
+        Ok(running)
+    }
+}
+
+fn spawn(number: u16, core: Option<usize>, worker: Worker) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(format!("udp-{number}")).spawn(move || {
+        if let Some(error) = core.and_then(|core| sys::pin(core).err()) {
+            tracing::warn!(worker = number, %error, "not pinned to a core");
+        }
+        worker.run();
+    })
+}
+
+/// A seed of its own for each worker.
+fn seed_of(mut seed: [u8; 32], worker: u16) -> [u8; 32] {
+    for (byte, by) in seed.iter_mut().zip(worker.to_le_bytes()) {
+        *byte ^= by;
+    }
+    seed
+}
+
+/// The workers at work. Dropping it stops them.
+pub struct Running {
+    mailboxes: Vec<Arc<Mailbox>>,
+    threads: Vec<JoinHandle<()>>,
+    turn: Vec<Arc<turn::Counters>>,
+    io: Vec<Arc<IoCounters>>,
+}
+
+impl Running {
+    pub fn mailboxes(&self) -> Mailboxes {
+        Mailboxes::new(self.mailboxes.iter().cloned())
+    }
+
+    /// What each worker's machine counted, by worker number.
+    pub fn counters(&self) -> Vec<Arc<turn::Counters>> {
+        self.turn.clone()
+    }
+
+    /// What each worker's sockets counted, by worker number.
+    pub fn io_counters(&self) -> Vec<Arc<IoCounters>> {
+        self.io.clone()
+    }
+
+    /// Ends every worker, waits for it, and closes its sockets.
+    pub fn stop(self) {}
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for mailbox in &self.mailboxes {
+            mailbox.stop();
+        }
+        for (worker, thread) in self.threads.drain(..).enumerate() {
+            if thread.join().is_err() {
+                tracing::error!(worker, "a worker had ended by a panic");
+            }
+        }
+    }
+}

@@ -1,1 +1,337 @@
 //! Who talks to whom.
+//!
+//! A pure machine: (event, time) in, pairs out. No clock, randomness or socket inside, so a tape of events replays exactly.
+//!
+//! Driving it: call one of `enqueue`, `cancel`, `tune`, `handle_timeout`; then take every pair from `poll_match`; then sleep
+//! until `poll_timeout` and call `handle_timeout`. A deadline in the past means work is left over from a slice: call again
+//! after the arrivals that are waiting.
+
+//!
+//! Inside, a ticket goes: `Matchmaker` (which pool, which cohort) → `engine` (what an event does) → `search` (the exact best partner, over
+//! `index`, `bucket` and `arena`) → out as a [`Match`], or into the lists, from where `stages` bring it back to the search.
+
+mod arena;
+mod bucket;
+mod cohorts;
+mod crowd;
+mod deadlines;
+mod directory;
+mod engine;
+mod hint;
+mod index;
+mod policy;
+mod rates;
+mod recent;
+mod scan;
+mod search;
+mod stages;
+mod ticket;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use bucket::Masks;
+use cohorts::Cohorts;
+use deadlines::Deadlines;
+use directory::{Directory, MAX_ENGINES, MAX_SLOTS, Place};
+use engine::{Engine, Limits, Pairing, Rules};
+
+pub use hint::{Hint, Relax};
+pub use policy::{Policy, compatible};
+pub use recent::{MAX_RECENT, Pepper, RECENT_TTL_MS, RecentPartners};
+pub use ticket::{
+    Band, Criteria, Gender, GenderSet, Level, MAX_AVOID, MAX_TOPICS, Person, STAGES, Ticket, TicketId, TopicMode,
+    TopicSet,
+};
+
+use crate::time::Millis;
+
+/// Two tickets that left the queue together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// The one that was found waiting.
+    pub waiter: TicketId,
+    /// The one whose arrival, change or widening found the other.
+    pub arrival: TicketId,
+    /// Stages at the moment of the match.
+    pub waiter_stage: u8,
+    pub arrival_stage: u8,
+}
+
+/// Where a waiting ticket stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Waiting tickets of the same gender, wish and level that are older.
+    pub ahead: u32,
+    pub stage: u8,
+    /// `None` when there is nothing to estimate from.
+    pub eta: Option<Eta>,
+}
+
+/// When a match is expected, from now, in milliseconds: half and nine tenths of the waits are shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Eta {
+    pub p50_ms: u64,
+    pub p90_ms: u64,
+}
+
+/// Why a ticket was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The number is already waiting.
+    DuplicateTicket,
+    /// The person is already waiting.
+    DuplicatePerson,
+    /// The bound on tickets or pools is reached.
+    Full,
+    /// Wants nobody, too many topics, a distance above 5, or too long an avoid list.
+    BadCriteria,
+    /// No such ticket is waiting.
+    Unknown,
+}
+
+/// All queues of this server: pools by name, each split into age cohorts that share nothing.
+pub struct Matchmaker {
+    rules: Arc<Rules>,
+    /// The latest time seen. A clock that steps back is held.
+    now: Millis,
+    pools: HashMap<Box<str>, Cohorts, FixedState>,
+    engines: Vec<Engine>,
+    spare: Vec<u16>,
+    tickets: Directory,
+    persons: Directory,
+    waiting: usize,
+    deadlines: Deadlines,
+    matches: VecDeque<Match>,
+    /// Reused between events.
+    pairings: Vec<Pairing>,
+}
+
+impl Matchmaker {
+    /// Longest name of a pool, in bytes.
+    pub const MAX_POOL_NAME: usize = 128;
+
+    /// An empty matchmaker. Bounds beyond what it can hold (16 million tickets, 21 thousand pools) are lowered to that.
+    pub fn new(policy: Policy) -> Matchmaker {
+        Matchmaker::with_limits(policy, Limits::DEFAULT)
+    }
+
+    fn with_limits(mut policy: Policy, limits: Limits) -> Matchmaker {
+        policy.max_tickets = policy.max_tickets.min(MAX_SLOTS);
+        policy.max_pools = policy.max_pools.min(MAX_ENGINES / 3);
+        policy.widen_after_ms = policy.widen_after_ms.map(|after| after.min(Policy::MAX_WIDEN_MS));
+        let bound = policy.max_tickets;
+        let masks = Masks::new(&policy);
+        Matchmaker {
+            rules: Arc::new(Rules { policy, masks, limits }),
+            now: Millis(0),
+            pools: HashMap::default(),
+            engines: Vec::new(),
+            spare: Vec::new(),
+            tickets: Directory::with_bound(bound),
+            persons: Directory::with_bound(bound),
+            waiting: 0,
+            deadlines: Deadlines::default(),
+            matches: VecDeque::new(),
+            pairings: Vec::new(),
+        }
+    }
+
+    /// Matches the ticket at once or lets it wait in `pool`, with the seniority of `ticket.since`.
+    ///
+    /// # Errors
+    /// [`Refused`]; the ticket is then not waiting, and whoever waits already is not touched.
+    pub fn enqueue(&mut self, now: Millis, pool: &str, ticket: Ticket) -> Result<(), Refused> {
+        let now = self.advance(now);
+        let (id, person) = (ticket.id, ticket.person);
+        self.admit(pool, &ticket)?;
+        let engine = self.cohorts(pool)?.engine(ticket.band);
+        match self.engines[usize::from(engine)].enqueue(now, ticket) {
+            Ok(pairing) => self.pairings.push(pairing),
+            Err(slot) => {
+                self.tickets.insert(id.0, Place { engine, slot });
+                self.persons.insert(person.0, Place { engine, slot });
+                self.waiting += 1;
+            }
+        }
+        self.settle(engine);
+        Ok(())
+    }
+
+    /// Takes the ticket out of its queue; false if it does not wait (any more).
+    pub fn cancel(&mut self, id: TicketId) -> bool {
+        let Some(place) = self.place(id) else { return false };
+        let engine = &mut self.engines[usize::from(place.engine)];
+        let person = engine.arena.slot(place.slot).person;
+        engine.cancel(place.slot);
+        self.forget(place, id, person);
+        self.settle(place.engine);
+        true
+    }
+
+    /// Changes what a waiting ticket asks for. It keeps its seniority, and is matched at once if that is now possible.
+    ///
+    /// # Errors
+    /// [`Refused::Unknown`] or [`Refused::BadCriteria`]; the ticket then waits as before, if it does.
+    pub fn tune(&mut self, now: Millis, id: TicketId, criteria: Criteria) -> Result<(), Refused> {
+        let now = self.advance(now);
+        let place = self.place(id).ok_or(Refused::Unknown)?;
+        if !criteria.is_valid() {
+            return Err(Refused::BadCriteria);
+        }
+        let pairing = self.engines[usize::from(place.engine)].tune(now, place.slot, &criteria);
+        self.pairings.extend(pairing);
+        self.settle(place.engine);
+        Ok(())
+    }
+
+    /// Adds somebody to the people a waiting ticket avoids; holds from the next event on.
+    ///
+    /// # Errors
+    /// [`Refused::Unknown`], or [`Refused::Full`] if the ticket avoids [`MAX_AVOID`] people already.
+    pub fn avoid(&mut self, id: TicketId, person: Person) -> Result<(), Refused> {
+        let place = self.place(id).ok_or(Refused::Unknown)?;
+        self.engines[usize::from(place.engine)].avoid(place.slot, person)
+    }
+
+    /// Where the ticket stands; `None` if it does not wait (any more).
+    pub fn position(&self, now: Millis, id: TicketId) -> Option<Position> {
+        let place = self.place(id)?;
+        Some(self.engines[usize::from(place.engine)].position(now, place.slot))
+    }
+
+    /// Which one of its wishes, if given up, would match the ticket at once, and with how many; `None` if none would, or if it does not wait.
+    pub fn hint(&self, id: TicketId) -> Option<Hint> {
+        let place = self.place(id)?;
+        self.engines[usize::from(place.engine)].hint(place.slot)
+    }
+
+    /// Does the widening that is due, at most one slice of it.
+    pub fn handle_timeout(&mut self, now: Millis) {
+        let now = self.advance(now);
+        let mut budget = self.rules.limits.slice;
+        while budget > 0
+            && let Some(engine) = self.deadlines.due(now)
+        {
+            self.engines[usize::from(engine)].work(now, &mut budget, &mut self.pairings);
+            self.settle(engine);
+        }
+    }
+
+    /// When to call [`Matchmaker::handle_timeout`] next; not in the future while a slice is left over.
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        self.deadlines.next()
+    }
+
+    /// The next pair, in the order they were made.
+    pub fn poll_match(&mut self) -> Option<Match> {
+        self.matches.pop_front()
+    }
+
+    /// Tickets waiting in all pools.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Searches that go on from the timer.
+    #[cfg(test)]
+    fn unfinished(&self) -> usize {
+        self.engines.iter().map(Engine::unfinished).sum()
+    }
+
+    /// Places in lists that are kept beside the chain.
+    #[cfg(test)]
+    fn stands_beside(&self) -> usize {
+        self.engines.iter().map(|engine| engine.arena.stands_beside()).sum()
+    }
+
+    fn advance(&mut self, now: Millis) -> Millis {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    fn admit(&self, pool: &str, ticket: &Ticket) -> Result<(), Refused> {
+        let valid =
+            ticket.criteria().is_valid() && ticket.avoid.len() <= MAX_AVOID && pool.len() <= Self::MAX_POOL_NAME;
+        if !valid {
+            return Err(Refused::BadCriteria);
+        }
+        if self.place(ticket.id).is_some() {
+            return Err(Refused::DuplicateTicket);
+        }
+        let same =
+            |place: Place| self.engines[usize::from(place.engine)].arena.slot(place.slot).person == ticket.person;
+        if self.persons.find(ticket.person.0, same).is_some() {
+            return Err(Refused::DuplicatePerson);
+        }
+        if self.waiting >= self.rules.policy.max_tickets { Err(Refused::Full) } else { Ok(()) }
+    }
+
+    fn place(&self, id: TicketId) -> Option<Place> {
+        self.tickets.find(id.0, |place| self.engines[usize::from(place.engine)].arena.slot(place.slot).id == id)
+    }
+
+    /// The engines of a pool, made when it is first named. At the bound an empty pool makes room.
+    fn cohorts(&mut self, pool: &str) -> Result<&Cohorts, Refused> {
+        if !self.pools.contains_key(pool) {
+            if self.pools.len() >= self.rules.policy.max_pools {
+                self.drop_empty_pool()?;
+            }
+            let Matchmaker { rules, engines, spare, .. } = self;
+            let fresh = || Engine::new(Arc::clone(rules));
+            let cohorts = Cohorts::new(rules.policy.minor_bands_meet, || match spare.pop() {
+                Some(number) => {
+                    engines[usize::from(number)] = fresh();
+                    number
+                }
+                None => {
+                    engines.push(fresh());
+                    (engines.len() - 1) as u16
+                }
+            });
+            self.pools.insert(pool.into(), cohorts);
+        }
+        self.pools.get(pool).ok_or(Refused::Full)
+    }
+
+    fn drop_empty_pool(&mut self) -> Result<(), Refused> {
+        let is_empty =
+            |cohorts: &Cohorts| cohorts.engines().all(|engine| self.engines[usize::from(engine)].arena.len() == 0);
+        let (name, cohorts) = self.pools.iter().find(|(_, cohorts)| is_empty(cohorts)).ok_or(Refused::Full)?;
+        let (name, engines): (Box<str>, Vec<u16>) = (name.clone(), cohorts.engines().collect());
+        self.pools.remove(&name);
+        for engine in engines {
+            self.deadlines.set(engine, self.now, None);
+            self.spare.push(engine);
+        }
+        Ok(())
+    }
+
+    /// After an event in an engine: reports its pairs and notes when it wants to be woken.
+    fn settle(&mut self, engine: u16) {
+        let mut pairings = std::mem::take(&mut self.pairings);
+        for Pairing { waiter, arrival } in pairings.drain(..) {
+            for side in [waiter, arrival] {
+                if let Some(slot) = side.slot {
+                    self.forget(Place { engine, slot }, side.id, side.person);
+                }
+            }
+            let (waiter_stage, arrival_stage) = (waiter.stage, arrival.stage);
+            self.matches.push_back(Match { waiter: waiter.id, arrival: arrival.id, waiter_stage, arrival_stage });
+        }
+        self.pairings = pairings;
+        let timeout = self.engines[usize::from(engine)].poll_timeout(self.now);
+        self.deadlines.set(engine, self.now, timeout);
+    }
+
+    fn forget(&mut self, place: Place, id: TicketId, person: Person) {
+        self.tickets.remove(id.0, place);
+        self.persons.remove(person.0, place);
+        self.waiting -= 1;
+    }
+}

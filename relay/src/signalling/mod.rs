@@ -1,1 +1,21 @@
-//! pair.v1 over WebSocket.
+//! pair.v1 over WebSocket: who may enter, who waits, who talks with whom, and what of it may pass.
+//!
+//! Pure: `message` the language, `token` who is calling, `sdp` and `candidate` what of a description may pass, `limits`
+//! how much one may ask, `desk` the machine of sessions, tickets and calls, which knows the relay only as a
+//! [`RelayDesk`]. Edge: `listener` the WebSocket endpoint, one task per connection and one that owns the desk.
+//!
+//! Nothing here is written anywhere, and no address, name, token, description or text is ever logged.
+
+pub mod candidate;
+pub mod codes;
+pub mod counters;
+pub mod desk;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod relay_desk;
+pub mod sdp;
+pub mod token;
+
+pub use counters::Counters;
+pub use relay_desk::{LocalRelay, RelayDesk};

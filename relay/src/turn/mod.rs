@@ -1,1 +1,168 @@
 //! The TURN machine: decides, opens no socket, reads no clock.
+//!
+//! Driving contract: handle one input, act on the returned [`Forward`] at once (or keep it in the send batch), drain
+//! [`Turn::poll_action`], sleep until [`Turn::poll_timeout`].
+
+mod allocate;
+mod allocation;
+mod binding;
+mod channel;
+mod channel_bind;
+mod counters;
+mod create_permission;
+mod five_tuple;
+mod forward;
+pub(crate) mod hashing;
+mod io;
+mod opening;
+mod peer;
+mod permission;
+mod port_bag;
+mod ports;
+mod quota;
+mod refresh;
+mod reject;
+mod relayed_port;
+mod request;
+mod route_words;
+pub(crate) mod routes;
+mod send;
+mod settings;
+mod shared;
+mod timers;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use allocation::{Allocations, Key};
+use opening::Openings;
+
+use crate::auth::Identity;
+use crate::time::{Millis, Now};
+use crate::wire::{Class, classify, indication};
+
+pub use counters::{Counters, Path, Reason, Relayed};
+pub use five_tuple::{ClientPath, FiveTuple, Transport};
+pub use io::{Action, Command, Forward, HEADROOM, OpenError, Packet, TAILROOM};
+pub use ports::Ports;
+pub use relayed_port::{AddressId, RelayedAddress, RelayedPort};
+pub use routes::Routes;
+pub use settings::Settings;
+pub use shared::Shared;
+
+/// One worker's machine. It owns the five-tuples the kernel hashes to that worker.
+pub struct Turn {
+    shared: Arc<Shared>,
+    worker: u16,
+    allocations: Allocations,
+    openings: Openings,
+    actions: VecDeque<Action>,
+    counters: Arc<Counters>,
+    /// Where the transaction ids of Data indications have got to.
+    indications: u128,
+    draining: bool,
+}
+
+impl Turn {
+    /// `worker` is this worker's mailbox number; `seed` must differ between workers.
+    pub fn new(shared: Arc<Shared>, worker: u16, seed: [u8; 32]) -> Turn {
+        let mut random = ChaCha12Rng::from_seed(seed);
+        Turn {
+            shared,
+            worker,
+            allocations: Allocations::new(random.next_u64()),
+            openings: Openings::new(random.next_u64()),
+            actions: VecDeque::new(),
+            counters: Arc::default(),
+            indications: u128::from(random.next_u64()) << 64 | u128::from(random.next_u64()),
+            draining: false,
+        }
+    }
+
+    /// A datagram from a client.
+    pub fn handle_client(&mut self, now: Now, from: &FiveTuple, packet: &mut Packet<'_>) -> Forward {
+        match classify(packet.bytes()) {
+            Class::ChannelData => self.client_to_peer(now.mono, from, packet),
+            Class::Stun if indication::is_send(packet.bytes()) => self.send(now.mono, from, packet),
+            Class::Stun => {
+                self.stun(now, from, packet.bytes());
+                Forward::None
+            }
+            Class::Other => self.dropped(Reason::Unrecognised),
+        }
+    }
+
+    /// A datagram that arrived at the socket of a relayed port of this worker.
+    pub fn handle_peer(&mut self, now: Now, to: RelayedPort, peer: SocketAddr, packet: &mut Packet<'_>) -> Forward {
+        self.peer_to_client(now.mono, to, peer, packet)
+    }
+
+    /// The answer to [`Action::Open`].
+    pub fn handle_opened(&mut self, now: Now, port: RelayedPort, result: Result<(), OpenError>) {
+        self.opened(now, port, result);
+    }
+
+    /// A wish of another thread.
+    pub fn handle_command(&mut self, _now: Now, command: Command) {
+        match command {
+            Command::Close(port) => self.close_if_call_is_over(port),
+            Command::Drain => self.draining = true,
+        }
+    }
+
+    /// Time has come to or past [`Turn::poll_timeout`].
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(key) = self.allocations.ended(now.mono) {
+            self.free(key);
+        }
+        self.shared.ports.expire(now.mono);
+    }
+
+    /// When to call [`Turn::handle_timeout`]; `None` while nothing can expire.
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        self.allocations.next_end()
+    }
+
+    /// The next thing to do for the edge, oldest first.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// What this worker counted so far.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// The command may arrive late: by then the port may belong to somebody else, who is left alone.
+    fn close_if_call_is_over(&mut self, port: RelayedPort) {
+        let Some(key) = self.allocations.find_port(port) else { return };
+        if let Some(Identity::Call(handle)) = self.allocations.get(key).map(|allocation| allocation.owner.identity())
+            && !self.shared.ledger.is_open(&handle)
+        {
+            self.free(key);
+        }
+    }
+
+    /// Ends an allocation: nothing reaches it any more, then its port, five-tuple and place in the quota are free.
+    fn free(&mut self, key: Key) {
+        let Some(allocation) = self.allocations.remove(key) else { return };
+        let (port, identity) = (allocation.relayed, allocation.owner.identity());
+        match identity {
+            Identity::User(_) => {
+                self.shared.routes.kill(port);
+                self.actions.push_back(Action::Close { port });
+            }
+            Identity::Call(handle) => self.shared.ledger.freed(&handle, port),
+        }
+        self.shared.ports.give_back(port);
+        self.shared.quota.release(identity);
+        self.counters.allocation_freed();
+    }
+}
+
+#[cfg(test)]
+mod tests;

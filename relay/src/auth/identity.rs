@@ -1,0 +1,45 @@
+//! Whom a verified request is from, and the proof of it.
+
+use crate::calls::Handle;
+use crate::time::Unix;
+use crate::wire::Key;
+
+/// A keyed hash of a user's name: tells users apart without saying who they are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PersonHash(pub u64);
+
+/// Whom a verified request is from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Identity {
+    /// Ordinary credentials, static or time-limited. Time-limited ones of the same user are the same person.
+    User(PersonHash),
+    /// A call-bound credential: may reach its partner only.
+    Call(Handle),
+}
+
+/// Proof that a request carried valid credentials. Only this module makes one. Keep it with the allocation.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    pub(super) identity: Identity,
+    /// Keyed hash of the whole user name, so that the owner of an allocation is recognised.
+    pub(super) name: u64,
+    pub(super) key: Key,
+    /// Set for time-limited credentials.
+    pub(super) expires: Option<Unix>,
+}
+
+impl Authenticated {
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Signs the answer.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Whether the credential was time-limited and its time is over. The expiry second itself is too late.
+    pub(super) fn expired(&self, now: Unix) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}

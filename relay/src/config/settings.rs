@@ -1,0 +1,282 @@
+//! The settings as run: every value checked, every default filled in.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::secret::Secret;
+
+/// What the program uses. `Settings::default()` is what an empty file means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    pub listen: Listen,
+    pub tls: Option<Tls>,
+    pub relay: Relay,
+    pub auth: Auth,
+    pub access: Access,
+    pub limits: Limits,
+    pub signalling: Signalling,
+    pub calls: Calls,
+    pub matching: Matching,
+}
+
+/// Where the daemon listens. Port 0 takes any free port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub udp: Vec<SocketAddr>,
+    /// Accepted, not served yet.
+    pub tcp: Vec<SocketAddr>,
+    /// Accepted, not served yet.
+    pub tls: Vec<SocketAddr>,
+    /// Without it the daemon is a plain STUN/TURN server.
+    pub signalling: Option<SocketAddr>,
+    /// Always a loopback address: it asks nobody who they are.
+    pub admin: Option<SocketAddr>,
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen {
+            udp: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 3478))],
+            tcp: Vec::new(),
+            tls: Vec::new(),
+            signalling: None,
+            admin: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub private_key: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Fewer than 128 characters (RFC 8489 §14.9).
+    pub realm: String,
+    /// Where relayed transport addresses live. Empty: the addresses of the UDP listeners, see [`Settings::relay_addresses`].
+    pub addresses: Vec<RelayAddress>,
+    /// Real and virtual relayed ports share one allocator. Within 1024–65535.
+    pub ports: RangeInclusive<u16>,
+    /// 0: one per core this process may use.
+    pub workers: usize,
+    /// Also accept channels 0x5000–0x7FFF, for RFC 5766 clients.
+    pub legacy_channels: bool,
+}
+
+impl Default for Relay {
+    fn default() -> Relay {
+        Relay {
+            realm: "relay".to_owned(),
+            addresses: Vec::new(),
+            ports: 49152..=65535,
+            workers: 0,
+            legacy_channels: false,
+        }
+    }
+}
+
+/// An address relayed transport addresses are made of; the two differ on a cloud machine behind one-to-one NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// What sockets bind.
+    pub bind: IpAddr,
+    /// What clients are told; same family as `bind`.
+    pub public: IpAddr,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// Static long-term credentials.
+    pub users: Vec<User>,
+    /// `iss` of tokens.
+    pub issuer: Option<String>,
+    /// `aud` of tokens.
+    pub audience: Option<String>,
+    /// Secrets of time-limited credentials, newest first.
+    pub rest_secrets: Vec<Secret>,
+    pub tokens: Vec<TokenKey>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    pub password: Secret,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// A key that tokens may be signed with, chosen by the token's `kid`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenKey {
+    pub kid: String,
+    pub key: VerifyingKey,
+}
+
+/// The algorithm is pinned by the kind of key: a token cannot choose it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifyingKey {
+    /// A public key: 32 bytes that form a point of the curve.
+    EdDsa([u8; 32]),
+    /// The bytes of the text as written, at least 32.
+    Hs256(Secret),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    pub allow_peers: Vec<IpNet>,
+    pub deny_peers: Vec<IpNet>,
+    /// Most allocations of one user at a time.
+    pub user_allocations: u32,
+}
+
+impl Default for Access {
+    fn default() -> Access {
+        Access { allow_peers: Vec::new(), deny_peers: Vec::new(), user_allocations: 30 }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Prefixes without per-source limits.
+    pub exempt: Vec<IpNet>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signalling {
+    /// Web origins that may open a signalling connection.
+    pub origins: Vec<String>,
+    /// What clients are told; empty: derived from where the daemon really listens.
+    pub turn_urls: Vec<String>,
+    /// The page, with tokens it mints itself. Only ever with signalling on loopback.
+    pub demo_page: bool,
+}
+
+/// How media may travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallPath {
+    /// Addresses hidden, all media relayed.
+    #[default]
+    Relay,
+    /// Ordinary ICE, the relay as fallback; addresses are shown.
+    DirectFirst,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calls {
+    pub path: CallPath,
+    /// Who may go direct when `path` allows it.
+    pub direct_bands: Vec<AgeBand>,
+}
+
+impl Default for Calls {
+    fn default() -> Calls {
+        Calls { path: CallPath::Relay, direct_bands: vec![AgeBand::Adult] }
+    }
+}
+
+/// An age band as configuration and tokens write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AgeBand {
+    B13To15,
+    B16To17,
+    Adult,
+}
+
+impl AgeBand {
+    pub const ALL: [AgeBand; 3] = [AgeBand::B13To15, AgeBand::B16To17, AgeBand::Adult];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            AgeBand::B13To15 => "13-15",
+            AgeBand::B16To17 => "16-17",
+            AgeBand::Adult => "18+",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matching {
+    /// A topic's number is its place here; at most 64.
+    pub topics: Vec<String>,
+    /// Youngest age band admitted.
+    pub min_band: AgeBand,
+}
+
+impl Default for Matching {
+    fn default() -> Matching {
+        let topics = ["travel", "films", "work", "food", "music"];
+        Matching { topics: topics.map(str::to_owned).to_vec(), min_band: AgeBand::B13To15 }
+    }
+}
+
+impl Settings {
+    /// What `relay` runs without a file: everything on loopback, the page included. It holds no credentials.
+    ///
+    /// # Panics
+    /// Never: a test parses the embedded file.
+    pub fn local_defaults() -> Settings {
+        super::parse(super::LOCAL, std::path::Path::new("")).expect("the embedded defaults are tested")
+    }
+
+    /// Where relayed transport addresses live: as configured, or the addresses of the UDP listeners.
+    pub fn relay_addresses(&self) -> Vec<RelayAddress> {
+        if !self.relay.addresses.is_empty() {
+            return self.relay.addresses.clone();
+        }
+        let mut addresses: Vec<RelayAddress> = Vec::new();
+        for ip in self.listen.udp.iter().map(SocketAddr::ip) {
+            if !addresses.iter().any(|known| known.bind == ip) {
+                addresses.push(RelayAddress { bind: ip, public: ip });
+            }
+        }
+        addresses
+    }
+
+    /// What an operator should know about settings that are allowed but not ordinary. One sentence each, no secrets.
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        let mut say = |condition: bool, text: &str| {
+            if condition {
+                notices.push(text.to_owned());
+            }
+        };
+        say(
+            !self.listen.tcp.is_empty(),
+            "listen.tcp is accepted but not served yet: clients reach this server over UDP only",
+        );
+        say(
+            !self.listen.tls.is_empty(),
+            "listen.tls is accepted but not served yet: clients reach this server over UDP only",
+        );
+        say(
+            !self.limits.exempt.is_empty(),
+            "limits.exempt lifts the per-source limits for some prefixes: for load tests only",
+        );
+        say(
+            self.signalling.demo_page,
+            "the demo page is on and mints tokens for anyone who reaches the signalling listener",
+        );
+        say(
+            self.calls.path == CallPath::DirectFirst,
+            "calls.path is \"direct-first\": callers who may go direct learn each other's addresses",
+        );
+        say(
+            self.listen.signalling.is_some_and(|address| !address.ip().is_loopback()),
+            "signalling is plain HTTP off loopback: put a TLS proxy in front, browsers need wss://",
+        );
+        let nobody =
+            self.auth.users.is_empty() && self.auth.rest_secrets.is_empty() && self.listen.signalling.is_none();
+        say(nobody, "no credentials in [auth] and no signalling: this server answers STUN Binding requests only");
+        notices
+    }
+}

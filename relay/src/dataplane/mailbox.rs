@@ -1,0 +1,143 @@
+//! How other threads reach a worker: a bounded queue and an eventfd that wakes it. Off the packet path.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::sys;
+use crate::turn::Command;
+
+/// Commands a mailbox holds before [`Mailboxes::post`] refuses more.
+pub const MAILBOX_COMMANDS: usize = 16 * 1024;
+
+/// The mailboxes of all workers. Cheap to clone.
+#[derive(Clone)]
+pub struct Mailboxes(Arc<[Arc<Mailbox>]>);
+
+/// Why a command was not taken; it comes back to the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostError {
+    /// [`MAILBOX_COMMANDS`] are waiting already. Try again later: the worker is slow, not gone.
+    Full(Command),
+    /// There is no worker of that number.
+    NoSuchWorker(Command),
+}
+
+impl Mailboxes {
+    pub(super) fn new(mailboxes: impl IntoIterator<Item = Arc<Mailbox>>) -> Mailboxes {
+        Mailboxes(mailboxes.into_iter().collect())
+    }
+
+    /// Number of workers; they are numbered from 0.
+    pub fn workers(&self) -> u16 {
+        self.0.len() as u16
+    }
+
+    /// Hands a command to a worker and wakes it. Never blocks for longer than the worker takes to empty its queue.
+    pub fn post(&self, worker: u16, command: Command) -> Result<(), PostError> {
+        match self.0.get(usize::from(worker)) {
+            Some(mailbox) => mailbox.post(command),
+            None => Err(PostError::NoSuchWorker(command)),
+        }
+    }
+
+    /// Hands a command to every worker.
+    pub fn post_all(&self, command: Command) -> Result<(), PostError> {
+        (0..self.workers()).try_for_each(|worker| self.post(worker, command))
+    }
+}
+
+impl fmt::Debug for Mailboxes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mailboxes({})", self.0.len())
+    }
+}
+
+/// One worker's mailbox.
+pub(super) struct Mailbox {
+    queue: Mutex<VecDeque<Command>>,
+    wake: File,
+    stop: AtomicBool,
+}
+
+impl Mailbox {
+    pub(super) fn new() -> io::Result<Mailbox> {
+        let wake = File::from(sys::eventfd()?);
+        Ok(Mailbox { queue: Mutex::new(VecDeque::new()), wake, stop: AtomicBool::new(false) })
+    }
+
+    /// Becomes readable when there is something to do.
+    pub(super) fn readiness(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Takes everything that waits. `into` must be empty; its memory becomes the next queue's.
+    pub(super) fn take(&self, into: &mut VecDeque<Command>) {
+        let mut clear = [0; 8];
+        // Before the queue is taken, so that a command posted meanwhile rings again. EAGAIN: nobody rang, nothing to clear.
+        let _ = (&self.wake).read(&mut clear);
+        std::mem::swap(&mut *self.lock(), into);
+    }
+
+    fn post(&self, command: Command) -> Result<(), PostError> {
+        let mut queue = self.lock();
+        if queue.len() >= MAILBOX_COMMANDS {
+            return Err(PostError::Full(command));
+        }
+        queue.push_back(command);
+        let first = queue.len() == 1;
+        drop(queue);
+        if first {
+            self.ring();
+        }
+        Ok(())
+    }
+
+    fn ring(&self) {
+        // The only error is a counter about to overflow, and then the worker is being woken already.
+        let _ = (&self.wake).write(&1u64.to_ne_bytes());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Command>> {
+        // A panic while pushing leaves a queue that is still a queue.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_full_mailbox_gives_the_command_back_and_takes_more_once_emptied() {
+        let mailboxes = Mailboxes::new([Arc::new(Mailbox::new().unwrap())]);
+        for _ in 0..MAILBOX_COMMANDS {
+            mailboxes.post(0, Command::Drain).unwrap();
+        }
+        assert_eq!(mailboxes.post(0, Command::Drain), Err(PostError::Full(Command::Drain)));
+        let mut taken = VecDeque::new();
+        mailboxes.0[0].take(&mut taken);
+        assert_eq!(taken.len(), MAILBOX_COMMANDS);
+        assert_eq!(mailboxes.post(0, Command::Drain), Ok(()));
+    }
+
+    #[test]
+    fn there_is_no_mailbox_beyond_the_last_worker() {
+        let mailboxes = Mailboxes::new([Arc::new(Mailbox::new().unwrap())]);
+        assert_eq!(mailboxes.post(1, Command::Drain), Err(PostError::NoSuchWorker(Command::Drain)));
+    }
+}

@@ -1,0 +1,84 @@
+//! The adaptive nap: while packets are many, sleep a little before looking, so that each wake-up finds more of them.
+//!
+//! Waking a core costs more than relaying a packet. A nap trades up to its length of latency for fewer wake-ups, and
+//! only while the worker is busy: below [`NAP_ABOVE_PER_SEC`] it is off, and an idle worker never naps.
+
+use std::time::Duration;
+
+use crate::time::Millis;
+
+/// Datagrams a second, for one worker, from which napping begins to pay.
+pub const NAP_ABOVE_PER_SEC: u64 = 4_000;
+/// Longest nap accepted, in microseconds. More would be heard.
+pub const MAX_NAP_MICROS: u32 = 500;
+/// How long the rate is watched before it is believed.
+const WINDOW_MILLIS: u64 = 20;
+
+pub(super) struct Nap {
+    length: Duration,
+    window: Millis,
+    datagrams: u64,
+    busy: bool,
+}
+
+impl Nap {
+    /// Zero means never.
+    pub(super) fn new(micros: u32) -> Nap {
+        let length = Duration::from_micros(u64::from(micros.min(MAX_NAP_MICROS)));
+        Nap { length, window: Millis(0), datagrams: 0, busy: false }
+    }
+
+    /// Tells of datagrams that just arrived.
+    pub(super) fn count(&mut self, datagrams: usize) {
+        self.datagrams += datagrams as u64;
+    }
+
+    /// How long to sleep before waiting, if at all.
+    pub(super) fn due(&mut self, now: Millis) -> Option<Duration> {
+        if self.length.is_zero() {
+            return None;
+        }
+        let elapsed = now.since(self.window);
+        if elapsed >= WINDOW_MILLIS {
+            self.busy = self.datagrams * 1000 / elapsed >= NAP_ABOVE_PER_SEC;
+            (self.window, self.datagrams) = (now, 0);
+        }
+        self.busy.then_some(self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after_a_window(nap: &mut Nap, start: u64, datagrams: usize) -> Option<Duration> {
+        nap.count(datagrams);
+        nap.due(Millis(start + WINDOW_MILLIS))
+    }
+
+    #[test]
+    fn no_nap_unless_asked_for() {
+        assert_eq!(after_a_window(&mut Nap::new(0), 0, 1_000_000), None);
+    }
+
+    #[test]
+    fn naps_while_busy_and_stops_when_it_gets_quiet() {
+        let mut nap = Nap::new(300);
+        let busy = (NAP_ABOVE_PER_SEC * WINDOW_MILLIS / 1000) as usize;
+        assert_eq!(after_a_window(&mut nap, 0, busy), Some(Duration::from_micros(300)));
+        assert_eq!(after_a_window(&mut nap, 20, busy - 1), None);
+    }
+
+    #[test]
+    fn a_packet_after_an_idle_minute_meets_no_nap() {
+        let mut nap = Nap::new(300);
+        assert!(after_a_window(&mut nap, 0, 100_000).is_some());
+        nap.count(1);
+        assert_eq!(nap.due(Millis(60_020)), None);
+    }
+
+    #[test]
+    fn a_nap_is_never_longer_than_the_limit() {
+        assert_eq!(after_a_window(&mut Nap::new(u32::MAX), 0, 1000), Some(Duration::from_micros(500)));
+    }
+}

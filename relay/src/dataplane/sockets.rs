@@ -1,0 +1,198 @@
+//! The sockets one worker owns: its listeners and its relayed sockets, found by number without a hash.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::names::Beside;
+use super::socket::{Listener, open_relayed};
+use crate::turn::{AddressId, OpenError, RelayedAddress, RelayedPort};
+
+/// Receive buffer of a relayed socket: about a second of one voice stream.
+const RELAYED_RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+/// Relayed sockets found through one page of the table.
+const PAGE: usize = 256;
+const PAGES: usize = 65536 / PAGE;
+
+/// One of the things a worker waits for, or sends through.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Place {
+    Listener(u16),
+    Relayed(RelayedPort),
+    Mailbox,
+}
+
+impl Place {
+    /// As a number for epoll to carry.
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Place::Relayed(port) => u64::from(port.address.0) << 16 | u64::from(port.port),
+            Place::Listener(index) => 1 << 32 | u64::from(index),
+            Place::Mailbox => 2 << 32,
+        }
+    }
+
+    pub(super) fn from_number(number: u64) -> Place {
+        match number >> 32 {
+            0 => Place::Relayed(RelayedPort { address: AddressId((number >> 16) as u8), port: number as u16 }),
+            1 => Place::Listener(number as u16),
+            _ => Place::Mailbox,
+        }
+    }
+}
+
+pub(super) struct Sockets {
+    listeners: Vec<Open<Listener>>,
+    /// Where relayed sockets are bound, by `AddressId`.
+    addresses: Vec<IpAddr>,
+    /// By `AddressId`, then by port: pages that exist once one of their ports was opened.
+    relayed: Vec<Vec<Option<Box<Page>>>>,
+}
+
+type Page = [Option<Open<OwnedFd>>; PAGE];
+
+struct Open<S> {
+    socket: S,
+    /// SO_RXQ_OVFL as last seen.
+    overflow: u32,
+}
+
+impl Sockets {
+    pub(super) fn new(listeners: Vec<Listener>, addresses: &[RelayedAddress]) -> Sockets {
+        Sockets {
+            listeners: listeners.into_iter().map(|socket| Open { socket, overflow: 0 }).collect(),
+            addresses: addresses.iter().map(|address| address.bind).collect(),
+            relayed: addresses.iter().map(|_| (0..PAGES).map(|_| None).collect()).collect(),
+        }
+    }
+
+    pub(super) fn listeners(&self) -> u16 {
+        self.listeners.len() as u16
+    }
+
+    /// The socket at a place, if it is (still) open.
+    pub(super) fn get(&self, place: Place) -> Option<BorrowedFd<'_>> {
+        match place {
+            Place::Listener(index) => Some(self.listeners.get(usize::from(index))?.socket.socket.as_fd()),
+            Place::Relayed(port) => {
+                let (page, entry) = split(port);
+                Some(self.relayed.get(usize::from(port.address.0))?[page].as_ref()?[entry].as_ref()?.socket.as_fd())
+            }
+            Place::Mailbox => None,
+        }
+    }
+
+    /// The address a client sent to.
+    pub(super) fn local(&self, index: u16, beside: &Beside) -> SocketAddr {
+        let bound = self.listeners[usize::from(index)].socket.address;
+        match beside.local {
+            None => bound,
+            Some((IpAddr::V6(ip), scope)) => SocketAddr::V6(SocketAddrV6::new(ip, bound.port(), 0, scope)),
+            Some((ip, _)) => SocketAddr::new(ip, bound.port()),
+        }
+    }
+
+    /// The source to ask the kernel for when a client is to be answered from `local`: only where it has a choice.
+    pub(super) fn source(&self, index: u16, local: SocketAddr) -> Option<SocketAddr> {
+        self.listeners.get(usize::from(index)).filter(|listener| listener.socket.wildcard).map(|_| local)
+    }
+
+    /// Takes note of a socket's loss counter and answers how much was lost since the last note.
+    pub(super) fn note_overflow(&mut self, place: Place, total: u32) -> u64 {
+        let seen = match place {
+            Place::Listener(index) => self.listeners.get_mut(usize::from(index)).map(|open| &mut open.overflow),
+            Place::Relayed(port) => self.entry(port).and_then(|entry| entry.as_mut()).map(|open| &mut open.overflow),
+            Place::Mailbox => None,
+        };
+        seen.map_or(0, |seen| u64::from(total.wrapping_sub(std::mem::replace(seen, total))))
+    }
+
+    /// Binds the real socket of a relayed port.
+    pub(super) fn open(&mut self, port: RelayedPort) -> Result<BorrowedFd<'_>, OpenError> {
+        let address = *self.addresses.get(usize::from(port.address.0)).ok_or(OpenError::Unavailable)?;
+        let opened = open_relayed(SocketAddr::new(address, port.port), RELAYED_RECEIVE_BUFFER_BYTES);
+        let socket = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => OpenError::InUse,
+            _ => OpenError::Unavailable,
+        })?;
+        let entry = self.entry_or_page(port).ok_or(OpenError::Unavailable)?;
+        Ok(entry.insert(Open { socket, overflow: 0 }).socket.as_fd())
+    }
+
+    /// Closes it; the kernel forgets it, and so does epoll. Answers whether there was one.
+    pub(super) fn close(&mut self, port: RelayedPort) -> bool {
+        self.entry(port).and_then(Option::take).is_some()
+    }
+
+    fn entry(&mut self, port: RelayedPort) -> Option<&mut Option<Open<OwnedFd>>> {
+        let (page, entry) = split(port);
+        Some(&mut self.relayed.get_mut(usize::from(port.address.0))?[page].as_mut()?[entry])
+    }
+
+    fn entry_or_page(&mut self, port: RelayedPort) -> Option<&mut Option<Open<OwnedFd>>> {
+        let (page, entry) = split(port);
+        let page = &mut self.relayed.get_mut(usize::from(port.address.0))?[page];
+        Some(&mut page.get_or_insert_with(|| Box::new([const { None }; PAGE]))[entry])
+    }
+}
+
+fn split(port: RelayedPort) -> (usize, usize) {
+    (usize::from(port.port) / PAGE, usize::from(port.port) % PAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn sockets() -> Sockets {
+        Sockets::new(Vec::new(), &[RelayedAddress::same("127.0.0.1".parse().unwrap())])
+    }
+
+    fn free_port() -> RelayedPort {
+        let probe = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        RelayedPort { address: AddressId(0), port: probe.local_addr().unwrap().port() }
+    }
+
+    #[test]
+    fn a_place_survives_the_trip_through_epoll() {
+        let port = RelayedPort { address: AddressId(255), port: 65535 };
+        for place in [Place::Listener(0), Place::Listener(u16::MAX), Place::Relayed(port), Place::Mailbox] {
+            assert_eq!(Place::from_number(place.number()), place);
+        }
+    }
+
+    #[test]
+    fn a_closed_relayed_port_can_be_opened_again() {
+        let (mut sockets, port) = (sockets(), free_port());
+        for _ in 0..2 {
+            assert!(sockets.open(port).is_ok());
+            assert!(sockets.get(Place::Relayed(port)).is_some());
+            assert!(sockets.close(port) && !sockets.close(port));
+            assert!(sockets.get(Place::Relayed(port)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_relayed_port_somebody_else_holds_is_in_use() {
+        let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = RelayedPort { address: AddressId(0), port: held.local_addr().unwrap().port() };
+        assert_eq!(sockets().open(port).err(), Some(OpenError::InUse));
+    }
+
+    #[test]
+    fn an_address_we_do_not_have_is_unavailable() {
+        let port = RelayedPort { address: AddressId(1), port: 50000 };
+        assert_eq!(sockets().open(port).err(), Some(OpenError::Unavailable));
+        assert!(sockets().get(Place::Relayed(port)).is_none());
+    }
+
+    #[test]
+    fn lost_datagrams_are_counted_from_the_last_note_even_when_the_counter_wraps() {
+        let (mut sockets, port) = (sockets(), free_port());
+        let _ = sockets.open(port).map(|_| ());
+        assert_eq!(sockets.note_overflow(Place::Relayed(port), 5), 5);
+        assert_eq!(sockets.note_overflow(Place::Relayed(port), u32::MAX), u64::from(u32::MAX - 5));
+        assert_eq!(sockets.note_overflow(Place::Relayed(port), 2), 3);
+    }
+}

@@ -1,0 +1,258 @@
+//! One worker: a thread, its sockets, its TURN machine, and the journey of a packet in numbered stages.
+//!
+//! The machine decides and the worker acts. Nothing here allocates, locks or switches task for a relayed packet.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::batch::{Batch, SLOTS};
+use super::counters::IoCounters;
+use super::mailbox::Mailbox;
+use super::nap::Nap;
+use super::sockets::{Place, Sockets};
+use super::sys::{Datagram, Epoll, Ready};
+use crate::clock::Clock;
+use crate::time::Now;
+use crate::turn::{Action, ClientPath, FiveTuple, Forward, OpenError, RelayedPort, Transport, Turn};
+
+/// Full batches taken from one listener before the others get their turn.
+const LISTENER_BATCHES: usize = 4;
+/// Datagrams taken from one relayed socket before the others get their turn. A voice call has one or two waiting.
+const RELAYED_DATAGRAMS: usize = 8;
+/// Sockets looked after between two waits.
+const READY: usize = 128;
+/// Pause after a turn that met nothing but errors, so that a socket that cannot recover does not burn a core.
+const ERROR_PAUSE: Duration = Duration::from_millis(1);
+
+pub(super) struct Worker {
+    pub(super) sockets: Sockets,
+    pub(super) epoll: Epoll,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) turn: Turn,
+    pub(super) clock: Clock,
+    pub(super) counters: Arc<IoCounters>,
+    pub(super) nap: Nap,
+}
+
+/// Memory of a running worker, made in its own thread so that the pages are near its core.
+struct Hands {
+    ready: Ready,
+    batch: Batch,
+    commands: VecDeque<crate::turn::Command>,
+    /// Receive errors since the last wait, and whether anything was received.
+    troubled: bool,
+    received: bool,
+}
+
+impl Worker {
+    /// Works until the mailbox says stop.
+    pub(super) fn run(mut self) {
+        let hands = &mut Hands {
+            ready: Ready::new(READY),
+            batch: Batch::new(),
+            commands: VecDeque::new(),
+            troubled: false,
+            received: false,
+        };
+        let mut now = self.clock.now();
+        while !self.mailbox.is_stopped() {
+            self.wait(hands, now); // 1
+            now = self.clock.now();
+            for i in 0..hands.ready.len() {
+                match Place::from_number(hands.ready.get(i)) {
+                    Place::Mailbox => self.command(hands, now),
+                    place => self.serve(hands, now, place), // 2, 3, 4
+                }
+            }
+            if hands.ready.is_full() {
+                self.serve_listeners(hands, now);
+            }
+            self.flush(hands); // 5
+            self.act(hands, now); // 6
+            self.tick(hands, now); // 7
+        }
+    }
+
+    /// Stage 1: sleep until a socket has something, the machine has a deadline, or the mailbox rings.
+    fn wait(&mut self, hands: &mut Hands, now: Now) {
+        if hands.troubled && !hands.received {
+            thread::sleep(ERROR_PAUSE);
+        } else if let Some(nap) = self.nap.due(now.mono) {
+            thread::sleep(nap);
+            self.counters.naps.add(1);
+        }
+        (hands.troubled, hands.received) = (false, false);
+        let timeout = match self.turn.poll_timeout() {
+            Some(deadline) => i32::try_from(deadline.since(now.mono)).unwrap_or(i32::MAX),
+            None => -1,
+        };
+        self.counters.waits.add(1);
+        if let Err(error) = self.epoll.wait(&mut hands.ready, timeout) {
+            hands.troubled = error.kind() != io::ErrorKind::Interrupted;
+        }
+    }
+
+    /// Stages 2 to 4 for one socket that has something, a bounded number of times.
+    fn serve(&mut self, hands: &mut Hands, now: Now, place: Place) {
+        let (batches, datagrams) = match place {
+            Place::Listener(_) => (LISTENER_BATCHES, SLOTS),
+            _ => (1, RELAYED_DATAGRAMS),
+        };
+        for _ in 0..batches {
+            if !self.receive(hands, now, place, datagrams) {
+                break;
+            }
+        }
+    }
+
+    /// When more sockets are ready than one wait can name, relayed sockets must not keep the listeners waiting their turn.
+    fn serve_listeners(&mut self, hands: &mut Hands, now: Now) {
+        for index in 0..self.sockets.listeners() {
+            self.serve(hands, now, Place::Listener(index));
+        }
+    }
+
+    /// Stage 2: receive a batch. Answers whether there may be more.
+    fn receive(&mut self, hands: &mut Hands, now: Now, place: Place, datagrams: usize) -> bool {
+        if hands.batch.free() < datagrams {
+            self.flush(hands);
+        }
+        let Some(socket) = self.sockets.get(place) else { return false }; // closed earlier in this turn
+        self.counters.receive_calls.add(1);
+        let slots = match hands.batch.receive(socket, datagrams) {
+            Ok(slots) => slots,
+            Err(error) => {
+                self.receive_error(hands, &error);
+                return false;
+            }
+        };
+        let count = slots.len();
+        hands.received |= count > 0;
+        self.nap.count(count);
+        match place {
+            Place::Listener(_) => self.counters.from_clients.add(count as u64),
+            _ => self.counters.from_peers.add(count as u64),
+        }
+        for slot in slots {
+            self.handle(hands, now, place, slot);
+        }
+        count == datagrams
+    }
+
+    /// Stage 3: let the machine decide.
+    fn handle(&mut self, hands: &mut Hands, now: Now, place: Place, slot: usize) {
+        let received = hands.batch.take(slot);
+        if let Some(total) = received.beside.overflow {
+            self.counters.receive_buffer_full.add(self.sockets.note_overflow(place, total));
+        }
+        if received.truncated {
+            return self.counters.too_long.add(1);
+        }
+        let Some(remote) = received.from else { return self.counters.unknown_source.add(1) };
+        let mut packet = hands.batch.packet(slot, received.len);
+        let forward = match place {
+            Place::Listener(listener) => {
+                let local = self.sockets.local(listener, &received.beside);
+                let from = FiveTuple { listener, transport: Transport::Udp, local, remote };
+                self.turn.handle_client(now, &from, &mut packet)
+            }
+            Place::Relayed(port) => self.turn.handle_peer(now, port, remote, &mut packet),
+            Place::Mailbox => Forward::None,
+        };
+        self.queue(hands, now, slot, forward);
+    }
+
+    /// Stage 4: remember what to send. The payload stays where it was received.
+    fn queue(&mut self, hands: &mut Hands, now: Now, slot: usize, forward: Forward) {
+        match forward {
+            Forward::ToClient { to, data } => {
+                let source = self.sockets.source(to.listener, to.local);
+                hands.batch.queue(Place::Listener(to.listener), slot, data, to.remote, source);
+            }
+            Forward::ToPeer { from, to, data } => hands.batch.queue(Place::Relayed(from), slot, data, to, None),
+            // Not a relayed packet: what it asks for is done before the next input is handled.
+            Forward::None => self.act(hands, now),
+        }
+    }
+
+    /// Stage 5: send what the batch caused.
+    fn flush(&mut self, hands: &mut Hands) {
+        hands.batch.flush(&self.sockets, &self.counters);
+    }
+
+    /// Stage 6: do what the machine asked for.
+    fn act(&mut self, hands: &mut Hands, now: Now) {
+        while let Some(action) = self.turn.poll_action() {
+            match action {
+                Action::Reply { to, bytes } => self.reply(hands, &to, &bytes),
+                Action::Open { port } => {
+                    let opened = self.open(port);
+                    self.turn.handle_opened(now, port, opened);
+                }
+                Action::Close { port } => {
+                    self.flush(hands); // what was queued through it may still leave
+                    self.close(port);
+                }
+            }
+        }
+    }
+
+    /// Stage 7: deadlines of the machine.
+    fn tick(&mut self, hands: &mut Hands, now: Now) {
+        if self.turn.poll_timeout().is_some_and(|deadline| deadline <= now.mono) {
+            self.turn.handle_timeout(now);
+            self.act(hands, now);
+        }
+    }
+
+    /// The mailbox rang.
+    fn command(&mut self, hands: &mut Hands, now: Now) {
+        self.mailbox.take(&mut hands.commands);
+        while let Some(command) = hands.commands.pop_front() {
+            self.counters.commands.add(1);
+            self.turn.handle_command(now, command);
+            self.act(hands, now);
+        }
+    }
+
+    fn reply(&mut self, hands: &mut Hands, to: &ClientPath, bytes: &[u8]) {
+        match self.sockets.get(Place::Listener(to.listener)) {
+            Some(socket) => {
+                let source = self.sockets.source(to.listener, to.local);
+                hands.batch.send_now(socket, Datagram { bytes, to: to.remote, source }, &self.counters);
+            }
+            None => self.counters.no_socket.add(1),
+        }
+    }
+
+    fn open(&mut self, port: RelayedPort) -> Result<(), OpenError> {
+        let opened = self.sockets.open(port).and_then(|socket| {
+            self.epoll.add(socket, Place::Relayed(port).number()).map_err(|_| OpenError::Unavailable)
+        });
+        match opened {
+            Ok(()) => self.counters.relayed_sockets.add(1),
+            Err(_) => {
+                self.sockets.close(port);
+                self.counters.open_failures.add(1);
+            }
+        }
+        opened
+    }
+
+    fn close(&mut self, port: RelayedPort) {
+        if self.sockets.close(port) {
+            self.counters.relayed_sockets.sub(1);
+        }
+    }
+
+    /// An error concerns one datagram that is gone (an ICMP answer to it) or the moment (no memory). The socket stays.
+    fn receive_error(&mut self, hands: &mut Hands, error: &io::Error) {
+        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+            self.counters.receive_errors.add(1);
+            hands.troubled = true;
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Buckets: all tickets in one bucket are alike to everybody else, except in topics, seniority and whom they avoid.
+//! Which buckets may meet depends on nothing but the policy, so it is worked out once.
+
+use super::policy::{Policy, is_free};
+use super::ticket::{Criteria, Gender, Level, STAGES, TopicMode, TopicSet};
+
+/// Outer part of a bucket: gender (3) and wish (8).
+pub(super) const GROUPS: usize = 3 * 8;
+/// Inner part: level (6), hard limit (6), stage (4), topic mode (2).
+pub(super) const INNER: usize = 6 * 6 * 4 * 2;
+/// Words of a bitmap over the inner part.
+pub(super) const WORDS: usize = INNER.div_ceil(64);
+/// Inner numbers reserved per group, so that a bucket's bit is found without dividing.
+pub(super) const STRIDE: usize = WORDS * 64;
+/// Classes of supply and demand: group and level. Positions and rates are kept per class.
+pub(super) const CLASSES: usize = GROUPS * 6;
+
+/// The part of a ticket that decides with whom it may be compatible at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bucket(u16);
+
+/// What two buckets are to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
+    Never,
+    /// Only with a shared topic, or if one of them chose none.
+    Topical,
+    Free,
+}
+
+impl Bucket {
+    pub(super) fn new(gender: Gender, criteria: &Criteria, stage: u8) -> Bucket {
+        let inner = (criteria.level as usize * 6 + usize::from(criteria.max_distance.min(5))) * 8;
+        let inner = inner + usize::from(stage.min(STAGES - 1)) * 2 + criteria.topic_mode as usize;
+        Bucket::from_parts(gender as usize * 8 + criteria.wants.index(), inner)
+    }
+
+    pub(super) const fn from_parts(group: usize, inner: usize) -> Bucket {
+        Bucket((group * STRIDE + inner) as u16)
+    }
+
+    pub(super) const fn number(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(super) const fn group(self) -> usize {
+        self.0 as usize / STRIDE
+    }
+
+    pub(super) const fn inner(self) -> usize {
+        self.0 as usize % STRIDE
+    }
+
+    pub(super) const fn class(self) -> usize {
+        self.group() * 6 + self.inner() / 48
+    }
+
+    pub(super) const fn stage(self) -> u8 {
+        (self.inner() / 2 % 4) as u8
+    }
+
+    pub(super) fn at_stage(self, stage: u8) -> Bucket {
+        Bucket(self.0 + 2 * u16::from(stage.min(STAGES - 1)) - 2 * u16::from(self.stage()))
+    }
+
+    /// The wishes of a ticket in here that chose `topics`.
+    pub(super) fn criteria(self, topics: TopicSet) -> Criteria {
+        let wants =
+            Gender::ALL.into_iter().filter(|&gender| (self.group() % 8) & (1 << gender as usize) != 0).collect();
+        Criteria { wants, level: self.level(), max_distance: self.limit(), topics, topic_mode: self.mode() }
+    }
+
+    pub(super) fn gender(self) -> Gender {
+        Gender::ALL[self.group() / 8]
+    }
+
+    pub(super) fn level(self) -> Level {
+        Level::ALL[self.inner() / 48]
+    }
+
+    pub(super) const fn limit(self) -> u8 {
+        (self.inner() / 8 % 6) as u8
+    }
+
+    pub(super) const fn mode(self) -> TopicMode {
+        if self.0.is_multiple_of(2) { TopicMode::Prefer } else { TopicMode::Require }
+    }
+}
+
+/// Which buckets may meet, as bitmaps: 23 KiB, read on every search.
+pub(super) struct Masks {
+    /// Per group, the groups whose wishes and genders fit both ways.
+    groups: [u32; GROUPS],
+    /// Per inner part, the inner parts in reach that need no shared topic, and those that do.
+    free: Box<[[u64; WORDS]; INNER]>,
+    topical: Box<[[u64; WORDS]; INNER]>,
+}
+
+impl Masks {
+    pub(super) fn new(policy: &Policy) -> Masks {
+        let mut masks =
+            Masks { groups: [0; GROUPS], free: Box::new([[0; WORDS]; INNER]), topical: Box::new([[0; WORDS]; INNER]) };
+        for a in 0..GROUPS {
+            masks.groups[a] = (0..GROUPS).filter(|&b| wishes_fit(a, b)).fold(0, |mask, b| mask | 1 << b);
+        }
+        for a in 0..INNER {
+            for b in 0..INNER {
+                let (word, bit) = (b / 64, 1 << (b % 64));
+                match inner_relation(policy, Bucket::from_parts(0, a), Bucket::from_parts(0, b)) {
+                    Relation::Never => {}
+                    Relation::Topical => masks.topical[a][word] |= bit,
+                    Relation::Free => masks.free[a][word] |= bit,
+                }
+            }
+        }
+        masks
+    }
+
+    /// Bits of the groups that `bucket` may meet.
+    pub(super) fn groups(&self, bucket: Bucket) -> u32 {
+        self.groups[bucket.group()]
+    }
+
+    /// Bits of the inner parts that `bucket` may meet, those that need no shared topic and those that do.
+    pub(super) fn inner(&self, bucket: Bucket) -> (&[u64; WORDS], &[u64; WORDS]) {
+        (&self.free[bucket.inner()], &self.topical[bucket.inner()])
+    }
+
+    pub(super) fn relation(&self, a: Bucket, b: Bucket) -> Relation {
+        let (free, topical) = self.inner(a);
+        let (word, bit) = (b.inner() / 64, 1 << (b.inner() % 64));
+        if self.groups(a) & 1 << b.group() == 0 {
+            Relation::Never
+        } else if free[word] & bit != 0 {
+            Relation::Free
+        } else if topical[word] & bit != 0 {
+            Relation::Topical
+        } else {
+            Relation::Never
+        }
+    }
+}
+
+fn wishes_fit(a: usize, b: usize) -> bool {
+    let wants = |group: usize, gender: usize| (group % 8) & (1 << gender) != 0;
+    wants(a, b / 8) && wants(b, a / 8)
+}
+
+fn inner_relation(policy: &Policy, a: Bucket, b: Bucket) -> Relation {
+    let reach = policy.distance(a.stage()).max(policy.distance(b.stage())).min(a.limit()).min(b.limit());
+    if a.level().distance(b.level()) > reach {
+        Relation::Never
+    } else if is_free(a.stage(), a.mode()) || is_free(b.stage(), b.mode()) {
+        Relation::Free
+    } else {
+        Relation::Topical
+    }
+}
+
+/// Groups (gender, wish) that fit a group both ways, for those who count arrivals.
+pub(super) fn fitting_groups(group: usize) -> impl Iterator<Item = usize> {
+    (0..GROUPS).filter(move |&other| wishes_fit(group, other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_combination_has_a_bucket_of_its_own_and_can_be_read_back() {
+        let mut seen = std::collections::HashSet::new();
+        for gender in Gender::ALL {
+            for wants in (0..8).map(|bits| Gender::ALL.into_iter().filter(|&g| bits >> g as u8 & 1 == 1).collect()) {
+                for (level, max_distance, stage, topic_mode) in inner_parts() {
+                    let criteria = Criteria { wants, level, max_distance, topics: Default::default(), topic_mode };
+                    let bucket = Bucket::new(gender, &criteria, stage);
+                    assert!(seen.insert(bucket.0));
+                    assert_eq!((bucket.gender(), bucket.level(), bucket.limit()), (gender, level, max_distance));
+                    assert_eq!((bucket.stage(), bucket.mode()), (stage, topic_mode));
+                    assert_eq!(bucket.at_stage(0).at_stage(stage), bucket);
+                    assert_eq!(bucket.criteria(TopicSet::ANY), criteria);
+                }
+            }
+        }
+        assert_eq!(seen.len(), 6912);
+    }
+
+    fn inner_parts() -> Vec<(Level, u8, u8, TopicMode)> {
+        let mut parts = Vec::new();
+        for level in Level::ALL {
+            for limit in 0..6 {
+                for stage in 0..STAGES {
+                    parts.extend([TopicMode::Prefer, TopicMode::Require].map(|mode| (level, limit, stage, mode)));
+                }
+            }
+        }
+        parts
+    }
+
+    #[test]
+    fn relations_are_symmetric() {
+        let masks = Masks::new(&Policy::default());
+        for a in 0..INNER {
+            for b in 0..INNER {
+                for (g, h) in [(0b001, 0b001), (0o11, 0o04), (0o17, 0o27)] {
+                    let (a, b) = (Bucket::from_parts(g, a), Bucket::from_parts(h, b));
+                    assert_eq!(masks.relation(a, b), masks.relation(b, a));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_meets_somebody_who_wants_no_one() {
+        for group in 0..GROUPS {
+            assert!(fitting_groups(group).all(|other| other % 8 != 0 && group % 8 != 0));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The operator's choices, and the one formula that says who may talk with whom (matching.md §5.1).
+
+use super::ticket::{Band, Person, STAGES, Ticket, TopicMode};
+
+/// Choices of the operator. The defaults are those of matching.md §5.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Lets 13–15 meet 16–17. Adults with minors cannot be expressed.
+    pub minor_bands_meet: bool,
+    /// Waiting time at which stages 1, 2 and 3 begin, in milliseconds, ascending, each at most [`Policy::MAX_WIDEN_MS`].
+    pub widen_after_ms: [u64; 3],
+    /// Greatest distance of levels in each stage; the hard limits of both sides apply besides.
+    pub distances: [u8; STAGES as usize],
+    /// Price of one step of level distance, in milliseconds of waiting.
+    pub level_cost_ms: u64,
+    /// Price of no shared topic, in milliseconds of waiting.
+    pub topic_cost_ms: u64,
+    /// Compatible arrivals that must be expected for waiting to make sense; 0 always waits the configured time.
+    pub patience: u32,
+    /// Tickets in all pools together.
+    pub max_tickets: usize,
+    /// Pools remembered at once.
+    pub max_pools: usize,
+}
+
+impl Policy {
+    /// The longest wait for a stage that makes sense, one hour.
+    pub const MAX_WIDEN_MS: u64 = 3_600_000;
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            minor_bands_meet: false,
+            widen_after_ms: [1_500, 4_000, 10_000],
+            distances: [1, 1, 2, 5],
+            level_cost_ms: 3_000,
+            topic_cost_ms: 4_000,
+            patience: 3,
+            max_tickets: 1 << 20,
+            max_pools: 1 << 10,
+        }
+    }
+}
+
+/// Whether `x` at stage `stage_x` and `y` at stage `stage_y` may be paired. Symmetric.
+pub fn compatible(x: &Ticket, stage_x: u8, y: &Ticket, stage_y: u8, policy: &Policy) -> bool {
+    let reach = policy.distance(stage_x).max(policy.distance(stage_y)).min(x.max_distance).min(y.max_distance);
+    let free = is_free(stage_x, x.topic_mode) || is_free(stage_y, y.topic_mode);
+    bands_meet(x.band, y.band, policy)
+        && x.wants.contains(y.gender)
+        && y.wants.contains(x.gender)
+        && x.level.distance(y.level) <= reach
+        && (x.topics.shares(y.topics) || x.topics.is_empty() || y.topics.is_empty() || free)
+        && !x.avoid.contains(&y.person)
+        && !y.avoid.contains(&x.person)
+        && x.person != y.person
+}
+
+/// Two people who may meet at all, whatever they ask for. Both avoid lists ascend.
+///
+/// Criteria too fine for a bucket belong here, beside blocks: they are looked at ticket by ticket, and cost those they turn away a skip.
+pub(super) fn strangers(x: Person, x_avoids: &[Person], y: Person, y_avoids: &[Person]) -> bool {
+    x != y && x_avoids.binary_search(&y).is_err() && y_avoids.binary_search(&x).is_err()
+}
+
+impl Policy {
+    pub(super) fn distance(&self, stage: u8) -> u8 {
+        self.distances[usize::from(stage.min(STAGES - 1))]
+    }
+}
+
+/// Whether a ticket no longer needs a shared topic: from stage 1 on, unless it insists.
+pub(super) const fn is_free(stage: u8, mode: TopicMode) -> bool {
+    stage >= 1 && matches!(mode, TopicMode::Prefer)
+}
+
+fn bands_meet(a: Band, b: Band, policy: &Policy) -> bool {
+    match (a, b) {
+        (Band::Adult, Band::Adult) => true,
+        (Band::Adult, _) | (_, Band::Adult) => false,
+        (a, b) => a == b || policy.minor_bands_meet,
+    }
+}

@@ -1,0 +1,171 @@
+//! Plain numbers about signalling: how many, never who. The desk writes, metrics read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::codes::ErrorCode;
+use super::message::Why;
+
+/// Upper bounds of the histogram buckets, in milliseconds; what takes longer falls into one more bucket.
+pub const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000];
+
+/// Durations in buckets. Not cumulative.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BUCKETS_MS.len() + 1],
+    sum_ms: AtomicU64,
+}
+
+impl Histogram {
+    pub(super) fn observe(&self, millis: u64) {
+        let place = BUCKETS_MS.iter().position(|bound| millis <= *bound).unwrap_or(BUCKETS_MS.len());
+        add(&self.buckets[place], 1);
+        add(&self.sum_ms, millis);
+    }
+
+    /// Counts per bucket of [`BUCKETS_MS`], the last one for everything longer.
+    pub fn buckets(&self) -> [u64; BUCKETS_MS.len() + 1] {
+        std::array::from_fn(|at| self.buckets[at].load(Ordering::Relaxed))
+    }
+
+    pub fn sum_ms(&self) -> u64 {
+        self.sum_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything counted about signalling. One writer, so plain additions suffice.
+#[derive(Debug, Default)]
+pub struct Counters {
+    sessions: AtomicU64,
+    queued: AtomicU64,
+    calls: AtomicU64,
+    welcomed: AtomicU64,
+    matched: AtomicU64,
+    connected: AtomicU64,
+    texts: AtomicU64,
+    positions_dropped: AtomicU64,
+    refused_upgrades: AtomicU64,
+    ended: [AtomicU64; Why::ALL.len()],
+    errors: [AtomicU64; ErrorCode::ALL.len()],
+    /// From the start of waiting to the match.
+    pub wait: Histogram,
+    /// From the match to the first `ack`.
+    pub ack: Histogram,
+    /// From the match to the relayed answer.
+    pub answer: Histogram,
+    /// From the match to both sides connected.
+    pub setup: Histogram,
+}
+
+macro_rules! read {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        impl Counters {
+            $($(#[$doc])* pub fn $name(&self) -> u64 { self.$name.load(Ordering::Relaxed) })*
+        }
+    };
+}
+read! {
+    /// Open connections, before and after `hello`.
+    sessions,
+    /// Tickets waiting now.
+    queued,
+    /// Calls now, in set-up or connected.
+    calls,
+    /// Connections that passed `hello`.
+    welcomed,
+    /// Pairs made.
+    matched,
+    /// Calls that both sides reported connected.
+    connected,
+    /// Texts relayed.
+    texts,
+    /// Droppable frames that gave way to others on a slow connection.
+    positions_dropped,
+    /// Upgrades refused for their origin or their haste.
+    refused_upgrades,
+}
+
+impl Counters {
+    /// Calls ended, by reason.
+    pub fn ended(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Why::ALL.into_iter().zip(&self.ended).map(|(why, count)| (why.name(), count.load(Ordering::Relaxed)))
+    }
+
+    /// Error frames sent, by code.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        ErrorCode::ALL.into_iter().zip(&self.errors).map(|(code, count)| (code.name(), count.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn set_gauges(&self, sessions: usize, queued: usize, calls: usize) {
+        for (gauge, value) in [(&self.sessions, sessions), (&self.queued, queued), (&self.calls, calls)] {
+            gauge.store(value as u64, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn count_welcomed(&self) {
+        add(&self.welcomed, 1);
+    }
+
+    pub(super) fn count_matched(&self) {
+        add(&self.matched, 1);
+    }
+
+    pub(super) fn count_connected(&self) {
+        add(&self.connected, 1);
+    }
+
+    pub(super) fn count_text(&self) {
+        add(&self.texts, 1);
+    }
+
+    pub(super) fn count_dropped(&self) {
+        add(&self.positions_dropped, 1);
+    }
+
+    pub(super) fn count_refused_upgrade(&self) {
+        add(&self.refused_upgrades, 1);
+    }
+
+    pub(super) fn count_ended(&self, why: Why) {
+        if let Some(at) = Why::ALL.iter().position(|known| *known == why) {
+            add(&self.ended[at], 1);
+        }
+    }
+
+    pub(super) fn count_error(&self, code: ErrorCode) {
+        if let Some(at) = ErrorCode::ALL.iter().position(|known| *known == code) {
+            add(&self.errors[at], 1);
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_falls_into_the_first_bucket_that_holds_it() {
+        let histogram = Histogram::default();
+        for millis in [0, 1, 2, 3, 60_000, 60_001] {
+            histogram.observe(millis);
+        }
+        let mut expected = [0; BUCKETS_MS.len() + 1];
+        (expected[0], expected[1], expected[2], expected[13], expected[14]) = (2, 1, 1, 1, 1);
+        assert_eq!(histogram.buckets(), expected);
+        assert_eq!(histogram.sum_ms(), 120_007);
+    }
+
+    #[test]
+    fn counts_are_told_apart_by_name() {
+        let counters = Counters::default();
+        counters.count_ended(Why::Asleep);
+        counters.count_error(ErrorCode::Age);
+        counters.count_error(ErrorCode::Age);
+        assert_eq!(counters.ended().find(|(name, _)| *name == "asleep"), Some(("asleep", 1)));
+        assert_eq!(counters.errors().find(|(name, _)| *name == "E_AGE"), Some(("E_AGE", 2)));
+        assert_eq!(counters.errors().map(|(_, count)| count).sum::<u64>(), 2);
+    }
+}

@@ -1,0 +1,127 @@
+//! One call: two seats, what each owes, what each has spent.
+
+use crate::calls::Handle;
+use crate::signalling::ids::Id;
+use crate::signalling::limits::LIMITS;
+use crate::time::Millis;
+
+use super::Connection;
+use super::session::Side;
+
+/// Candidates held for a side whose description has not been relayed yet (matching.md §4.8).
+pub(super) const MAX_EARLY: usize = 16;
+
+pub(super) struct Call {
+    pub(super) id: Id,
+    pub(super) waiter: Seat,
+    pub(super) arrival: Seat,
+    pub(super) matched: Millis,
+    /// ICE generation; a restart will raise it.
+    pub(super) generation: u32,
+    /// Both may go direct, so candidates of every type pass.
+    pub(super) direct: bool,
+    /// Whose offer waits for an answer.
+    pub(super) offered: Option<Side>,
+    /// An answer has been relayed at least once.
+    pub(super) negotiated: bool,
+    /// When the description that is owed in set-up must be there.
+    pub(super) description_due: Millis,
+    /// Both sides said so.
+    pub(super) connected: bool,
+}
+
+pub(super) struct Seat {
+    pub(super) connection: Connection,
+    pub(super) handle: Handle,
+    /// t0 of the ticket, given back to the innocent.
+    pub(super) since: Millis,
+    pub(super) awake: bool,
+    /// A description of this side has been relayed.
+    pub(super) described: bool,
+    pub(super) connected: bool,
+    pub(super) early: Vec<EarlyCandidate>,
+    descriptions_left: u32,
+    candidates_left: u32,
+}
+
+/// A candidate that passed and waits for its description; `line` absent: end of candidates.
+pub(super) struct EarlyCandidate {
+    pub(super) line: Option<String>,
+    pub(super) mid: Option<String>,
+}
+
+/// May this side send an offer now?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfferTurn {
+    Yes,
+    /// Glare: both offered at once. The impolite side's stands; the polite one takes its own back when it sees it.
+    No,
+}
+
+impl Call {
+    pub(super) fn seat(&self, side: Side) -> &Seat {
+        match side {
+            Side::Waiter => &self.waiter,
+            Side::Arrival => &self.arrival,
+        }
+    }
+
+    pub(super) fn seat_mut(&mut self, side: Side) -> &mut Seat {
+        match side {
+            Side::Waiter => &mut self.waiter,
+            Side::Arrival => &mut self.arrival,
+        }
+    }
+
+    /// In set-up only the waiter offers. Later either may; if both do, the waiter wins (perfect negotiation, with
+    /// polite = answerer).
+    pub(super) fn offer_turn(&self, side: Side) -> OfferTurn {
+        let allowed = match (self.negotiated, self.offered) {
+            (false, offered) => side == Side::Waiter && offered.is_none(),
+            (true, None) => true,
+            (true, Some(other)) => side == Side::Waiter && other == Side::Arrival,
+        };
+        if allowed { OfferTurn::Yes } else { OfferTurn::No }
+    }
+
+    /// The side that owes a description, while one is owed in set-up.
+    pub(super) fn owes_description(&self) -> Option<Side> {
+        match (self.negotiated, self.offered) {
+            (true, _) => None,
+            (false, None) => Some(Side::Waiter),
+            (false, Some(side)) => Some(side.other()),
+        }
+    }
+}
+
+impl Seat {
+    pub(super) fn new(connection: Connection, handle: Handle, since: Millis) -> Seat {
+        Seat {
+            connection,
+            handle,
+            since,
+            awake: false,
+            described: false,
+            connected: false,
+            early: Vec::new(),
+            descriptions_left: LIMITS.sdp_per_call,
+            candidates_left: LIMITS.cand_per_call,
+        }
+    }
+
+    /// False once the call's share of offers and answers is spent.
+    pub(super) fn spend_description(&mut self) -> bool {
+        spend(&mut self.descriptions_left)
+    }
+
+    /// False once the call's share of candidates is spent.
+    pub(super) fn spend_candidate(&mut self) -> bool {
+        spend(&mut self.candidates_left)
+    }
+}
+
+fn spend(left: &mut u32) -> bool {
+    let some = *left > 0;
+    *left = left.saturating_sub(1);
+    some
+}

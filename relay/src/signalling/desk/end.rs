@@ -1,0 +1,177 @@
+//! How calls and connections end. The relay first, then the words: see [`Desk::dissolve`].
+
+use super::call::{Call, Seat};
+use super::queue::Entry;
+use super::session::{Place, Side};
+use super::timers::Timer;
+use super::{Connection, Desk};
+use crate::matchmaking::Criteria;
+use crate::signalling::codes::ErrorCode;
+use crate::signalling::ids::Id;
+use crate::signalling::limits::Meter;
+use crate::signalling::message::{By, Reply, Why};
+use crate::time::Now;
+
+/// Set-ups in a row that may fail without anybody's visible fault before a caller is no longer put back into the queue:
+/// somebody whose network lets nothing through should not use up everybody else.
+const MAX_FAILURES: u8 = 3;
+
+impl Desk {
+    pub(super) fn hangup(&mut self, _now: Now, q: Option<u64>, call: Id, side: Side) {
+        let Some(call) = self.dissolve(call, Why::Hangup) else { return };
+        self.tell_ended(&call, side, q, By::Own, Why::Hangup, false);
+        self.tell_ended(&call, side.other(), None, By::Peer, Why::Hangup, false);
+    }
+
+    /// Hangs up and waits again, as one transition: there is no moment with two tickets, nor one in which somebody else's
+    /// frame could come between.
+    pub(super) fn next(&mut self, now: Now, q: Option<u64>, call: Id, side: Side) {
+        let Some(from) = self.calls.get(&call).map(|call| call.seat(side).connection) else { return };
+        let Some(session) = self.sessions.get_mut(&from) else { return };
+        if !session.caller.as_ref().is_some_and(|caller| caller.claims.may_next) {
+            return self.refuse(now, from, q, ErrorCode::Criteria);
+        }
+        if let Err(retry_ms) = session.meters.take(Meter::Next, now.mono) {
+            return self.too_often(now, from, q, Some(retry_ms));
+        }
+        let Some(call) = self.dissolve(call, Why::Next) else { return };
+        self.tell_ended(&call, side, q, By::Own, Why::Next, false);
+        self.tell_ended(&call, side.other(), None, By::Peer, Why::Next, false);
+        if let Some(criteria) = self.last_wishes(from) {
+            self.enqueue(now, from, Entry { q, since: now.mono, criteria, offer: None });
+        }
+    }
+
+    /// Somebody sleeps: the others keep their place.
+    pub(super) fn ack_due(&mut self, now: Now, id: Id) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let asleep = Side::BOTH.map(|side| !call.seat(side).awake);
+        if asleep.contains(&true) {
+            self.fail_setup(now, id, asleep, Why::Asleep);
+        }
+    }
+
+    pub(super) fn description_due(&mut self, now: Now, id: Id) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(owing) = call.owes_description() else { return };
+        if now.mono < call.description_due {
+            return self.timers.set(call.description_due, Timer::Description(id));
+        }
+        self.fail_setup(now, id, Side::BOTH.map(|side| side == owing), Why::Deadline);
+    }
+
+    pub(super) fn connect_due(&mut self, now: Now, id: Id) {
+        if self.calls.get(&id).is_some_and(|call| !call.connected) {
+            self.unconnected(now, id, Why::Deadline);
+        }
+    }
+
+    pub(super) fn ice_failed(&mut self, now: Now, id: Id) {
+        let Some(call) = self.calls.get(&id) else { return };
+        if !call.connected {
+            return self.unconnected(now, id, Why::Failed);
+        }
+        let Some(call) = self.dissolve(id, Why::Failed) else { return };
+        for side in Side::BOTH {
+            self.tell_ended(&call, side, None, By::Server, Why::Failed, false);
+        }
+    }
+
+    /// A set-up that led to no connection. At fault is who never described itself or, on a relayed call, never
+    /// allocated, or has been here too often.
+    fn unconnected(&mut self, now: Now, id: Id, why: Why) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let seats = Side::BOTH.map(|side| call.seat(side).connection);
+        let idle = Side::BOTH.map(|side| {
+            let seat = call.seat(side);
+            let allocated = call.direct || !self.relay.relayed(&seat.handle).is_empty();
+            !seat.connected && (!seat.described || !allocated)
+        });
+        let blameless = idle == [false, false];
+        let mut fault = idle;
+        for (connection, fault) in seats.iter().zip(&mut fault) {
+            let Some(session) = self.sessions.get_mut(connection) else { continue };
+            let Some(caller) = session.caller.as_mut() else { continue };
+            if blameless {
+                caller.failures = caller.failures.saturating_add(1);
+                *fault = caller.failures >= MAX_FAILURES;
+            }
+        }
+        self.fail_setup(now, id, fault, why);
+    }
+
+    /// Ends a call that never was one. Who is at fault becomes idle; who is not goes back with seniority.
+    fn fail_setup(&mut self, now: Now, id: Id, fault: [bool; 2], why: Why) {
+        let Some(call) = self.dissolve(id, why) else { return };
+        for (side, at_fault) in Side::BOTH.into_iter().zip(fault) {
+            if at_fault {
+                self.refuse(now, call.seat(side).connection, None, ErrorCode::Deadline);
+                self.tell_ended(&call, side, None, By::Server, why, false);
+            } else {
+                let other_at_fault = fault != [false, false];
+                let by = if other_at_fault { By::Peer } else { By::Server };
+                self.tell_ended(&call, side, None, by, why, true);
+                self.requeue(now, call.seat(side));
+            }
+        }
+    }
+
+    fn requeue(&mut self, now: Now, seat: &Seat) {
+        if let Some(criteria) = self.last_wishes(seat.connection) {
+            self.enqueue(now, seat.connection, Entry { q: None, since: seat.since, criteria, offer: None });
+        }
+    }
+
+    fn last_wishes(&self, of: Connection) -> Option<Criteria> {
+        self.sessions.get(&of)?.caller.as_ref()?.wishes
+    }
+
+    /// Everything a connection leaves behind.
+    pub(super) fn forget(&mut self, now: Now, connection: Connection) {
+        let Some(session) = self.sessions.remove(&connection) else { return };
+        if let Some(caller) = session.caller {
+            if self.people.get(&caller.claims.person) == Some(&connection) {
+                self.people.remove(&caller.claims.person);
+            }
+            if let Some(warm) = caller.warm {
+                self.relay.close(warm);
+            }
+        }
+        match session.place {
+            Place::New | Place::Idle => {}
+            Place::Queued(waiting) => self.spend(&waiting),
+            Place::InCall(call, side) => self.lost(now, call, side),
+        }
+    }
+
+    /// One side of a call is gone.
+    fn lost(&mut self, now: Now, id: Id, gone: Side) {
+        let Some(call) = self.dissolve(id, Why::Lost) else { return };
+        let stays = gone.other();
+        self.tell_ended(&call, stays, None, By::Peer, Why::Lost, !call.connected);
+        if !call.connected {
+            self.requeue(now, call.seat(stays));
+        }
+    }
+
+    /// Takes the call apart: its routes are dead and its seats empty before anybody is told.
+    fn dissolve(&mut self, id: Id, why: Why) -> Option<Call> {
+        let call = self.calls.remove(&id)?;
+        for side in Side::BOTH {
+            let seat = call.seat(side);
+            self.relay.close(seat.handle);
+            if let Some(session) = self.sessions.get_mut(&seat.connection) {
+                session.place = Place::Idle;
+            }
+        }
+        self.counters.count_ended(why);
+        Some(call)
+    }
+
+    fn tell_ended(&mut self, call: &Call, side: Side, q: Option<u64>, by: By, why: Why, requeued: bool) {
+        let to = call.seat(side).connection;
+        if self.sessions.contains_key(&to) {
+            self.send(to, &Reply::Ended { q, call: call.id, by, why, requeued });
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The desk: sessions, tickets and calls as a pure machine (matching.md §4.4).
+//!
+//! Driving contract: call one of [`Desk::handle_open`], [`Desk::handle_frame`], [`Desk::handle_close`],
+//! [`Desk::handle_timeout`]; then take every [`Output`] from [`Desk::poll_output`] and act on it in order; then sleep
+//! until [`Desk::poll_timeout`]. A deadline in the past means work is left over: handle the input that waits, then call
+//! again. The relay is told within `handle_*`, so a call's routes are dead before its `ended` can be polled.
+
+mod call;
+mod end;
+mod enter;
+mod negotiate;
+mod queue;
+mod session;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
+
+use self::call::Call;
+use self::session::{Place, Session};
+use self::timers::{Timer, Timers};
+use super::codes::{CloseCode, ErrorCode};
+use super::counters::Counters;
+use super::ids::Id;
+use super::limits::Meter;
+use super::message::{Ice, IceServer, Reply, Request, TextFrame, Unreadable, parse};
+use super::relay_desk::RelayDesk;
+use super::token::{self, Verifier};
+use crate::calls::Handle;
+use crate::matchmaking::{Band, Matchmaker, Pepper, Person, Policy, RecentPartners, TicketId};
+use crate::time::{Millis, Now};
+
+/// `hello` must have come by then.
+pub const HELLO_MS: u64 = 5_000;
+/// `ack` must have come by then after `matched`.
+pub const ACK_MS: u64 = 1_000;
+/// The description a side owes must have come by then.
+pub const DESCRIPTION_MS: u64 = 3_000;
+/// Both sides must be connected by then after `matched`.
+pub const CONNECT_MS: u64 = 10_000;
+/// Life of a relay credential: the time to *start* an allocation, in seconds.
+pub const CREDENTIAL_SECS: u32 = 60;
+/// Timers handled per call of [`Desk::handle_timeout`], so that arrivals never wait long behind them.
+const TIMER_SLICE: usize = 1_024;
+/// What a client that finds the server full is asked to wait, from here to twice as long.
+const BUSY_RETRY_MS: u64 = 2_000;
+
+/// One connection, numbered by the edge; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Connection(pub u64);
+
+/// The operator's choices.
+#[derive(Clone)]
+pub struct Settings {
+    pub token: token::Settings,
+    /// What clients put into `iceServers`, as URLs (RFC 7065).
+    pub turn_urls: Vec<String>,
+    /// `[calls] path = "direct-first"`.
+    pub direct_first: bool,
+    /// Bands that may go direct, if anybody may.
+    pub direct_bands: Vec<Band>,
+    /// Topics by number, at most 64.
+    pub topics: Vec<String>,
+    pub matching: Policy,
+    /// Whether people who just met are kept apart for half an hour.
+    pub avoid_recent: bool,
+    /// Connections at once; new ones are turned away at nine tenths of it.
+    pub max_sessions: usize,
+    /// Told to clients; the edge keeps it.
+    pub heartbeat_ms: u64,
+}
+
+/// What the edge must do, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    Frame { to: Connection, frame: TextFrame },
+    /// Close after what was written before. The desk has forgotten the connection.
+    Close { to: Connection, code: CloseCode },
+}
+
+/// The machine.
+pub struct Desk {
+    settings: Settings,
+    verifier: Verifier,
+    relay: Box<dyn RelayDesk>,
+    rng: ChaCha12Rng,
+    matchmaker: Matchmaker,
+    recent: RecentPartners,
+    sessions: HashMap<Connection, Session, FixedState>,
+    // Keyed hashes, like `Connection` and `TicketId` nothing a stranger chooses.
+    people: HashMap<Person, Connection, FixedState>,
+    waiting: HashMap<TicketId, Connection, FixedState>,
+    calls: HashMap<Id, Call, FixedState>,
+    tickets: u64,
+    topics_rev: u32,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+    counters: Arc<Counters>,
+}
+
+impl Desk {
+    /// `seed` from a good source of randomness: identifiers and pseudonyms hang on it.
+    pub fn new(settings: Settings, relay: Box<dyn RelayDesk>, seed: [u8; 32], counters: Arc<Counters>) -> Desk {
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        let mut pepper = [0; 32];
+        rng.fill_bytes(&mut pepper);
+        Desk {
+            verifier: Verifier::new(settings.token.clone(), Pepper::new(pepper)),
+            relay,
+            rng,
+            matchmaker: Matchmaker::new(settings.matching.clone()),
+            recent: RecentPartners::default(),
+            sessions: HashMap::default(),
+            people: HashMap::default(),
+            waiting: HashMap::default(),
+            calls: HashMap::default(),
+            tickets: 0,
+            topics_rev: enter::topics_revision(&settings.topics),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            counters,
+            settings,
+        }
+    }
+
+    /// A connection opened. Turned away with `E_BUSY` when nine tenths of the sessions are taken.
+    pub fn handle_open(&mut self, now: Now, connection: Connection) {
+        if self.sessions.len() >= self.settings.max_sessions / 10 * 9 {
+            self.turn_away(connection);
+        } else {
+            self.sessions.insert(connection, Session::new(now.mono));
+            self.timers.set(now.mono.after(HELLO_MS), Timer::Hello(connection));
+        }
+        self.settle(now);
+    }
+
+    /// A text frame arrived.
+    pub fn handle_frame(&mut self, now: Now, connection: Connection, frame: &str) {
+        let Some(session) = self.sessions.get_mut(&connection) else { return };
+        if let Err(retry_ms) = session.meters.take(Meter::Frame, now.mono) {
+            self.too_often(now, connection, None, Some(retry_ms));
+        } else {
+            match parse(frame) {
+                Ok(envelope) => self.request(now, connection, envelope.q, envelope.request),
+                Err(Unreadable::Unknown { q }) => self.refuse(now, connection, q, ErrorCode::Unknown),
+                Err(Unreadable::Proto) => self.refuse(now, connection, None, ErrorCode::Proto),
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Something else than a text frame arrived.
+    pub fn handle_garbage(&mut self, now: Now, connection: Connection) {
+        self.refuse(now, connection, None, ErrorCode::Proto);
+        self.settle(now);
+    }
+
+    /// The connection is gone.
+    pub fn handle_close(&mut self, now: Now, connection: Connection) {
+        self.forget(now, connection);
+        self.settle(now);
+    }
+
+    /// The connection cannot take what it is sent: it is told so, if it still can, and closed.
+    pub fn handle_slow(&mut self, now: Now, connection: Connection) {
+        self.refuse(now, connection, None, ErrorCode::Slow);
+        self.settle(now);
+    }
+
+    /// Time has come to or past [`Desk::poll_timeout`].
+    pub fn handle_timeout(&mut self, now: Now) {
+        for _ in 0..TIMER_SLICE {
+            let Some(timer) = self.timers.pop_due(now.mono) else { break };
+            self.fire(now, timer);
+        }
+        if self.matchmaker.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.matchmaker.handle_timeout(now.mono);
+        }
+        self.recent.forget_expired(now.mono);
+        self.verifier.forget_expired(now.unix);
+        self.settle(now);
+    }
+
+    /// When to call [`Desk::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        [self.timers.next(), self.matchmaker.poll_timeout(), self.recent.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// The next thing to do for the edge.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn request(&mut self, now: Now, from: Connection, q: Option<u64>, request: Request) {
+        let Some(session) = self.sessions.get(&from) else { return };
+        match (&session.place, request) {
+            (_, Request::Ping { p }) => self.send(from, &Reply::Pong { q, p }),
+            (Place::New, Request::Hello(hello)) => self.hello(now, from, q, &hello),
+            (Place::New, _) | (_, Request::Hello(_)) => self.refuse(now, from, q, ErrorCode::State),
+            (Place::Idle, Request::Queue(queue)) => self.queue(now, from, q, &queue),
+            (Place::Queued(_), Request::Tune(criteria)) => self.tune(now, from, q, &criteria),
+            (Place::Queued(_), Request::Leave) => self.leave(now, from, q),
+            (_, Request::Queue(_) | Request::Tune(_) | Request::Leave) => self.refuse(now, from, q, ErrorCode::State),
+            (_, of_call) => self.of_call(now, from, q, of_call),
+        }
+    }
+
+    fn fire(&mut self, now: Now, timer: Timer) {
+        match timer {
+            Timer::Hello(connection) => {
+                let late = self.sessions.get(&connection).is_some_and(|session| matches!(session.place, Place::New));
+                if late {
+                    self.close_with(now, connection, None, ErrorCode::Deadline, CloseCode::PROTO);
+                }
+            }
+            Timer::Position(connection, ticket) => self.tell_position(now, connection, ticket),
+            Timer::Ack(call) => self.ack_due(now, call),
+            Timer::Description(call) => self.description_due(now, call),
+            Timer::Connect(call) => self.connect_due(now, call),
+        }
+    }
+
+    /// After every input: pairs the matchmaker made become calls, and the gauges are set.
+    fn settle(&mut self, now: Now) {
+        while let Some(pair) = self.matchmaker.poll_match() {
+            self.matched(now, pair);
+        }
+        self.counters.set_gauges(self.sessions.len(), self.waiting.len(), self.calls.len());
+    }
+
+    fn send(&mut self, to: Connection, reply: &Reply<'_>) {
+        let frame = reply.frame();
+        self.send_frame(to, frame);
+    }
+
+    fn send_frame(&mut self, to: Connection, frame: TextFrame) {
+        self.outputs.push_back(Output::Frame { to, frame });
+    }
+
+    /// Says no; closes if the code demands it.
+    fn refuse(&mut self, now: Now, to: Connection, q: Option<u64>, code: ErrorCode) {
+        if !self.sessions.contains_key(&to) {
+            return;
+        }
+        match code.close() {
+            Some(close) => self.close_with(now, to, q, code, close),
+            None => {
+                self.counters.count_error(code);
+                self.send(to, &Reply::error(q, code, None));
+            }
+        }
+    }
+
+    /// Says why, closes, forgets.
+    fn close_with(&mut self, now: Now, to: Connection, q: Option<u64>, code: ErrorCode, close: CloseCode) {
+        self.counters.count_error(code);
+        let frame = Reply::Error { q, code, msg: code.message(), retry_ms: None, fatal: true }.frame();
+        self.send_frame(to, frame);
+        self.outputs.push_back(Output::Close { to, code: close });
+        self.forget(now, to);
+    }
+
+    /// E_RATE; closes with 4429 who earns it again and again.
+    fn too_often(&mut self, now: Now, to: Connection, q: Option<u64>, retry_ms: Option<u64>) {
+        let Some(session) = self.sessions.get_mut(&to) else { return };
+        if session.meters.take(Meter::Strike, now.mono).is_err() {
+            return self.close_with(now, to, q, ErrorCode::Rate, CloseCode::RATE);
+        }
+        self.counters.count_error(ErrorCode::Rate);
+        self.send(to, &Reply::error(q, ErrorCode::Rate, retry_ms));
+    }
+
+    /// Full, before there is a session.
+    fn turn_away(&mut self, to: Connection) {
+        self.counters.count_error(ErrorCode::Busy);
+        let retry_ms = Some(self.busy_retry_ms());
+        self.send(to, &Reply::error(None, ErrorCode::Busy, retry_ms));
+        let code = ErrorCode::Busy.close().unwrap_or(CloseCode::AWAY);
+        self.outputs.push_back(Output::Close { to, code });
+    }
+
+    /// Full for this wish; the session goes on.
+    fn busy(&mut self, to: Connection, q: Option<u64>) {
+        self.counters.count_error(ErrorCode::Busy);
+        let (code, retry_ms) = (ErrorCode::Busy, Some(self.busy_retry_ms()));
+        self.send(to, &Reply::Error { q, code, msg: code.message(), retry_ms, fatal: false });
+    }
+
+    /// Spread, so that those turned away together do not come back together.
+    fn busy_retry_ms(&mut self) -> u64 {
+        BUSY_RETRY_MS + self.rng.next_u64() % BUSY_RETRY_MS
+    }
+
+    fn random_handle(&mut self) -> Handle {
+        let mut bytes = [0; 12];
+        self.rng.fill_bytes(&mut bytes);
+        Handle(bytes)
+    }
+
+    fn ice(&self, now: Now, handle: Handle, generation: u32, direct: bool) -> Ice<'_> {
+        let credential = self.relay.mint(now, handle, generation, CREDENTIAL_SECS);
+        let server = IceServer {
+            urls: &self.settings.turn_urls,
+            username: credential.username,
+            credential: credential.password,
+        };
+        Ice { servers: vec![server], policy: if direct { "all" } else { "relay" } }
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Desk({} sessions, {} calls)", self.sessions.len(), self.calls.len())
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Settings({} turn urls, {} topics, [redacted])", self.turn_urls.len(), self.topics.len())
+    }
+}

@@ -1,0 +1,220 @@
+//! What two people in a call send each other through the desk. Whoever names a call that is not theirs, not there or
+//! over gets one and the same answer.
+
+use super::call::{EarlyCandidate, MAX_EARLY, OfferTurn, Seat};
+use super::session::{Place, Side};
+use super::timers::Timer;
+use super::{Connection, DESCRIPTION_MS, Desk};
+use crate::signalling::candidate::{self, Verdict};
+use crate::signalling::codes::ErrorCode;
+use crate::signalling::ids::Id;
+use crate::signalling::limits::Meter;
+use crate::signalling::message::{Cand, IceState, Reply, Request, SdpFrame, TextRequest};
+use crate::signalling::sdp::{self, BadSdp, Kind};
+use crate::time::Now;
+
+/// A request about the sender's own call.
+#[derive(Clone, Copy)]
+struct Context {
+    now: Now,
+    from: Connection,
+    q: Option<u64>,
+    call: Id,
+    side: Side,
+}
+
+impl Desk {
+    pub(super) fn of_call(&mut self, now: Now, from: Connection, q: Option<u64>, request: Request) {
+        let named = match &request {
+            Request::Ack { call }
+            | Request::Ice { call, .. }
+            | Request::Typing { call }
+            | Request::Hangup { call }
+            | Request::Next { call } => call.0,
+            Request::Offer(frame) | Request::Answer(frame) => frame.call.0,
+            Request::Cand(cand) => cand.call.0,
+            Request::Text(text) => text.call.0,
+            _ => None,
+        };
+        let place = self.sessions.get(&from).map(|session| &session.place);
+        let (Some(named), Some(&Place::InCall(call, side))) = (named, place) else {
+            return self.refuse(now, from, q, ErrorCode::Call);
+        };
+        if named != call {
+            return self.refuse(now, from, q, ErrorCode::Call);
+        }
+        self.wake(now, call, side);
+        let context = Context { now, from, q, call, side };
+        match request {
+            Request::Offer(frame) => self.description(context, Kind::Offer, &frame),
+            Request::Answer(frame) => self.description(context, Kind::Answer, &frame),
+            Request::Cand(cand) => self.cand(context, cand),
+            Request::Ice { state, .. } => self.ice_state(context, state),
+            Request::Text(text) => self.text(context, &text),
+            Request::Typing { .. } => self.to_partner(call, side, &Reply::Typing { call }),
+            Request::Hangup { .. } => self.hangup(now, q, call, side),
+            Request::Next { .. } => self.next(now, q, call, side),
+            // `ack` says no more than any frame of the call: somebody is there.
+            _ => {}
+        }
+    }
+
+    fn wake(&mut self, now: Now, call: Id, side: Side) {
+        let Some(call) = self.calls.get_mut(&call) else { return };
+        if !std::mem::replace(&mut call.seat_mut(side).awake, true) {
+            self.counters.ack.observe(now.mono.since(call.matched));
+        }
+    }
+
+    fn description(&mut self, context: Context, kind: Kind, frame: &SdpFrame) {
+        let Context { now, from, q, call, side } = context;
+        let Some(state) = self.calls.get_mut(&call) else { return };
+        if !state.seat_mut(side).spend_description() {
+            return self.too_often(now, from, q, None);
+        }
+        if frame.generation < state.generation {
+            return;
+        }
+        if frame.generation > state.generation {
+            return self.refuse(now, from, q, ErrorCode::Generation);
+        }
+        let in_turn = match kind {
+            Kind::Offer => state.offer_turn(side) == OfferTurn::Yes,
+            Kind::Answer => state.offered == Some(side.other()),
+        };
+        if !in_turn {
+            return self.refuse(now, from, q, ErrorCode::State);
+        }
+        let generation = state.generation;
+        let Ok(sdp) = sdp::rebuild(&frame.sdp, kind, generation) else {
+            let BadSdp = BadSdp;
+            return self.refuse(now, from, q, ErrorCode::Sdp);
+        };
+        let reply = match kind {
+            Kind::Offer => {
+                state.offered = Some(side);
+                if !state.negotiated {
+                    state.description_due = now.mono.after(DESCRIPTION_MS);
+                    self.timers.set(state.description_due, Timer::Description(call));
+                }
+                Reply::Offer { call, generation, sdp: &sdp }
+            }
+            Kind::Answer => {
+                state.offered = None;
+                if !std::mem::replace(&mut state.negotiated, true) {
+                    self.counters.answer.observe(now.mono.since(state.matched));
+                }
+                Reply::Answer { call, generation, sdp: &sdp }
+            }
+        };
+        let seat = state.seat_mut(side);
+        seat.described = true;
+        let early = std::mem::take(&mut seat.early);
+        self.to_partner(call, side, &reply);
+        for EarlyCandidate { line, mid } in early {
+            self.to_partner(call, side, &Reply::Cand { call, generation, c: line.as_deref(), mid: mid.as_deref() });
+        }
+    }
+
+    fn cand(&mut self, context: Context, cand: Cand) {
+        let Context { now, from, q, call, side } = context;
+        let Some(state) = self.calls.get_mut(&call) else { return };
+        if !state.seat_mut(side).spend_candidate() {
+            return self.too_often(now, from, q, None);
+        }
+        if cand.generation < state.generation {
+            return;
+        }
+        if cand.generation > state.generation {
+            return self.refuse(now, from, q, ErrorCode::Generation);
+        }
+        if cand.mid.as_deref().is_some_and(|mid| !sdp::is_mid(mid)) {
+            return self.refuse(now, from, q, ErrorCode::Candidate);
+        }
+        let (direct, generation, seat) = (state.direct, state.generation, state.seat_mut(side));
+        let line = match cand.c.filter(|line| !line.is_empty()) {
+            None => None,
+            Some(line) => {
+                let issued = self.relay.relayed(&seat.handle);
+                let judge = if direct { candidate::direct } else { candidate::relay_only };
+                match judge(&line, &issued) {
+                    Verdict::Pass(line) => Some(line),
+                    Verdict::Drop => return,
+                    Verdict::Refuse => return self.refuse(now, from, q, ErrorCode::Candidate),
+                }
+            }
+        };
+        if seat.described {
+            let (c, mid) = (line.as_deref(), cand.mid.as_deref());
+            self.to_partner(call, side, &Reply::Cand { call, generation, c, mid });
+        } else if !hold(seat, EarlyCandidate { line, mid: cand.mid }) {
+            self.too_often(now, from, q, None);
+        }
+    }
+
+    fn ice_state(&mut self, context: Context, state: IceState) {
+        let Context { now, from, q, call, side } = context;
+        let Some(found) = self.calls.get_mut(&call) else { return };
+        match state {
+            IceState::Checking | IceState::Disconnected => {}
+            IceState::Failed => self.ice_failed(now, call),
+            IceState::Connected if !found.negotiated => self.refuse(now, from, q, ErrorCode::State),
+            IceState::Connected => {
+                found.seat_mut(side).connected = true;
+                let both = Side::BOTH.iter().all(|side| found.seat(*side).connected);
+                if both && !std::mem::replace(&mut found.connected, true) {
+                    self.connected(now, call);
+                }
+            }
+        }
+    }
+
+    fn connected(&mut self, now: Now, id: Id) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let setup_ms = now.mono.since(call.matched);
+        let seats = Side::BOTH.map(|side| call.seat(side).connection);
+        self.counters.count_connected();
+        self.counters.setup.observe(setup_ms);
+        for connection in seats {
+            if let Some(caller) = self.sessions.get_mut(&connection).and_then(|session| session.caller.as_mut()) {
+                caller.failures = 0;
+            }
+            self.send(connection, &Reply::Connected { call: id, setup_ms });
+        }
+    }
+
+    /// In-call text: passed on and forgotten.
+    fn text(&mut self, context: Context, text: &TextRequest) {
+        let Context { now, from, q, call, side } = context;
+        let Some(state) = self.calls.get(&call) else { return };
+        let seats = Side::BOTH.map(|side| state.seat(side).connection);
+        let may = |connection: &Connection| {
+            let caller = self.sessions.get(connection).and_then(|session| session.caller.as_ref());
+            caller.is_some_and(|caller| caller.claims.may_text)
+        };
+        if !seats.iter().all(may) {
+            return self.refuse(now, from, q, ErrorCode::Criteria);
+        }
+        let Some(session) = self.sessions.get_mut(&from) else { return };
+        if let Err(retry_ms) = session.meters.take(Meter::Text, now.mono) {
+            return self.too_often(now, from, q, Some(retry_ms));
+        }
+        self.counters.count_text();
+        self.to_partner(call, side, &Reply::Text { call, k: text.k, b: &text.b });
+    }
+
+    fn to_partner(&mut self, call: Id, side: Side, reply: &Reply<'_>) {
+        if let Some(to) = self.calls.get(&call).map(|call| call.seat(side.other()).connection) {
+            self.send(to, reply);
+        }
+    }
+}
+
+/// Keeps a candidate until its description; false if that many cannot be kept.
+fn hold(seat: &mut Seat, candidate: EarlyCandidate) -> bool {
+    let room = seat.early.len() < MAX_EARLY;
+    if room {
+        seat.early.push(candidate);
+    }
+    room
+}

@@ -1,0 +1,301 @@
+//! Waiting: `queue`, `tune`, `leave`, positions, and the moment two tickets become a call.
+
+use super::call::{Call, Seat};
+use super::session::{Place, Session, Side, Standing, Waiting};
+use super::timers::Timer;
+use super::{ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk};
+use crate::matchmaking::{Criteria, MAX_AVOID, Match, Refused, Ticket, TicketId};
+use crate::signalling::codes::ErrorCode;
+use crate::signalling::ids::Id;
+use crate::signalling::limits::Meter;
+use crate::signalling::message::{Offer, Partner, Queue, Queued, Reply, Role};
+use crate::signalling::sdp;
+use crate::signalling::token::Claims;
+use crate::time::{Millis, Now};
+
+/// Positions are told once a second to those who just began to wait …
+const POSITION_MS: u64 = 1_000;
+/// … and every five to those who have waited longer than ten: their place changes slowly.
+const LATER_POSITION_MS: u64 = 5_000;
+const EARLY_WAIT_MS: u64 = 10_000;
+/// The generation every call begins with.
+const FIRST_GENERATION: u32 = 1;
+
+/// A wish to wait, checked.
+pub(super) struct Entry {
+    pub(super) q: Option<u64>,
+    /// t0: now, or what an innocent keeps.
+    pub(super) since: Millis,
+    pub(super) criteria: Criteria,
+    pub(super) offer: Option<String>,
+}
+
+impl Desk {
+    pub(super) fn queue(&mut self, now: Now, from: Connection, q: Option<u64>, queue: &Queue) {
+        let Some(session) = self.sessions.get_mut(&from) else { return };
+        if let Err(retry_ms) = session.meters.take(Meter::Queue, now.mono) {
+            return self.too_often(now, from, q, Some(retry_ms));
+        }
+        let Some(criteria) = self.criteria(from, queue) else { return self.refuse(now, from, q, ErrorCode::Criteria) };
+        let offer = match &queue.offer {
+            None => None,
+            Some(offer) if offer.generation != FIRST_GENERATION => {
+                return self.refuse(now, from, q, ErrorCode::Generation);
+            }
+            Some(offer) => match sdp::rebuild(&offer.sdp, sdp::Kind::Offer, FIRST_GENERATION) {
+                Ok(offer) => Some(offer),
+                Err(sdp::BadSdp) => return self.refuse(now, from, q, ErrorCode::Sdp),
+            },
+        };
+        self.enqueue(now, from, Entry { q, since: now.mono, criteria, offer });
+    }
+
+    /// Wishes within what the token entitles to; `None` otherwise.
+    fn criteria(&self, from: Connection, queue: &Queue) -> Option<Criteria> {
+        let claims = &self.sessions.get(&from)?.caller.as_ref()?.claims;
+        let wants = queue.gender.unwrap_or(claims.entitled);
+        let level = queue.level.map_or(claims.level, Into::into);
+        let known = queue.topics.iter().all(|topic| usize::from(topic) < self.settings.topics.len());
+        let allowed = wants.is_subset(claims.entitled) && (level == claims.level || claims.level_free) && known;
+        allowed.then_some(Criteria {
+            wants,
+            level,
+            max_distance: queue.max_distance,
+            topics: queue.topics,
+            topic_mode: queue.topic_mode.into(),
+        })
+    }
+
+    /// Puts an idle caller into the queue: place on the relay, ticket, `queued`.
+    pub(super) fn enqueue(&mut self, now: Now, from: Connection, entry: Entry) {
+        let Some(caller) = self.sessions.get_mut(&from).and_then(|session| session.caller.as_deref_mut()) else {
+            return;
+        };
+        caller.wishes = Some(entry.criteria);
+        let handle = match caller.warm.take() {
+            Some(warm) => warm,
+            None => {
+                let fresh = self.random_handle();
+                if self.relay.open(fresh).is_err() {
+                    return self.busy(from, entry.q);
+                }
+                fresh
+            }
+        };
+        self.tickets += 1;
+        let id = TicketId(self.tickets);
+        let Some(ticket) = self.ticket(now, from, id, &entry) else { return };
+        let pool = self.pool(from);
+        match self.matchmaker.enqueue(now.mono, &pool, ticket) {
+            Ok(()) => {}
+            Err(refused) => {
+                self.relay.close(handle);
+                return match refused {
+                    Refused::BadCriteria => self.refuse(now, from, entry.q, ErrorCode::Criteria),
+                    Refused::Full | Refused::DuplicatePerson | Refused::DuplicateTicket | Refused::Unknown => {
+                        self.busy(from, entry.q);
+                    }
+                };
+            }
+        }
+        self.waiting.insert(id, from);
+        let told = self.standing(now, id);
+        let waiting = Waiting { id, handle, since: entry.since, offer: entry.offer, told };
+        if let Some(session) = self.sessions.get_mut(&from) {
+            session.place = Place::Queued(waiting);
+        }
+        self.tell_queued(now, from, entry.q, told);
+        self.timers.set(now.mono.after(POSITION_MS), Timer::Position(from, id));
+    }
+
+    fn pool(&self, from: Connection) -> Box<str> {
+        self.claims(from).map_or_else(Default::default, |claims| claims.pool.clone())
+    }
+
+    fn claims(&self, of: Connection) -> Option<&Claims> {
+        self.sessions.get(&of)?.caller.as_ref().map(|caller| &caller.claims)
+    }
+
+    fn ticket(&self, now: Now, from: Connection, id: TicketId, entry: &Entry) -> Option<Ticket> {
+        let claims = self.claims(from)?;
+        let recent = self.recent.of(now.mono, claims.person).filter(|_| self.settings.avoid_recent);
+        let criteria = entry.criteria;
+        Some(Ticket {
+            id,
+            person: claims.person,
+            band: claims.band,
+            gender: claims.gender,
+            wants: criteria.wants,
+            level: criteria.level,
+            max_distance: criteria.max_distance,
+            topics: criteria.topics,
+            topic_mode: criteria.topic_mode,
+            avoid: claims.blocks.iter().copied().chain(recent).take(MAX_AVOID).collect(),
+            since: entry.since,
+        })
+    }
+
+    fn tell_queued(&mut self, now: Now, to: Connection, q: Option<u64>, told: Standing) {
+        let tk = Id::random(&mut self.rng);
+        let Some(Session { caller: Some(caller), place: Place::Queued(waiting), .. }) = self.sessions.get(&to) else {
+            return;
+        };
+        let ice = self.ice(now, waiting.handle, FIRST_GENERATION, caller.may_direct);
+        let widen = self.settings.matching.widen_after_ms;
+        let eta = told.eta.map(Into::into);
+        let frame = Reply::Queued(Queued { q, tk, ahead: told.ahead, eta, widen, ice: &ice }).frame();
+        self.send_frame(to, frame);
+    }
+
+    fn standing(&self, now: Now, id: TicketId) -> Standing {
+        self.matchmaker.position(now.mono, id).map_or_else(Standing::default, |position| Standing {
+            ahead: position.ahead,
+            stage: position.stage,
+            eta: position.eta,
+        })
+    }
+
+    /// A `position` frame if anything has changed, and the next look at it.
+    pub(super) fn tell_position(&mut self, now: Now, to: Connection, ticket: TicketId) {
+        if self.waiting.get(&ticket) != Some(&to) {
+            return;
+        }
+        let standing = self.standing(now, ticket);
+        let Some(Session { place: Place::Queued(waiting), .. }) = self.sessions.get_mut(&to) else { return };
+        let changed = std::mem::replace(&mut waiting.told, standing) != standing;
+        let early = now.mono.since(waiting.since) < EARLY_WAIT_MS;
+        let pause = if early { POSITION_MS } else { LATER_POSITION_MS };
+        self.timers.set(now.mono.after(pause), Timer::Position(to, ticket));
+        if changed {
+            let Standing { ahead, stage, eta } = standing;
+            self.send(to, &Reply::Position { ahead, eta: eta.map(Into::into), stage });
+        }
+    }
+
+    pub(super) fn tune(&mut self, now: Now, from: Connection, q: Option<u64>, wish: &Queue) {
+        let Some(session) = self.sessions.get_mut(&from) else { return };
+        if let Err(retry_ms) = session.meters.take(Meter::Tune, now.mono) {
+            return self.too_often(now, from, q, Some(retry_ms));
+        }
+        let Place::Queued(Waiting { id, .. }) = session.place else { return };
+        let tuned = self.criteria(from, wish).filter(|wishes| self.matchmaker.tune(now.mono, id, *wishes).is_ok());
+        let Some(wishes) = tuned else { return self.refuse(now, from, q, ErrorCode::Criteria) };
+        if let Some(caller) = self.sessions.get_mut(&from).and_then(|session| session.caller.as_mut()) {
+            caller.wishes = Some(wishes);
+        }
+        self.send(from, &Reply::Tuned { q });
+    }
+
+    pub(super) fn leave(&mut self, _now: Now, from: Connection, q: Option<u64>) {
+        let Some(session) = self.sessions.get_mut(&from) else { return };
+        if let Place::Queued(waiting) = std::mem::replace(&mut session.place, Place::Idle) {
+            self.spend(&waiting);
+            self.send(from, &Reply::Left { q });
+        }
+    }
+
+    /// A ticket that leads nowhere: out of the queue, off the relay.
+    pub(super) fn spend(&mut self, waiting: &Waiting) {
+        self.matchmaker.cancel(waiting.id);
+        self.waiting.remove(&waiting.id);
+        self.relay.close(waiting.handle);
+    }
+
+    /// Two tickets left the queue together.
+    pub(super) fn matched(&mut self, now: Now, pair: Match) {
+        let waiter = self.take_ticket(pair.waiter);
+        let arrival = self.take_ticket(pair.arrival);
+        // Tickets leave `waiting` exactly when they leave the matchmaker, so both are there.
+        let (Some((waiter, mut first)), Some((arrival, second))) = (waiter, arrival) else { return };
+        let id = Id::random(&mut self.rng);
+        if self.relay.pair(first.handle, second.handle).is_err() {
+            return self.unpaired(now, [(waiter, first), (arrival, second)]);
+        }
+        let offer = first.offer.take();
+        let mut call = Call {
+            id,
+            waiter: Seat::new(waiter, first.handle, first.since),
+            arrival: Seat::new(arrival, second.handle, second.since),
+            matched: now.mono,
+            generation: FIRST_GENERATION,
+            direct: self.may_direct(waiter) && self.may_direct(arrival),
+            offered: offer.is_some().then_some(Side::Waiter),
+            negotiated: false,
+            description_due: now.mono.after(DESCRIPTION_MS),
+            connected: false,
+        };
+        call.waiter.described = offer.is_some();
+        self.counters.count_matched();
+        self.counters.wait.observe(now.mono.since(first.since));
+        self.counters.wait.observe(now.mono.since(second.since));
+        self.meet(now, waiter, arrival);
+        self.timers.set(now.mono.after(ACK_MS), Timer::Ack(id));
+        self.timers.set(call.description_due, Timer::Description(id));
+        self.timers.set(now.mono.after(CONNECT_MS), Timer::Connect(id));
+        self.introduce(now, &call, Side::Waiter, None);
+        self.introduce(now, &call, Side::Arrival, offer.as_deref());
+        self.calls.insert(id, call);
+    }
+
+    fn take_ticket(&mut self, ticket: TicketId) -> Option<(Connection, Waiting)> {
+        let connection = self.waiting.remove(&ticket)?;
+        let session = self.sessions.get_mut(&connection)?;
+        match std::mem::replace(&mut session.place, Place::Idle) {
+            Place::Queued(waiting) => Some((connection, waiting)),
+            _ => None,
+        }
+    }
+
+    /// The relay would not pair them: a fault of this server. Both are idle again.
+    fn unpaired(&mut self, now: Now, sides: [(Connection, Waiting); 2]) {
+        for (connection, waiting) in sides {
+            self.relay.close(waiting.handle);
+            self.refuse(now, connection, None, ErrorCode::Internal);
+        }
+    }
+
+    fn may_direct(&self, connection: Connection) -> bool {
+        let caller = self.sessions.get(&connection).and_then(|session| session.caller.as_ref());
+        caller.is_some_and(|caller| caller.may_direct)
+    }
+
+    fn meet(&mut self, now: Now, a: Connection, b: Connection) {
+        let people = (self.claims(a).map(|claims| claims.person), self.claims(b).map(|claims| claims.person));
+        if let (true, (Some(a), Some(b))) = (self.settings.avoid_recent, people) {
+            self.recent.met(now.mono, a, b);
+        }
+    }
+
+    /// `matched`, as one side sees it.
+    fn introduce(&mut self, now: Now, call: &Call, side: Side, offer: Option<&str>) {
+        let (own, other) = (call.seat(side), call.seat(side.other()));
+        let (Some(mine), Some(theirs)) = (self.wishes(own.connection), self.wishes(other.connection)) else { return };
+        let Some(claims) = self.claims(other.connection) else { return };
+        let shared = crate::matchmaking::TopicSet(mine.topics.0 & theirs.topics.0);
+        let ice = self.ice(now, own.handle, call.generation, call.direct);
+        let frame = Reply::Matched {
+            call: call.id,
+            role: if side == Side::Waiter { Role::Offerer } else { Role::Answerer },
+            polite: side == Side::Arrival,
+            generation: call.generation,
+            peer: Partner {
+                card: claims.card.as_deref(),
+                lvl: theirs.level.into(),
+                topics: shared.iter().collect(),
+            },
+            ice: &ice,
+            offer: offer.map(|sdp| Offer { generation: call.generation, sdp }),
+            deadline_ms: CONNECT_MS,
+        }
+        .frame();
+        let to = own.connection;
+        if let Some(session) = self.sessions.get_mut(&to) {
+            session.place = Place::InCall(call.id, side);
+        }
+        self.send_frame(to, frame);
+    }
+
+    fn wishes(&self, of: Connection) -> Option<Criteria> {
+        self.sessions.get(&of)?.caller.as_ref()?.wishes
+    }
+}

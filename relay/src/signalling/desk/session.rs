@@ -1,0 +1,79 @@
+//! One connection: who it is, where it stands, how much it has asked.
+
+use crate::calls::Handle;
+use crate::matchmaking::{Criteria, TicketId};
+use crate::signalling::ids::Id;
+use crate::signalling::limits::Meters;
+use crate::signalling::token::Claims;
+use crate::time::Millis;
+
+pub(super) struct Session {
+    pub(super) meters: Meters,
+    /// Nobody before `hello`: nothing is known and nothing is kept.
+    pub(super) caller: Option<Box<Caller>>,
+    pub(super) place: Place,
+}
+
+/// matching.md §4.4, seen from one connection. What lies between MATCHED and CONNECTED is the call's.
+pub(super) enum Place {
+    New,
+    Idle,
+    Queued(Waiting),
+    InCall(Id, Side),
+}
+
+/// Somebody whose token was good.
+pub(super) struct Caller {
+    pub(super) claims: Claims,
+    /// May this caller's address be shown? Decided by the operator, the age band and the token.
+    pub(super) may_direct: bool,
+    /// Open on the relay since `welcome`; the first ticket takes it over.
+    pub(super) warm: Option<Handle>,
+    /// Criteria of the last `queue` or `tune`; `next` uses them again.
+    pub(super) wishes: Option<Criteria>,
+    /// Set-ups in a row that failed without anybody's visible fault.
+    pub(super) failures: u8,
+}
+
+/// A ticket of this caller.
+pub(super) struct Waiting {
+    pub(super) id: TicketId,
+    pub(super) handle: Handle,
+    /// t0, the seniority.
+    pub(super) since: Millis,
+    /// An offer for whoever comes, rebuilt.
+    pub(super) offer: Option<String>,
+    /// What was last said of the place in the queue.
+    pub(super) told: Standing,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) ahead: u32,
+    pub(super) stage: u8,
+    pub(super) eta: Option<crate::matchmaking::Eta>,
+}
+
+/// A side of a call: the waiter's, who offers, or the arrival's, who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Waiter,
+    Arrival,
+}
+
+impl Side {
+    pub(super) const BOTH: [Side; 2] = [Side::Waiter, Side::Arrival];
+
+    pub(super) const fn other(self) -> Side {
+        match self {
+            Side::Waiter => Side::Arrival,
+            Side::Arrival => Side::Waiter,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn new(now: Millis) -> Session {
+        Session { meters: Meters::new(now), caller: None, place: Place::New }
+    }
+}

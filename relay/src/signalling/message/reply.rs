@@ -1,0 +1,395 @@
+//! Server → client frames.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::words::LevelWord;
+use crate::matchmaking;
+use crate::signalling::codes::ErrorCode;
+use crate::signalling::ids::Id;
+
+/// One frame, as an object with its type in `t`. Its Debug says the type only.
+#[derive(Serialize)]
+#[serde(tag = "t", rename_all = "lowercase")]
+pub enum Reply<'a> {
+    Welcome(Welcome<'a>),
+    Queued(Queued<'a>),
+    /// A ticket gave up its place at the client's wish.
+    Left {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        q: Option<u64>,
+    },
+    /// Criteria were changed, the place kept.
+    Tuned {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        q: Option<u64>,
+    },
+    Position {
+        ahead: u32,
+        eta: Option<Eta>,
+        stage: u8,
+    },
+    Matched {
+        call: Id,
+        role: Role,
+        polite: bool,
+        #[serde(rename = "gen")]
+        generation: u32,
+        peer: Partner<'a>,
+        ice: &'a Ice<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        offer: Option<Offer<'a>>,
+        deadline_ms: u64,
+    },
+    Offer {
+        call: Id,
+        #[serde(rename = "gen")]
+        generation: u32,
+        sdp: &'a str,
+    },
+    Answer {
+        call: Id,
+        #[serde(rename = "gen")]
+        generation: u32,
+        sdp: &'a str,
+    },
+    Cand {
+        call: Id,
+        #[serde(rename = "gen")]
+        generation: u32,
+        c: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mid: Option<&'a str>,
+    },
+    Text {
+        call: Id,
+        k: u32,
+        b: &'a str,
+    },
+    Typing {
+        call: Id,
+    },
+    Connected {
+        call: Id,
+        setup_ms: u64,
+    },
+    Ended {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        q: Option<u64>,
+        call: Id,
+        by: By,
+        why: Why,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        requeued: bool,
+    },
+    Error {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        q: Option<u64>,
+        code: ErrorCode,
+        msg: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_ms: Option<u64>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        fatal: bool,
+    },
+    Pong {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        q: Option<u64>,
+        p: u64,
+    },
+}
+
+#[derive(Serialize)]
+pub struct Welcome<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub q: Option<u64>,
+    pub v: u32,
+    /// Session, and the key that will resume it.
+    pub sid: Id,
+    pub key: Id,
+    /// The server pings this often; silence of twice as long ends the connection.
+    pub hb_ms: u64,
+    pub limits: &'a Limits,
+    pub policy: Policy,
+    /// A topic's number is its place here.
+    pub topics: &'a [String],
+    /// Changes when the list does.
+    pub topics_rev: u32,
+    pub ice: &'a Ice<'a>,
+}
+
+/// What this caller may and gets.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Policy {
+    pub relay: RelayWord,
+    pub acceptance: bool,
+    pub text: bool,
+    pub next: bool,
+    /// Ordinary ICE is tried first, so the partner may see this caller's address.
+    pub direct: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayWord {
+    Always,
+    MayDirect,
+}
+
+/// Bounds a well-behaved client keeps by itself (matching.md §4.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    pub frame_bytes: usize,
+    pub text_chars: usize,
+    pub topics: u32,
+    pub frames_per_s: u32,
+    pub queue_per_min: u32,
+    pub next_per_min: u32,
+    pub tune_per_s: u32,
+    pub text_per_s: u32,
+    pub text_burst: u32,
+    pub sdp_per_call: u32,
+    pub cand_per_call: u32,
+}
+
+#[derive(Serialize)]
+pub struct Queued<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub q: Option<u64>,
+    pub tk: Id,
+    pub ahead: u32,
+    pub eta: Option<Eta>,
+    /// Waiting times in milliseconds at which the search widens.
+    pub widen: [u64; 3],
+    pub ice: &'a Ice<'a>,
+}
+
+/// When half, and nine in ten, of such waits are over; milliseconds from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Eta {
+    pub p50: u64,
+    pub p90: u64,
+}
+
+impl From<matchmaking::Eta> for Eta {
+    fn from(eta: matchmaking::Eta) -> Eta {
+        Eta { p50: eta.p50_ms, p90: eta.p90_ms }
+    }
+}
+
+/// What to give `RTCPeerConnection`: `iceServers` and `iceTransportPolicy`.
+#[derive(Serialize)]
+pub struct Ice<'a> {
+    pub servers: Vec<IceServer<'a>>,
+    pub policy: &'static str,
+}
+
+#[derive(Serialize)]
+pub struct IceServer<'a> {
+    pub urls: &'a [String],
+    pub username: String,
+    pub credential: String,
+}
+
+/// What a caller learns of the other. The card is the app's: passed on as it came, never looked into.
+#[derive(Serialize)]
+pub struct Partner<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<&'a RawValue>,
+    pub lvl: LevelWord,
+    /// Topics both chose.
+    pub topics: Vec<u8>,
+}
+
+#[derive(Serialize)]
+pub struct Offer<'a> {
+    #[serde(rename = "gen")]
+    pub generation: u32,
+    pub sdp: &'a str,
+}
+
+/// The waiter offers, the arrival answers and is polite in later glare (matching.md §4.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Offerer,
+    Answerer,
+}
+
+/// Whose doing the end of a call was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    #[serde(rename = "self")]
+    Own,
+    Peer,
+    Server,
+}
+
+/// Why a call ended. A closed list: a client's own words never reach the other side this way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Why {
+    Hangup,
+    Next,
+    /// The other's connection is gone.
+    Lost,
+    /// No `ack` in time.
+    Asleep,
+    /// No description, or no connection, in time.
+    Deadline,
+    /// ICE failed.
+    Failed,
+    /// A fault of this server.
+    Internal,
+}
+
+impl Why {
+    pub const ALL: [Why; 7] =
+        [Why::Hangup, Why::Next, Why::Lost, Why::Asleep, Why::Deadline, Why::Failed, Why::Internal];
+
+    /// The word on the wire and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Why::Hangup => "hangup",
+            Why::Next => "next",
+            Why::Lost => "lost",
+            Why::Asleep => "asleep",
+            Why::Deadline => "deadline",
+            Why::Failed => "failed",
+            Why::Internal => "internal",
+        }
+    }
+}
+
+/// A frame ready to be written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TextFrame {
+    pub json: String,
+    /// `position` and `typing`: the first to go when a connection does not keep up.
+    pub droppable: bool,
+}
+
+impl Reply<'_> {
+    /// The error frame for `code`, `fatal` as its table says.
+    pub fn error(q: Option<u64>, code: ErrorCode, retry_ms: Option<u64>) -> Reply<'static> {
+        Reply::Error { q, code, msg: code.message(), retry_ms, fatal: code.close().is_some() }
+    }
+
+    pub fn frame(&self) -> TextFrame {
+        let droppable = matches!(self, Reply::Position { .. } | Reply::Typing { .. });
+        // Plain structs of strings and numbers always serialise.
+        TextFrame { json: serde_json::to_string(self).unwrap_or_default(), droppable }
+    }
+}
+
+impl fmt::Debug for TextFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TextFrame({} bytes)", self.json.len())
+    }
+}
+
+impl fmt::Debug for Ice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ice[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn ice(urls: &[String]) -> Ice<'_> {
+        let server = IceServer { urls, username: "1.2.h.0".into(), credential: "c".into() };
+        Ice { servers: vec![server], policy: "relay" }
+    }
+
+    fn all_frames() -> Vec<Value> {
+        let urls = ["turn:relay.example:3478?transport=udp".to_owned()];
+        let (ice, call) = (ice(&urls), Id([0; 16]));
+        let card = RawValue::from_string(r#"{"n":"Linh"}"#.to_owned()).unwrap();
+        let limits = crate::signalling::limits::LIMITS;
+        let policy =
+            Policy { relay: RelayWord::Always, acceptance: false, text: true, next: true, direct: false };
+        let topics = ["travel".to_owned()];
+        let welcome = Welcome {
+            q: Some(1),
+            v: 1,
+            sid: call,
+            key: call,
+            hb_ms: 20_000,
+            limits: &limits,
+            policy,
+            topics: &topics,
+            topics_rev: 7,
+            ice: &ice,
+        };
+        let eta = Some(Eta { p50: 400, p90: 2_100 });
+        let queued = Queued { q: Some(2), tk: call, ahead: 0, eta, widen: [1_500, 4_000, 10_000], ice: &ice };
+        let partner = || Partner { card: Some(&card), lvl: LevelWord::B1, topics: vec![3] };
+        let offer = Some(Offer { generation: 1, sdp: "v=0\r\n" });
+        [
+            Reply::Welcome(welcome),
+            Reply::Queued(queued),
+            Reply::Left { q: Some(3) },
+            Reply::Tuned { q: None },
+            Reply::Position { ahead: 4, eta: None, stage: 1 },
+            Reply::Matched {
+                call,
+                role: Role::Answerer,
+                polite: true,
+                generation: 1,
+                peer: partner(),
+                ice: &ice,
+                offer,
+                deadline_ms: 10_000,
+            },
+            Reply::Offer { call, generation: 1, sdp: "v=0\r\n" },
+            Reply::Answer { call, generation: 1, sdp: "v=0\r\n" },
+            Reply::Cand { call, generation: 1, c: Some("candidate:1 1 udp 1 192.0.2.1 9 typ relay"), mid: Some("0") },
+            Reply::Cand { call, generation: 1, c: None, mid: None },
+            Reply::Text { call, k: 1, b: "hello!" },
+            Reply::Typing { call },
+            Reply::Connected { call, setup_ms: 241 },
+            Reply::Ended { q: Some(4), call, by: By::Own, why: Why::Next, requeued: false },
+            Reply::Ended { q: None, call, by: By::Peer, why: Why::Asleep, requeued: true },
+            Reply::error(Some(5), ErrorCode::Rate, Some(250)),
+            Reply::error(None, ErrorCode::Age, None),
+            Reply::Pong { q: None, p: 9 },
+        ]
+        .iter()
+        .map(|reply| serde_json::from_str(&reply.frame().json).unwrap())
+        .collect()
+    }
+
+    #[test]
+    fn golden_server_frames_are_written_as_agreed() {
+        let expected: Value = serde_json::from_str(include_str!("../vectors/server.json")).unwrap();
+        let written = Value::Array(all_frames());
+        assert_eq!(written, expected, "\n{}", serde_json::to_string_pretty(&written).unwrap());
+    }
+
+    #[test]
+    fn the_type_comes_first_so_that_people_can_read_a_trace() {
+        assert!(Reply::Left { q: None }.frame().json.starts_with(r#"{"t":"left""#));
+    }
+
+    #[test]
+    fn only_position_and_typing_may_be_dropped() {
+        let droppable = |reply: Reply<'_>| reply.frame().droppable;
+        assert!(droppable(Reply::Typing { call: Id([0; 16]) }));
+        assert!(droppable(Reply::Position { ahead: 0, eta: None, stage: 0 }));
+        assert!(!droppable(Reply::Left { q: None }));
+    }
+
+    #[test]
+    fn every_reason_travels_under_its_name() {
+        for why in Why::ALL {
+            assert_eq!(json!(why), json!(why.name()));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the desk needs of the relay: a place per ticket, credentials for it, and its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::auth::{CallKeys, Credential};
+use crate::calls::{Full, Gone, Handle};
+use crate::time::Now;
+use crate::turn::{Command, Shared};
+
+/// The relay, as the desk sees it. Each call takes effect before it returns: once [`RelayDesk::close`] is back, no packet
+/// of the call passes.
+pub trait RelayDesk: Send {
+    /// Lets the holder of this handle's credentials allocate.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn open(&mut self, handle: Handle) -> Result<(), Full>;
+
+    /// Makes two open handles one call.
+    ///
+    /// # Errors
+    /// [`Gone`] if one of them is not open.
+    fn pair(&mut self, a: Handle, b: Handle) -> Result<(), Gone>;
+
+    /// Ends the handle and what was allocated with it. Of two paired ones both end.
+    fn close(&mut self, handle: Handle);
+
+    /// Relayed addresses this server issued to the handle.
+    fn relayed(&self, handle: &Handle) -> Vec<SocketAddr>;
+
+    /// A credential that lets the handle start an allocation within `ttl_secs`.
+    fn mint(&self, now: Now, handle: Handle, generation: u32, ttl_secs: u32) -> Credential;
+}
+
+/// The relay in this process: its ledger, its keys, and the mailboxes of its workers.
+pub struct LocalRelay {
+    shared: Arc<Shared>,
+    keys: Arc<CallKeys>,
+    post: Box<dyn Fn(u16, Command) + Send>,
+}
+
+impl LocalRelay {
+    /// `post` puts a command into a worker's mailbox. It must not block; a lost command only leaves an allocation without
+    /// routes until it expires.
+    pub fn new(shared: Arc<Shared>, keys: Arc<CallKeys>, post: impl Fn(u16, Command) + Send + 'static) -> LocalRelay {
+        LocalRelay { shared, keys, post: Box::new(post) }
+    }
+}
+
+impl RelayDesk for LocalRelay {
+    fn open(&mut self, handle: Handle) -> Result<(), Full> {
+        self.shared.ledger.open(handle)
+    }
+
+    fn pair(&mut self, a: Handle, b: Handle) -> Result<(), Gone> {
+        self.shared.ledger.pair(a, b)
+    }
+
+    fn close(&mut self, handle: Handle) {
+        for (worker, port) in self.shared.ledger.close(handle) {
+            (self.post)(worker, Command::Close(port));
+        }
+    }
+
+    fn relayed(&self, handle: &Handle) -> Vec<SocketAddr> {
+        self.shared.ledger.relayed(handle)
+    }
+
+    fn mint(&self, now: Now, handle: Handle, generation: u32, ttl_secs: u32) -> Credential {
+        self.keys.mint(now, handle, generation, ttl_secs)
+    }
+}

@@ -1,0 +1,149 @@
+//! Allocations of one worker: found by five-tuple, by relayed port, and by when they end, all in constant time or close.
+
+use std::collections::HashMap;
+
+use super::channel::Channels;
+use super::five_tuple::FiveTuple;
+use super::hashing::{Seeded, seeded};
+use super::permission::Permissions;
+use super::ports::Token;
+use super::relayed_port::RelayedPort;
+use super::timers::Timers;
+use crate::auth::{Authenticated, Identity};
+use crate::time::Millis;
+use crate::wire::TransactionId;
+
+/// One allocation (RFC 8656 §6). It exists once its relayed port works.
+pub(crate) struct Allocation {
+    pub(crate) client: FiveTuple,
+    pub(crate) relayed: RelayedPort,
+    pub(crate) owner: Authenticated,
+    pub(crate) permissions: Permissions,
+    pub(crate) channels: Channels,
+    pub(crate) granted: Granted,
+    expires: Millis,
+}
+
+/// What the Allocate was answered, so that its retransmission is answered alike (RFC 8656 §7.2).
+#[derive(Clone, Copy)]
+pub(crate) struct Granted {
+    pub(crate) transaction: TransactionId,
+    pub(crate) lifetime_secs: u32,
+    pub(crate) token: Option<Token>,
+}
+
+/// Place of an allocation in its table. Valid until the allocation is removed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Key(u32);
+
+pub(crate) struct Allocations {
+    places: Vec<Option<Allocation>>,
+    empty: Vec<u32>,
+    by_client: HashMap<FiveTuple, Key, Seeded>,
+    by_port: HashMap<RelayedPort, Key, Seeded>,
+    ends: Timers,
+    hash: Seeded,
+}
+
+impl Allocation {
+    pub(crate) fn is_call_bound(&self) -> bool {
+        matches!(self.owner.identity(), Identity::Call(_))
+    }
+
+    pub(crate) fn is_live(&self, now: Millis) -> bool {
+        self.expires > now
+    }
+}
+
+impl Allocations {
+    pub(crate) fn new(hash_seed: u64) -> Allocations {
+        let hash = seeded(hash_seed);
+        Allocations {
+            places: Vec::new(),
+            empty: Vec::new(),
+            by_client: HashMap::with_hasher(hash.clone()),
+            by_port: HashMap::with_hasher(hash.clone()),
+            ends: Timers::default(),
+            hash,
+        }
+    }
+
+    /// The five-tuple and the port must be free.
+    pub(crate) fn insert(
+        &mut self,
+        client: FiveTuple,
+        relayed: RelayedPort,
+        owner: Authenticated,
+        granted: Granted,
+        expires: Millis,
+    ) -> Key {
+        let (permissions, channels) = (Permissions::new(self.hash.clone()), Channels::new(self.hash.clone()));
+        let allocation = Allocation { client, relayed, owner, permissions, channels, granted, expires };
+        let key = match self.empty.pop() {
+            Some(place) => Key(place),
+            None => {
+                self.places.push(None);
+                Key(self.places.len() as u32 - 1)
+            }
+        };
+        self.places[key.0 as usize] = Some(allocation);
+        self.by_client.insert(client, key);
+        self.by_port.insert(relayed, key);
+        self.ends.set(expires, key);
+        key
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Allocation> {
+        let allocation = self.places.get_mut(key.0 as usize)?.take()?;
+        self.empty.push(key.0);
+        self.by_client.remove(&allocation.client);
+        self.by_port.remove(&allocation.relayed);
+        self.ends.clear(allocation.expires, key);
+        Some(allocation)
+    }
+
+    pub(crate) fn find(&self, client: &FiveTuple) -> Option<Key> {
+        self.by_client.get(client).copied()
+    }
+
+    pub(crate) fn find_port(&self, port: RelayedPort) -> Option<Key> {
+        self.by_port.get(&port).copied()
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&Allocation> {
+        self.places.get(key.0 as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Allocation> {
+        self.places.get_mut(key.0 as usize)?.as_mut()
+    }
+
+    /// Moves the end of an allocation.
+    pub(crate) fn extend(&mut self, key: Key, expires: Millis) {
+        if let Some(allocation) = self.places.get_mut(key.0 as usize).and_then(Option::as_mut) {
+            self.ends.clear(allocation.expires, key);
+            allocation.expires = expires;
+            self.ends.set(expires, key);
+        }
+    }
+
+    pub(crate) fn next_end(&self) -> Option<Millis> {
+        self.ends.next()
+    }
+
+    /// An allocation that is over and still there.
+    pub(crate) fn ended(&self, now: Millis) -> Option<Key> {
+        self.ends.due(now)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        debug_assert_eq!(self.by_client.len(), self.by_port.len());
+        self.by_client.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn timers(&self) -> usize {
+        self.ends.len()
+    }
+}

@@ -1,0 +1,58 @@
+//! CreatePermission (RFC 8656 §10.2): every peer is checked before any is let in.
+
+use std::net::IpAddr;
+
+use super::Turn;
+use super::allocation::{Allocation, Key};
+use super::peer::{Peer, family_matches};
+use super::reject::Reject;
+use super::shared::Shared;
+use crate::time::Millis;
+use crate::wire::{Message, Reply};
+
+impl Turn {
+    pub(super) fn create_permission(&mut self, now: Millis, key: Key, request: &Message<'_>) -> Result<Reply, Reject> {
+        let allocation = self.allocations.get_mut(key).ok_or(Reject::Mismatch)?;
+        let shared = &self.shared;
+        let mut peers = Vec::new();
+        for written in request.xor_peer_addresses() {
+            let written = written?;
+            let peer = if allocation.is_call_bound() {
+                Peer::partner(shared, allocation.relayed, written)?
+            } else {
+                Peer::permitted(shared, written)?
+            };
+            if !family_matches(shared, allocation.relayed, written, &peer) {
+                return Err(Reject::PeerFamilyMismatch);
+            }
+            peers.push(peer);
+        }
+        if peers.is_empty() {
+            return Err(Reject::BadRequest);
+        }
+        if !allocation.is_call_bound() {
+            let mut addresses: Vec<IpAddr> = peers.iter().map(|peer| peer.name.ip()).collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            if !allocation.permissions.have_room(&addresses, shared.settings.max_permissions, now) {
+                return Err(Reject::NoCapacity);
+            }
+        }
+        for peer in &peers {
+            permit(shared, allocation, peer, now);
+        }
+        Ok(Reply::success(request))
+    }
+}
+
+/// Installs or refreshes the permission for a peer that was allowed. Call-bound allocations need none: their pairing is
+/// the permission, and it ends with the call.
+pub(super) fn permit(shared: &Shared, allocation: &mut Allocation, peer: &Peer, now: Millis) {
+    if allocation.is_call_bound() {
+        return;
+    }
+    let until = allocation.permissions.install(peer.name.ip(), now);
+    if let Some(own) = peer.own {
+        shared.routes.permit(allocation.relayed, own.address, until);
+    }
+}

@@ -1,0 +1,70 @@
+//! A peer that the policy, or the call, allowed: what it is called, and the two ways there.
+
+use std::net::SocketAddr;
+
+use super::reject::Reject;
+use super::relayed_port::RelayedPort;
+use super::shared::Shared;
+use crate::access::canonical;
+
+/// A peer somebody may send to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// What its packets are known by: canonical, and a relayed address of ours in its public form.
+    pub(crate) name: SocketAddr,
+    /// Where to send through a socket, if the policy allows that; otherwise only while it is a live relayed address.
+    pub(crate) outside: Option<SocketAddr>,
+    /// The relayed port this address would be here, held by somebody or not.
+    pub(crate) own: Option<RelayedPort>,
+}
+
+impl Peer {
+    /// A peer as a client wrote it or as the kernel reported it, not yet allowed.
+    pub(crate) fn unchecked(shared: &Shared, written: SocketAddr) -> Peer {
+        let address = canonical_peer(written);
+        let own = shared.routes.locate(address);
+        let name = own.and_then(|own| shared.routes.public(own)).unwrap_or(address);
+        Peer { name, outside: None, own }
+    }
+
+    /// The peer of a ChannelBind by ordinary credentials: one function for every method decides, `access` (RFC 8656 §12.2).
+    pub(crate) fn allowed(shared: &Shared, written: SocketAddr) -> Result<Peer, Reject> {
+        let live = |address| shared.is_live_relayed(address);
+        let allowed = shared.policy.check(written, live).map_err(|_| Reject::Forbidden)?.addr();
+        let outside = shared.policy.check(allowed, |_| false).is_ok().then_some(allowed);
+        Ok(Peer { outside, ..Peer::unchecked(shared, allowed) })
+    }
+
+    /// The peer of a CreatePermission by ordinary credentials. Its port says nothing (RFC 8656 §10.2), but whoever names a
+    /// listener of ours is told no.
+    pub(crate) fn permitted(shared: &Shared, written: SocketAddr) -> Result<Peer, Reject> {
+        let peer = Peer::unchecked(shared, written);
+        if written.port() != 0 && shared.policy.is_own_listener(written) {
+            return Err(Reject::Forbidden);
+        }
+        let live = peer.own.is_some_and(|own| shared.routes.is_live(own));
+        shared.policy.check_address(written.ip(), |_| live).map_err(|_| Reject::Forbidden)?;
+        Ok(peer)
+    }
+
+    /// The peer of anything done with call-bound credentials: the other side of the same call, exactly.
+    pub(crate) fn partner(shared: &Shared, of: RelayedPort, written: SocketAddr) -> Result<Peer, Reject> {
+        let own = shared.routes.locate(written).ok_or(Reject::Forbidden)?;
+        if !shared.routes.are_partners(of, own) {
+            return Err(Reject::Forbidden);
+        }
+        Ok(Peer { name: shared.routes.public(own).unwrap_or(written), outside: None, own: Some(own) })
+    }
+}
+
+/// The transport address a packet to `written` would really reach.
+pub(crate) fn canonical_peer(written: SocketAddr) -> SocketAddr {
+    SocketAddr::new(canonical(written.ip()), written.port())
+}
+
+/// Whether packets can go between an allocation and this peer: the family it was written in and the one it really has
+/// must both be the allocation's (RFC 8656 §10.2, §12.2: 443).
+pub(crate) fn family_matches(shared: &Shared, allocation: RelayedPort, written: SocketAddr, peer: &Peer) -> bool {
+    let ipv6 = shared.is_ipv6(allocation);
+    written.is_ipv6() == ipv6 && peer.name.is_ipv6() == ipv6
+}

@@ -1,0 +1,83 @@
+//! Permissions: which IP addresses may send to an allocation's client, and be sent to (RFC 8656 §9). Ports do not
+//! matter. Expired ones are forgotten when room is needed; nothing but time takes a permission away.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::hashing::Seeded;
+use crate::time::Millis;
+
+/// RFC 8656 §9: a permission lasts 300 s after it was last refreshed.
+pub(crate) const PERMISSION_MILLIS: u64 = 300_000;
+
+/// The permissions of one allocation.
+pub(crate) struct Permissions {
+    until: HashMap<IpAddr, Millis, Seeded>,
+    /// No permission ends before this: until then sweeping is in vain.
+    none_ends_before: Millis,
+}
+
+impl Permissions {
+    pub(crate) fn new(hash: Seeded) -> Permissions {
+        Permissions { until: HashMap::with_hasher(hash), none_ends_before: Millis(u64::MAX) }
+    }
+
+    pub(crate) fn allow(&self, peer: IpAddr, now: Millis) -> bool {
+        self.until.get(&peer).is_some_and(|&until| until > now)
+    }
+
+    /// Is there room for all of these? `peers` without duplicates.
+    pub(crate) fn have_room(&mut self, peers: &[IpAddr], max: u16, now: Millis) -> bool {
+        let new = peers.iter().filter(|peer| !self.until.contains_key(*peer)).count();
+        if self.until.len() + new > usize::from(max) && self.none_ends_before <= now {
+            self.sweep(now);
+            return self.have_room(peers, max, now);
+        }
+        self.until.len() + new <= usize::from(max)
+    }
+
+    /// Installs or refreshes; returns until when.
+    pub(crate) fn install(&mut self, peer: IpAddr, now: Millis) -> Millis {
+        let until = now.after(PERMISSION_MILLIS);
+        self.until.insert(peer, until);
+        self.none_ends_before = self.none_ends_before.min(until);
+        until
+    }
+
+    fn sweep(&mut self, now: Millis) {
+        self.until.retain(|_, until| *until > now);
+        self.none_ends_before = self.until.values().min().copied().unwrap_or(Millis(u64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::turn::hashing::seeded;
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[test]
+    fn a_permission_ends_300_seconds_after_its_last_refresh() {
+        let mut permissions = Permissions::new(seeded(1));
+        permissions.install(ip(1), Millis(0));
+        permissions.install(ip(1), Millis(100_000));
+        assert!(permissions.allow(ip(1), Millis(399_999)));
+        assert!(!permissions.allow(ip(1), Millis(400_000)));
+        assert!(!permissions.allow(ip(2), Millis(1)));
+    }
+
+    #[test]
+    fn expired_permissions_make_room_and_living_ones_do_not() {
+        let mut permissions = Permissions::new(seeded(1));
+        permissions.install(ip(1), Millis(0));
+        permissions.install(ip(2), Millis(1000));
+        assert!(permissions.have_room(&[ip(1), ip(2)], 2, Millis(2000)));
+        assert!(!permissions.have_room(&[ip(3)], 2, Millis(299_999)));
+        assert!(permissions.have_room(&[ip(3)], 2, Millis(300_000)));
+        assert!(!permissions.have_room(&[ip(3), ip(4)], 2, Millis(300_000)));
+        assert!(permissions.allow(ip(2), Millis(300_000)));
+    }
+}

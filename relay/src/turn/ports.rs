@@ -1,0 +1,243 @@
+//! The allocator of relayed ports, real and virtual alike: random (RFC 8656 §7.2: hard to predict), each handed out
+//! once, ports in == ports out. Taking any port, an even one or an even pair costs the same however full the range is.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use super::hashing::{Seeded, seeded};
+use super::port_bag::PortBag;
+use super::relayed_port::{AddressId, RelayedPort};
+use crate::auth::PersonHash;
+use crate::time::Millis;
+
+/// How long the second port of a pair is held for its token (RFC 8656 §7.2 recommends 30 s).
+pub(crate) const RESERVATION_MILLIS: u64 = 30_000;
+
+/// RESERVATION-TOKEN (RFC 8656 §18.9).
+pub(crate) type Token = [u8; 8];
+
+/// One allocator for all workers. A lock inside: control path only.
+pub struct Ports {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    pools: Vec<Pool>,
+    reserved: HashMap<Token, Reservation, Seeded>,
+    /// The same reservations by their end.
+    ending: BTreeSet<(Millis, Token)>,
+    /// How many of them a user has.
+    holders: HashMap<PersonHash, u32, Seeded>,
+    max_reserved: usize,
+    random: ChaCha12Rng,
+}
+
+/// The second port of a pair.
+struct Reservation {
+    port: RelayedPort,
+    end: Millis,
+    holder: PersonHash,
+}
+
+/// The free ports of one relayed address.
+struct Pool {
+    even: PortBag,
+    odd: PortBag,
+    /// Even ports that are free together with the odd one above them.
+    pairs: PortBag,
+}
+
+/// Which port will do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wish {
+    Any,
+    /// EVEN-PORT without the R bit.
+    Even,
+}
+
+impl Ports {
+    /// All ports of `range` free on each of `addresses` relayed addresses.
+    pub fn new(addresses: usize, range: &RangeInclusive<u16>, max_reservations: u32, seed: [u8; 32]) -> Ports {
+        let mut random = ChaCha12Rng::from_seed(seed);
+        let hash = seeded(random.next_u64());
+        let inner = Inner {
+            pools: (0..addresses).map(|_| Pool::all_free(range)).collect(),
+            reserved: HashMap::with_hasher(hash.clone()),
+            ending: BTreeSet::new(),
+            holders: HashMap::with_hasher(hash),
+            max_reserved: max_reservations as usize,
+            random,
+        };
+        Ports { inner: Mutex::new(inner) }
+    }
+
+    /// Ports nobody holds on one address.
+    pub fn free(&self, address: AddressId) -> usize {
+        self.lock().pools.get(usize::from(address.0)).map_or(0, |pool| pool.even.len() + pool.odd.len())
+    }
+
+    /// A random free port on one of `addresses`, tried from a random one onwards.
+    pub(crate) fn take(&self, addresses: &[AddressId], wish: Wish, now: Millis) -> Option<RelayedPort> {
+        let inner = &mut *self.lock();
+        inner.expire(now);
+        inner.on_some_address(addresses, |pool, random| pool.take(wish, random))
+    }
+
+    /// An even port, and the one above it held for the token until 30 s from now, whatever becomes of the first.
+    /// `max_held`: how many reservations this user may have at once.
+    pub(crate) fn take_pair(
+        &self,
+        addresses: &[AddressId],
+        holder: PersonHash,
+        max_held: u32,
+        now: Millis,
+    ) -> Option<(RelayedPort, Token)> {
+        let inner = &mut *self.lock();
+        inner.expire(now);
+        let held = inner.holders.get(&holder).copied().unwrap_or(0);
+        if inner.reserved.len() >= inner.max_reserved || held >= max_held {
+            return None;
+        }
+        let first = inner.on_some_address(addresses, Pool::take_pair)?;
+        let port = RelayedPort { port: first.port + 1, ..first };
+        Some((first, inner.reserve(port, holder, now.after(RESERVATION_MILLIS))))
+    }
+
+    /// The port held for this token; the token is good once.
+    pub(crate) fn redeem(&self, token: &Token, now: Millis) -> Option<RelayedPort> {
+        let inner = &mut *self.lock();
+        inner.expire(now);
+        inner.unreserve(token)
+    }
+
+    /// Lets go of a reservation nobody was told about.
+    pub(crate) fn cancel(&self, token: &Token) {
+        let inner = &mut *self.lock();
+        if let Some(port) = inner.unreserve(token) {
+            inner.give_back(port);
+        }
+    }
+
+    /// A port somebody took comes back. Giving back a free port changes nothing.
+    pub(crate) fn give_back(&self, port: RelayedPort) {
+        self.lock().give_back(port);
+    }
+
+    /// Lets go of reservations whose time is over.
+    pub(crate) fn expire(&self, now: Millis) {
+        self.lock().expire(now);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn on_some_address(
+        &mut self,
+        addresses: &[AddressId],
+        take: impl Fn(&mut Pool, &mut ChaCha12Rng) -> Option<u16>,
+    ) -> Option<RelayedPort> {
+        if addresses.is_empty() {
+            return None;
+        }
+        let start = self.random.random_range(0..addresses.len());
+        (0..addresses.len()).find_map(|step| {
+            let address = addresses[(start + step) % addresses.len()];
+            let pool = self.pools.get_mut(usize::from(address.0))?;
+            Some(RelayedPort { address, port: take(pool, &mut self.random)? })
+        })
+    }
+
+    fn give_back(&mut self, port: RelayedPort) {
+        if let Some(pool) = self.pools.get_mut(usize::from(port.address.0)) {
+            pool.give_back(port.port);
+        }
+    }
+
+    fn reserve(&mut self, port: RelayedPort, holder: PersonHash, end: Millis) -> Token {
+        let mut token = Token::default();
+        self.random.fill_bytes(&mut token);
+        self.reserved.insert(token, Reservation { port, end, holder });
+        self.ending.insert((end, token));
+        *self.holders.entry(holder).or_default() += 1;
+        token
+    }
+
+    fn unreserve(&mut self, token: &Token) -> Option<RelayedPort> {
+        let Reservation { port, end, holder } = self.reserved.remove(token)?;
+        self.ending.remove(&(end, *token));
+        if let Some(held) = self.holders.get_mut(&holder) {
+            *held -= 1;
+            if *held == 0 {
+                self.holders.remove(&holder);
+            }
+        }
+        Some(port)
+    }
+
+    fn expire(&mut self, now: Millis) {
+        while let Some(&(_, token)) = self.ending.first().filter(|(end, _)| *end <= now) {
+            match self.unreserve(&token) {
+                Some(port) => self.give_back(port),
+                None => break,
+            }
+        }
+    }
+}
+
+impl Pool {
+    fn all_free(range: &RangeInclusive<u16>) -> Pool {
+        let mut pool = Pool { even: PortBag::empty(range), odd: PortBag::empty(range), pairs: PortBag::empty(range) };
+        for port in range.clone() {
+            pool.give_back(port);
+        }
+        pool
+    }
+
+    fn take(&mut self, wish: Wish, random: &mut ChaCha12Rng) -> Option<u16> {
+        let (even, odd) = (self.even.len(), self.odd.len());
+        let from = match wish {
+            Wish::Even => &self.even,
+            Wish::Any if even + odd == 0 => return None,
+            Wish::Any if random.random_range(0..even + odd) < even => &self.even,
+            Wish::Any => &self.odd,
+        };
+        let port = from.pick(random)?;
+        self.remove(port);
+        Some(port)
+    }
+
+    fn take_pair(&mut self, random: &mut ChaCha12Rng) -> Option<u16> {
+        let port = self.pairs.pick(random)?;
+        self.remove(port);
+        self.remove(port + 1);
+        Some(port)
+    }
+
+    fn bag(&mut self, port: u16) -> &mut PortBag {
+        if port.is_multiple_of(2) { &mut self.even } else { &mut self.odd }
+    }
+
+    fn remove(&mut self, port: u16) {
+        self.bag(port).remove(port);
+        self.pairs.remove(port & !1);
+    }
+
+    fn give_back(&mut self, port: u16) {
+        self.bag(port).insert(port);
+        let (low, high) = (port & !1, port | 1);
+        if self.even.contains(low) && self.odd.contains(high) {
+            self.pairs.insert(low);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "ports_tests.rs"]
+mod tests;

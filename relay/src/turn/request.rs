@@ -1,0 +1,132 @@
+//! From a STUN datagram to the method that answers it, and the answer's signature.
+
+use super::Turn;
+use super::allocation::Key;
+use super::binding::binding;
+use super::counters::Reason;
+use super::five_tuple::FiveTuple;
+use super::io::Action;
+use super::reject::Reject;
+use crate::auth::{Authenticated, Identity};
+use crate::time::Now;
+use crate::wire::{Message, MessageClass, Method, Reply};
+
+/// A verified request that was found good.
+pub(super) enum Answer {
+    Now(Reply),
+    /// The answer waits for something, or another copy of it is on its way.
+    Later,
+}
+
+impl Turn {
+    /// Requests are answered, everything else meets silence: two servers must not answer each other (RFC 8489 §16).
+    pub(super) fn stun(&mut self, now: Now, from: &FiveTuple, datagram: &[u8]) {
+        let Ok(message) = Message::parse(datagram) else { return self.counters.drop_packet(Reason::Malformed) };
+        if message.class() != MessageClass::Request {
+            return self.counters.drop_packet(Reason::NotForServers);
+        }
+        match message.method() {
+            Method::Binding => match binding(from, &message) {
+                Ok(reply) => self.succeed(from, reply.finish(None)),
+                Err(reject) => self.send_reply(from, reject.code().code(), refusal(&message, reject).finish(None)),
+            },
+            Method::Allocate
+            | Method::Refresh
+            | Method::CreatePermission
+            | Method::ChannelBind
+            | Method::Connect
+            | Method::ConnectionBind => self.request(now, from, &message),
+            Method::Send | Method::Data | Method::ConnectionAttempt | Method::Other(_) => {
+                self.counters.drop_packet(Reason::UnknownMethod);
+            }
+        }
+    }
+
+    /// Authenticates first, whatever is asked (RFC 8656 §5); then RFC 8489 §6.3.1; then the method.
+    fn request(&mut self, now: Now, from: &FiveTuple, request: &Message<'_>) {
+        let existing = self.living(now, from);
+        let authenticator = &self.shared.authenticator;
+        let verified = match existing.and_then(|key| self.allocations.get(key)) {
+            Some(allocation) => authenticator.authenticate_on(now, from.remote, request, &allocation.owner),
+            None => authenticator.authenticate(now, from.remote, request, request.method() == Method::Allocate),
+        };
+        let who = match verified {
+            Ok(who) => who,
+            Err(why) => {
+                let bytes = authenticator.refuse(now, from.remote, request, &why);
+                return self.send_reply(from, why.code().code(), bytes);
+            }
+        };
+        match self.answer(now, from, request, &who, existing) {
+            Ok(Answer::Now(reply)) => self.succeed(from, reply.finish(Some(who.key()))),
+            Ok(Answer::Later) => {}
+            Err(reject) => {
+                let bytes = refusal(request, reject).finish(Some(who.key()));
+                self.send_reply(from, reject.code().code(), bytes);
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        now: Now,
+        from: &FiveTuple,
+        request: &Message<'_>,
+        who: &Authenticated,
+        existing: Option<Key>,
+    ) -> Result<Answer, Reject> {
+        let unknown = request.unknown_required();
+        if !unknown.is_empty() {
+            return Err(Reject::UnknownAttribute(unknown));
+        }
+        if request.method() == Method::Allocate {
+            return self.allocate(now, from, request, who);
+        }
+        let key = existing.ok_or(Reject::Mismatch)?;
+        let allocation = self.allocations.get_mut(key).ok_or(Reject::Mismatch)?;
+        if allocation.owner.identity() != who.identity() {
+            return Err(Reject::WrongCredentials);
+        }
+        allocation.owner = who.clone(); // perhaps a fresh credential of the same user
+        let reply = match request.method() {
+            Method::Refresh => self.refresh(now.mono, key, request),
+            Method::CreatePermission => self.create_permission(now.mono, key, request),
+            Method::ChannelBind => self.channel_bind(now.mono, key, request),
+            _ => Err(Reject::BadRequest), // RFC 6062 §5: only over TCP
+        };
+        reply.map(Answer::Now)
+    }
+
+    /// The allocation of this five-tuple. One whose time or call is over is gone, even if nobody has cleared it away yet.
+    fn living(&mut self, now: Now, from: &FiveTuple) -> Option<Key> {
+        let key = self.allocations.find(from)?;
+        let allocation = self.allocations.get(key)?;
+        let open = match allocation.owner.identity() {
+            Identity::User(_) => true,
+            Identity::Call(handle) => self.shared.ledger.is_open(&handle),
+        };
+        if open && allocation.is_live(now.mono) {
+            return Some(key);
+        }
+        self.free(key);
+        None
+    }
+
+    pub(super) fn succeed(&mut self, to: &FiveTuple, bytes: Vec<u8>) {
+        self.send_reply(to, 0, bytes);
+    }
+
+    /// `code` zero for success.
+    pub(super) fn send_reply(&mut self, to: &FiveTuple, code: u16, bytes: Vec<u8>) {
+        self.counters.reply(code);
+        self.actions.push_back(Action::Reply { to: *to, bytes });
+    }
+}
+
+fn refusal(request: &Message<'_>, reject: Reject) -> Reply {
+    let reply = Reply::error(request, reject.code());
+    match reject {
+        Reject::UnknownAttribute(unknown) => reply.unknown_attributes(&unknown),
+        _ => reply,
+    }
+}

@@ -1,0 +1,281 @@
+//! The route table: relayed port → the way to its client. The one thing workers share on the packet path.
+//!
+//! One slot per port and relayed address, written by the owner of the allocation (control path, one writer lock per
+//! address) and read by every worker without a lock: a seqlock of plain atomics. The [`crate::calls::Ledger`] kills
+//! routes from any thread; a killed route stays dead until its port is installed anew, whatever its owner still writes.
+//!
+//! Slots come in chunks made when first needed, so an address costs memory only for the ports it has used.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, fence};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::five_tuple::ClientPath;
+use super::relayed_port::{AddressId, RelayedAddress, RelayedPort};
+use super::route_words as words;
+use crate::time::Millis;
+
+/// Slots per chunk, and chunks per relayed address: 65 536 ports.
+const CHUNK: usize = 128;
+const CHUNKS: usize = 65_536 / CHUNK;
+
+/// How often a reader looks again while the slot is being written, before it gives the packet up.
+const ATTEMPTS: usize = 64;
+
+/// Relayed port → client path, expiry, call, permissions, channels.
+pub struct Routes {
+    addresses: Vec<RelayedAddress>,
+    tables: Vec<Table>,
+}
+
+struct Table {
+    writer: Mutex<()>,
+    chunks: Box<[OnceLock<Box<[Slot]>>]>,
+}
+
+/// Three cache lines; a hairpin reads the first two.
+#[repr(align(64))]
+struct Slot {
+    words: [AtomicU64; words::COUNT],
+}
+
+/// A new route.
+#[derive(Clone, Copy)]
+pub(crate) struct Route {
+    pub(crate) client: ClientPath,
+    pub(crate) expires: Millis,
+    pub(crate) kind: Kind,
+}
+
+/// What stands behind a relayed port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// A socket: reachable from outside, and through the kernel from here.
+    Real,
+    /// A number in this table: reachable by the other side of its call only.
+    Virtual { call: CallSide },
+}
+
+/// One side of a call; zero before the handle is paired. The two sides of a call differ in the lowest bit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct CallSide(u64);
+
+/// What the table says about a packet from one relayed port to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Delivery {
+    /// The receiver bound a channel to the sender.
+    Channel { to: ClientPath, number: u16 },
+    /// The receiver has no channel for the sender: a Data indication.
+    Indication { to: ClientPath },
+    /// Nobody holds that port.
+    Gone,
+    /// The receiver has no permission for the sender.
+    NotPermitted,
+    /// The slot holds too little to tell; the receiver's socket leads to its owner, who knows.
+    AskOwner,
+    /// Could not be read: it was being written all the time.
+    Busy,
+}
+
+/// What its own slot says about the sender.
+#[derive(Clone, Copy)]
+struct Sender {
+    port: RelayedPort,
+    real: bool,
+    side: CallSide,
+}
+
+/// A channel bound to a relayed port of this server.
+#[derive(Clone, Copy)]
+pub(crate) struct ChannelEntry {
+    pub(crate) number: u16,
+    pub(crate) peer: RelayedPort,
+    pub(crate) until: Millis,
+}
+
+impl CallSide {
+    /// Side `b` (true) or `a` of the call numbered `id`, which starts at 1.
+    pub(crate) const fn new(id: u64, b: bool) -> CallSide {
+        CallSide(id << 1 | b as u64)
+    }
+
+    pub(super) const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Are these the two sides of one call?
+    const fn faces(self, other: CallSide) -> bool {
+        self.0 != 0 && self.0 ^ 1 == other.0
+    }
+}
+
+impl Routes {
+    /// An empty table for these addresses, in the settings' order.
+    pub fn new(addresses: &[RelayedAddress]) -> Routes {
+        let table = || Table { writer: Mutex::new(()), chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect() };
+        Routes { addresses: addresses.to_vec(), tables: addresses.iter().map(|_| table()).collect() }
+    }
+
+    /// The relayed port that `address` names, in its bound or its public form, whether anybody holds it or not.
+    pub fn locate(&self, address: SocketAddr) -> Option<RelayedPort> {
+        let ip = address.ip();
+        let place = self.addresses.iter().position(|own| own.public == ip || own.bind == ip)?;
+        Some(RelayedPort { address: AddressId(u8::try_from(place).ok()?), port: address.port() })
+    }
+
+    /// Does somebody hold this relayed port?
+    pub fn is_live(&self, port: RelayedPort) -> bool {
+        self.slot(port).is_some_and(|slot| slot.words[words::FLAGS].load(Acquire) & words::LIVE != 0)
+    }
+
+    /// The form clients and peers see.
+    pub fn public(&self, port: RelayedPort) -> Option<SocketAddr> {
+        self.addresses.get(usize::from(port.address.0)).map(|own| SocketAddr::new(own.public, port.port))
+    }
+
+    /// The form the socket is bound to.
+    pub fn bind(&self, port: RelayedPort) -> Option<SocketAddr> {
+        self.addresses.get(usize::from(port.address.0)).map(|own| SocketAddr::new(own.bind, port.port))
+    }
+
+    /// Ends a route at once, from any thread. Packets already read are the last.
+    pub fn kill(&self, port: RelayedPort) {
+        self.write(port, |words| {
+            words[words::FLAGS].store(0, Relaxed);
+            words[words::CALL].store(0, Relaxed);
+        });
+    }
+
+    /// Makes a route for a port its owner has just taken.
+    pub(crate) fn install(&self, port: RelayedPort, route: &Route) {
+        self.make_chunk(port);
+        self.write(port, |slot| words::store_route(slot, route));
+    }
+
+    /// A new expiry for a living route.
+    pub(crate) fn refresh(&self, port: RelayedPort, expires: Millis) {
+        self.write_living(port, |slot| slot[words::EXPIRES].store(expires.0, Relaxed));
+    }
+
+    /// Lets packets from one of our relayed addresses (any port, RFC 8656 §9) through to this route.
+    pub(crate) fn permit(&self, port: RelayedPort, from: AddressId, until: Millis) {
+        self.write_living(port, |slot| words::store_permission(slot, from, until));
+    }
+
+    /// Remembers a channel bound to a relayed port of ours.
+    pub(crate) fn bind_channel(&self, port: RelayedPort, entry: ChannelEntry, now: Millis) {
+        self.write_living(port, |slot| words::store_channel(slot, entry, now));
+    }
+
+    /// Names the call a virtual route belongs to.
+    pub(crate) fn set_call(&self, port: RelayedPort, side: CallSide) {
+        self.write_living(port, |slot| slot[words::CALL].store(side.0, Relaxed));
+    }
+
+    /// May these two virtual ports reach each other?
+    pub(crate) fn are_partners(&self, one: RelayedPort, other: RelayedPort) -> bool {
+        self.side(one).faces(self.side(other))
+    }
+
+    /// Where a packet from `from` to `to` goes.
+    pub(crate) fn deliver(&self, from: RelayedPort, to: RelayedPort, now: Millis) -> Delivery {
+        let Some(slot) = self.slot(to) else { return Delivery::Gone };
+        let Some(sender) = self.slot(from) else { return Delivery::NotPermitted };
+        let sender = Sender::of(sender, from);
+        for _ in 0..ATTEMPTS {
+            let before = slot.words[words::SEQUENCE].load(Acquire);
+            if before & 1 == 0 {
+                let delivery = look(&slot.words, sender, now);
+                fence(Acquire);
+                if slot.words[words::SEQUENCE].load(Relaxed) == before {
+                    return delivery;
+                }
+            }
+            std::hint::spin_loop();
+        }
+        Delivery::Busy
+    }
+
+    fn side(&self, port: RelayedPort) -> CallSide {
+        CallSide(self.slot(port).map_or(0, |slot| slot.words[words::CALL].load(Acquire)))
+    }
+
+    fn slot(&self, port: RelayedPort) -> Option<&Slot> {
+        let table = self.tables.get(usize::from(port.address.0))?;
+        let chunk = table.chunks.get(usize::from(port.port) / CHUNK)?.get()?;
+        chunk.get(usize::from(port.port) % CHUNK)
+    }
+
+    fn make_chunk(&self, port: RelayedPort) {
+        let Some(table) = self.tables.get(usize::from(port.address.0)) else { return };
+        if let Some(chunk) = table.chunks.get(usize::from(port.port) / CHUNK) {
+            chunk.get_or_init(|| (0..CHUNK).map(|_| Slot::empty()).collect());
+        }
+    }
+
+    fn write_living(&self, port: RelayedPort, change: impl FnOnce(&words::Words)) {
+        self.write(port, |slot| {
+            if slot[words::FLAGS].load(Relaxed) & words::LIVE != 0 {
+                change(slot);
+            }
+        });
+    }
+
+    /// One writer at a time per address; readers see all of a change or none of it.
+    fn write(&self, port: RelayedPort, change: impl FnOnce(&words::Words)) {
+        let Some(table) = self.tables.get(usize::from(port.address.0)) else { return };
+        let Some(slot) = self.slot(port) else { return };
+        let _writer = table.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = slot.words[words::SEQUENCE].load(Relaxed);
+        slot.words[words::SEQUENCE].store(sequence.wrapping_add(1), Relaxed);
+        fence(Release);
+        change(&slot.words);
+        slot.words[words::SEQUENCE].store(sequence.wrapping_add(2), Release);
+    }
+}
+
+/// The decision itself, on words that may be half written; the caller throws the answer away if they were.
+fn look(slot: &words::Words, sender: Sender, now: Millis) -> Delivery {
+    let flags = slot[words::FLAGS].load(Relaxed);
+    if flags & words::LIVE == 0 || slot[words::EXPIRES].load(Relaxed) <= now.0 {
+        return Delivery::Gone;
+    }
+    let real = flags & words::REAL != 0;
+    if !(real && sender.real) {
+        let receiver = CallSide(slot[words::CALL].load(Relaxed));
+        if !sender.side.faces(receiver) {
+            return Delivery::NotPermitted;
+        }
+    } else {
+        match words::permission(slot, sender.port.address) {
+            Some(until) if until > now => {}
+            Some(_) => return Delivery::NotPermitted,
+            None => return Delivery::AskOwner,
+        }
+    }
+    let to = words::client(slot);
+    match words::channel(slot, sender.port, now) {
+        Some(number) => Delivery::Channel { to, number },
+        None if real && flags & words::CHANNELS_OVERFLOWED != 0 => Delivery::AskOwner,
+        None => Delivery::Indication { to },
+    }
+}
+
+impl Sender {
+    /// A killed route reads as virtual and in no call: it reaches nobody.
+    fn of(slot: &Slot, port: RelayedPort) -> Sender {
+        let real = slot.words[words::FLAGS].load(Acquire) & words::REAL != 0;
+        Sender { port, real, side: CallSide(slot.words[words::CALL].load(Acquire)) }
+    }
+}
+
+impl Slot {
+    fn empty() -> Slot {
+        Slot { words: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+}
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

@@ -1,0 +1,180 @@
+#![allow(clippy::unwrap_used)]
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::*;
+use crate::turn::Transport;
+
+const A: RelayedPort = RelayedPort { address: AddressId(0), port: 50_000 };
+const B: RelayedPort = RelayedPort { address: AddressId(0), port: 50_001 };
+const NOW: Millis = Millis(1000);
+const LATER: Millis = Millis(2000);
+
+fn routes() -> Routes {
+    Routes::new(&[RelayedAddress::same("203.0.113.7".parse().unwrap())])
+}
+
+fn path(remote: &str) -> ClientPath {
+    let remote: SocketAddr = remote.parse().unwrap();
+    let local = if remote.is_ipv6() { "[2001:db8::1]:3478" } else { "203.0.113.7:3478" };
+    ClientPath { listener: 513, transport: Transport::Udp, local: local.parse().unwrap(), remote }
+}
+
+fn real(remote: &str) -> Route {
+    Route { client: path(remote), expires: LATER, kind: Kind::Real }
+}
+
+fn virtual_with(call: CallSide) -> Route {
+    Route { client: path("198.51.100.1:1"), expires: LATER, kind: Kind::Virtual { call } }
+}
+
+#[test]
+fn every_kind_of_client_path_comes_out_as_it_went_in() {
+    for remote in ["198.51.100.1:65535", "0.0.0.0:1", "255.255.255.255:0", "[2001:db8::ff]:1", "[ffff::ffff]:65535"] {
+        let routes = routes();
+        routes.install(A, &real("198.51.100.2:2"));
+        routes.install(B, &real(remote));
+        routes.permit(B, A.address, LATER);
+        assert_eq!(routes.deliver(A, B, NOW), Delivery::Indication { to: path(remote) });
+    }
+    let scoped = SocketAddr::V6(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 9, 0, 7));
+    let client = ClientPath { remote: scoped, local: scoped, ..path("[::1]:1") };
+    let routes = routes();
+    routes.install(A, &Route { client, ..real("[::1]:1") });
+    routes.permit(A, A.address, LATER);
+    assert_eq!(routes.deliver(A, A, NOW), Delivery::Indication { to: client });
+}
+
+#[test]
+fn a_port_nobody_installed_is_gone_and_costs_no_memory() {
+    let routes = routes();
+    assert_eq!(routes.deliver(A, B, NOW), Delivery::Gone);
+    assert!(!routes.is_live(A));
+    routes.kill(A);
+    routes.permit(A, A.address, LATER);
+    assert!(routes.tables[0].chunks.iter().all(|chunk| chunk.get().is_none()));
+    let unknown = RelayedPort { address: AddressId(9), port: 1 };
+    routes.install(unknown, &real("198.51.100.1:1"));
+    assert_eq!(routes.deliver(A, unknown, NOW), Delivery::Gone);
+}
+
+#[test]
+fn a_killed_route_stays_dead_whatever_its_owner_still_writes() {
+    let routes = routes();
+    routes.install(A, &virtual_with(CallSide::new(1, false)));
+    routes.install(B, &virtual_with(CallSide::new(1, true)));
+    assert!(matches!(routes.deliver(A, B, NOW), Delivery::Indication { .. }));
+    routes.kill(B);
+    routes.refresh(B, Millis(u64::MAX));
+    routes.set_call(B, CallSide::new(1, true));
+    routes.permit(B, A.address, LATER);
+    routes.bind_channel(B, ChannelEntry { number: 0x4000, peer: A, until: LATER }, NOW);
+    assert_eq!(routes.deliver(A, B, NOW), Delivery::Gone);
+    assert_eq!(routes.deliver(B, A, NOW), Delivery::NotPermitted, "and reaches nobody");
+}
+
+#[test]
+fn only_the_two_sides_of_one_call_reach_each_other() {
+    let sides = [
+        CallSide::default(),
+        CallSide::new(1, false),
+        CallSide::new(1, true),
+        CallSide::new(2, false),
+        CallSide::new(2, true),
+    ];
+    for (i, a) in sides.into_iter().enumerate() {
+        for (j, b) in sides.into_iter().enumerate() {
+            let routes = routes();
+            routes.install(A, &virtual_with(a));
+            routes.install(B, &virtual_with(b));
+            routes.permit(B, A.address, LATER);
+            let reached = matches!(routes.deliver(A, B, NOW), Delivery::Indication { .. });
+            let expected = matches!((i, j), (1, 2) | (2, 1) | (3, 4) | (4, 3));
+            assert_eq!((reached, routes.are_partners(A, B)), (expected, expected), "{a:?} {b:?}");
+        }
+    }
+}
+
+#[test]
+fn real_and_virtual_ports_never_reach_each_other() {
+    let routes = routes();
+    routes.install(A, &real("198.51.100.1:1"));
+    for side in [CallSide::default(), CallSide::new(1, true)] {
+        routes.install(B, &virtual_with(side));
+        routes.permit(A, B.address, LATER);
+        routes.permit(B, A.address, LATER);
+        assert_eq!(routes.deliver(A, B, NOW), Delivery::NotPermitted);
+        assert_eq!(routes.deliver(B, A, NOW), Delivery::NotPermitted);
+    }
+}
+
+#[test]
+fn channels_of_a_virtual_route_never_overflow_the_oldest_gives_way() {
+    let routes = routes();
+    let me = RelayedPort { port: 1, ..A };
+    routes.install(me, &virtual_with(CallSide::new(1, false)));
+    for n in 0..20 {
+        let peer = RelayedPort { port: 100 + n, ..A };
+        routes.install(peer, &virtual_with(CallSide::new(1, true)));
+        let until = Millis(LATER.0 + u64::from(n));
+        routes.bind_channel(me, ChannelEntry { number: 0x4000 + n, peer, until }, NOW);
+        let delivery = routes.deliver(peer, me, NOW);
+        assert!(matches!(delivery, Delivery::Channel { number, .. } if number == 0x4000 + n), "{delivery:?}");
+    }
+}
+
+#[test]
+fn an_address_the_slot_has_no_room_for_is_asked_of_the_owner() {
+    let addresses: Vec<_> = (1..=5).map(|n| RelayedAddress::same([203, 0, 113, n].into())).collect();
+    let routes = Routes::new(&addresses);
+    let fifth = RelayedPort { address: AddressId(4), port: 7 };
+    routes.install(A, &real("198.51.100.1:1"));
+    routes.install(fifth, &real("198.51.100.2:2"));
+    routes.permit(A, fifth.address, LATER);
+    assert_eq!(routes.deliver(fifth, A, NOW), Delivery::AskOwner);
+}
+
+/// One writer flips a route between two clients whose every word differs, while readers look: they must never see a mix.
+#[test]
+fn readers_never_see_half_a_write() {
+    let routes = routes();
+    let paths = ["[1111:1111:1111:1111:1111:1111:1111:1111]:4369", "[2222:2222:2222:2222:2222:2222:2222:2222]:8738"];
+    let clients = paths.map(|text| {
+        let address: SocketAddr = text.parse().unwrap();
+        ClientPath { listener: address.port(), local: address, ..path(text) }
+    });
+    let stop = AtomicBool::new(false);
+    routes.install(A, &real("198.51.100.1:1"));
+    let install = |which: usize| {
+        routes.install(B, &Route { client: clients[which], expires: LATER, kind: Kind::Real });
+        routes.permit(B, A.address, LATER);
+        let number = 0x4000 + which as u16;
+        routes.bind_channel(B, ChannelEntry { number, peer: A, until: LATER }, NOW);
+    };
+    install(0);
+    let seen = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut seen = [0_u64; 2];
+            while !stop.load(Relaxed) {
+                match routes.deliver(A, B, NOW) {
+                    Delivery::Channel { to, number } => {
+                        let which = usize::from(number - 0x4000);
+                        assert_eq!(to, clients[which]);
+                        seen[which] += 1;
+                    }
+                    Delivery::Indication { to } => assert!(clients.contains(&to)),
+                    Delivery::NotPermitted | Delivery::Busy => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            seen
+        });
+        let until = std::time::Instant::now() + Duration::from_millis(300);
+        while std::time::Instant::now() < until {
+            (0..100).for_each(|n| install(n % 2));
+        }
+        stop.store(true, Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(seen[0] > 0 || seen[1] > 0);
+}

@@ -1,0 +1,51 @@
+//! What the machine needs to know, filled in by `server` from the configuration.
+
+use std::ops::RangeInclusive;
+
+use super::relayed_port::RelayedAddress;
+
+/// Limits and ranges of the TURN machine. Every table below has its bound here.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where relayed transport addresses live; a port's `AddressId` is its place here. At most 256.
+    pub addresses: Vec<RelayedAddress>,
+    /// Real and virtual relayed ports come from this range.
+    pub ports: RangeInclusive<u16>,
+    /// Also accept channel numbers 0x5000-0x7FFF (RFC 5766 §11).
+    pub legacy_channels: bool,
+    /// Lifetime when none or a shorter one is asked for (RFC 8656 §3.2: 600 s).
+    pub default_lifetime_secs: u32,
+    /// Longest lifetime granted (RFC 8656 §7.2 recommends 3600 s).
+    pub max_lifetime_secs: u32,
+    /// Allocations of one user with ordinary credentials, all workers together; beyond: 486.
+    pub user_allocations: u32,
+    /// Allocations of everybody together; beyond: 508.
+    pub max_allocations: u32,
+    /// Permissions of one allocation; beyond: 508.
+    pub max_permissions: u16,
+    /// Channels of one allocation; beyond: 508.
+    pub max_channels: u16,
+    /// Ports held by EVEN-PORT reservations, everybody together; beyond: 508.
+    pub max_reservations: u32,
+    /// Handles the [`crate::calls::Ledger`] holds open at once.
+    pub max_handles: u32,
+}
+
+impl Default for Settings {
+    /// The RFC's recommendations and a server for everyday use, without an address to relay on.
+    fn default() -> Settings {
+        Settings {
+            addresses: Vec::new(),
+            ports: 49152..=65535,
+            legacy_channels: false,
+            default_lifetime_secs: 600,
+            max_lifetime_secs: 3600,
+            user_allocations: 30,
+            max_allocations: 100_000,
+            max_permissions: 1024,
+            max_channels: 1024,
+            max_reservations: 1024,
+            max_handles: 100_000,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What all workers share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use super::ports::Ports;
+use super::quota::Quota;
+use super::relayed_port::{AddressId, RelayedPort};
+use super::routes::Routes;
+use super::settings::Settings;
+use crate::access::Policy;
+use crate::auth::Authenticator;
+use crate::calls::Ledger;
+
+/// What all workers share, behind one `Arc`. Packets touch only `routes`, and `policy` for its map of own listeners.
+pub struct Shared {
+    pub settings: Settings,
+    pub routes: Arc<Routes>,
+    pub ports: Ports,
+    pub ledger: Ledger,
+    pub authenticator: Authenticator,
+    pub policy: Policy,
+    pub(crate) quota: Quota,
+}
+
+impl Shared {
+    /// `seed` from a good source of randomness: relayed ports and reservation tokens come from it. Relayed addresses beyond
+    /// the 256th are left out.
+    pub fn new(mut settings: Settings, authenticator: Authenticator, policy: Policy, seed: [u8; 32]) -> Arc<Shared> {
+        settings.addresses.truncate(256);
+        let mut random = ChaCha12Rng::from_seed(seed);
+        let mut port_seed = [0; 32];
+        random.fill_bytes(&mut port_seed);
+        let routes = Arc::new(Routes::new(&settings.addresses));
+        Arc::new(Shared {
+            ports: Ports::new(settings.addresses.len(), &settings.ports, settings.max_reservations, port_seed),
+            ledger: Ledger::new(Arc::clone(&routes), settings.max_handles, random.next_u64()),
+            quota: Quota::new(settings.max_allocations, settings.user_allocations, random.next_u64()),
+            routes,
+            settings,
+            authenticator,
+            policy,
+        })
+    }
+
+    /// Relayed addresses of one family.
+    pub(crate) fn addresses(&self, ipv6: bool) -> Vec<AddressId> {
+        let all = (0..=u8::MAX).map(AddressId).zip(&self.settings.addresses);
+        all.filter(|(_, address)| address.public.is_ipv6() == ipv6).map(|(id, _)| id).collect()
+    }
+
+    /// Does somebody hold this address as a relayed transport address of ours, under either of its names?
+    pub(crate) fn is_live_relayed(&self, address: SocketAddr) -> bool {
+        self.routes.locate(address).is_some_and(|port| self.routes.is_live(port))
+    }
+
+    pub(crate) fn is_ipv6(&self, port: RelayedPort) -> bool {
+        self.settings.addresses.get(usize::from(port.address.0)).is_some_and(|address| address.public.is_ipv6())
+    }
+}

@@ -1,0 +1,16 @@
+//! Sentences about the machine, driven with a fake clock and a seed. `world` is the little language they are written in.
+
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+mod allocating;
+mod calls;
+mod channels;
+mod data_path;
+mod hairpin;
+mod hostile;
+mod permissions;
+mod ports;
+mod refreshing;
+mod requests;

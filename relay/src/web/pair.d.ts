@@ -1,0 +1,107 @@
+// Types of pair.js. Times are milliseconds, shares are 0..1.
+
+export type State = "offline" | "connecting" | "idle" | "queued" | "matched" | "talking";
+/** "refused" (the person said no) and "lost" (revoked or unplugged in mid-call) are states: one can still listen and type. */
+export type Microphone = "off" | "asking" | "on" | "muted" | "refused" | "missing" | "lost";
+/** Whether the partner can learn this side's address: decided by the candidate pair in use, "checking" until there is one. */
+export type Path = "checking" | "hidden" | "shown";
+export type Level = "A1" | "A2" | "B1" | "B2" | "C1" | "C2";
+export type Gender = "f" | "m" | "x";
+
+export interface Options {
+  /** Where `pair.v1` is spoken; `/v1/ws` of the page's own server when left out. */
+  url?: string;
+  /** Called for each connection. A token is good for one `hello` and comes from the app's backend. */
+  token: () => Promise<string>;
+  /** What `getUserMedia` is asked for. */
+  microphone?: MediaStreamConstraints;
+}
+
+export interface Criteria {
+  /** Places in `welcome.topics`, at most five; none means any. */
+  topics?: number[];
+  topic_mode?: "prefer" | "require";
+  /** Who to meet: at most what the token entitles to. */
+  gender?: Gender[];
+  /** Only where the token leaves the level to the person. */
+  level?: Level;
+  /** Largest distance in levels, 0..5. */
+  max_dist?: number;
+}
+
+export interface Welcome {
+  v: number;
+  topics?: string[];
+  policy?: { relay?: "always" | "may_direct"; direct?: boolean; text?: boolean; acceptance?: boolean };
+  hb_ms?: number;
+  [more: string]: unknown;
+}
+
+export interface Peer {
+  /** Opaque to the server, signed by the partner's app: show it as text, never as markup or as an address to fetch. */
+  card?: unknown;
+  lvl?: Level;
+  /** Those both sides chose. */
+  topics?: number[];
+}
+
+/** `eta` is null when the server does not know. `stage` counts how often the search was widened. */
+export interface Place { ahead: number; eta: { p50: number; p90: number } | null; stage: number }
+export interface Text { from: "self" | "peer"; k: number; text: string; tag?: string }
+export interface Quality {
+  rttMs: number | null;
+  jitterMs: number | null;
+  /** Share of the last second's packets that were lost. */
+  loss: number | null;
+  grade: "good" | "fair" | "poor";
+  /** Types of the chosen candidate pair: "relay", "srflx", "prflx", "host". */
+  local: string | null;
+  remote: string | null;
+  path: Path;
+}
+
+export interface PairEvents {
+  state: { state: State; previous: State; why?: string };
+  microphone: { microphone: Microphone };
+  queued: Place;
+  position: Place;
+  matched: { call: string; role: "offerer" | "answerer"; peer: Peer; path: Path };
+  stream: { stream: MediaStream };
+  connected: { call: string; setupMs?: number };
+  text: Text;
+  quality: Quality;
+  peer: { state: "stalled" | "reconnecting" | "back" | "mic_off" };
+  /** When this is heard the media has stopped and `texts` is empty. `requeued`: waiting again, in the old place or by `next`. */
+  ended: { call: string; by: "self" | "peer" | "server"; why: string; requeued: boolean };
+  /** `asked`: what was refused ("queue", "text" …), where it can be told. */
+  error: { code: string; message: string; retryMs?: number; fatal: boolean; asked?: string };
+}
+
+export class PairError extends Error {
+  readonly code: string;
+  readonly retryMs?: number;
+}
+
+export class Pair extends EventTarget {
+  constructor(options: Options);
+  readonly state: State;
+  readonly microphone: Microphone;
+  readonly welcome: Welcome | null;
+  readonly call: { id: string; peer: Peer; path: Path } | null;
+  readonly localStream: MediaStream | null;
+  readonly texts: readonly Text[];
+  connect(): Promise<Welcome>;
+  disconnect(): void;
+  queue(criteria?: Criteria): Promise<void>;
+  leave(): void;
+  next(): void;
+  hangup(why?: string): void;
+  sendText(text: string): Text | null;
+  mute(muted?: boolean): void;
+  openMicrophone(): Promise<void>;
+  addEventListener<K extends keyof PairEvents>(
+    type: K,
+    listener: (event: CustomEvent<PairEvents[K]>) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+}

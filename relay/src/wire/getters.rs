@@ -1,0 +1,140 @@
+//! What the attributes of a [`Message`] say. A value that cannot be is a [`BadAttribute`]: 400, once the sender is known.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use super::address;
+use super::attribute as attr;
+use super::integrity::{self, Key};
+use super::malformed::BadAttribute;
+use super::message::{Message, Slot};
+use super::unknown::UnknownAttributes;
+
+impl<'a> Message<'a> {
+    /// Comprehension-required attributes this server does not understand, for 420 (RFC 8489 §6.3.1).
+    pub fn unknown_required(&self) -> UnknownAttributes {
+        let mut unknown = UnknownAttributes::default();
+        for slot in self.slots() {
+            if attr::comprehension_required(slot.number) && !attr::understood(slot.number) {
+                unknown.push(slot.number);
+            }
+        }
+        unknown
+    }
+
+    /// USERNAME, 1 to 508 bytes (RFC 8489 §14.3).
+    pub fn username(&self) -> Result<Option<&'a [u8]>, BadAttribute> {
+        self.text(attr::USERNAME, attr::MAX_USERNAME)
+    }
+
+    /// REALM, 1 to 763 bytes (RFC 8489 §14.9).
+    pub fn realm(&self) -> Result<Option<&'a [u8]>, BadAttribute> {
+        self.text(attr::REALM, attr::MAX_TEXT)
+    }
+
+    /// NONCE, 1 to 763 bytes (RFC 8489 §14.10).
+    pub fn nonce(&self) -> Result<Option<&'a [u8]>, BadAttribute> {
+        self.text(attr::NONCE, attr::MAX_TEXT)
+    }
+
+    /// Whether MESSAGE-INTEGRITY is there, right or wrong.
+    pub fn has_integrity(&self) -> bool {
+        self.first(attr::MESSAGE_INTEGRITY).is_some()
+    }
+
+    /// Whether MESSAGE-INTEGRITY is there and made with this key (RFC 8489 §14.5). Compares in constant time.
+    pub fn integrity_matches(&self, key: &Key) -> bool {
+        self.first(attr::MESSAGE_INTEGRITY).is_some_and(|value| integrity::matches(self.datagram(), &value, key))
+    }
+
+    /// REQUESTED-TRANSPORT: the IP protocol number (RFC 8656 §18.7).
+    pub fn requested_transport(&self) -> Result<Option<u8>, BadAttribute> {
+        Ok(self.fixed::<4>(attr::REQUESTED_TRANSPORT)?.map(|value| value[0]))
+    }
+
+    /// LIFETIME in seconds (RFC 8656 §18.2).
+    pub fn lifetime(&self) -> Result<Option<u32>, BadAttribute> {
+        Ok(self.fixed(attr::LIFETIME)?.map(u32::from_be_bytes))
+    }
+
+    /// EVEN-PORT: whether the next higher port is to be reserved too (RFC 8656 §18.6).
+    pub fn even_port(&self) -> Result<Option<bool>, BadAttribute> {
+        Ok(self.fixed::<1>(attr::EVEN_PORT)?.map(|[value]| value & 0x80 != 0))
+    }
+
+    /// RESERVATION-TOKEN (RFC 8656 §18.10).
+    pub fn reservation_token(&self) -> Result<Option<[u8; 8]>, BadAttribute> {
+        self.fixed(attr::RESERVATION_TOKEN)
+    }
+
+    /// REQUESTED-ADDRESS-FAMILY: 1 is IPv4, 2 is IPv6, others are for the caller to refuse with 440 (RFC 8656 §18.11).
+    pub fn requested_address_family(&self) -> Result<Option<u8>, BadAttribute> {
+        Ok(self.fixed::<4>(attr::REQUESTED_ADDRESS_FAMILY)?.map(|value| value[0]))
+    }
+
+    /// Whether DONT-FRAGMENT is there (RFC 8656 §18.9).
+    pub fn dont_fragment(&self) -> Result<bool, BadAttribute> {
+        Ok(self.fixed::<0>(attr::DONT_FRAGMENT)?.is_some())
+    }
+
+    /// CHANNEL-NUMBER, any of 16 bits; which are valid is for the caller to say (RFC 8656 §18.1).
+    pub fn channel_number(&self) -> Result<Option<u16>, BadAttribute> {
+        Ok(self.fixed(attr::CHANNEL_NUMBER)?.map(|[n0, n1, _, _]: [u8; 4]| u16::from_be_bytes([n0, n1])))
+    }
+
+    /// The first XOR-PEER-ADDRESS (RFC 8656 §18.3).
+    pub fn xor_peer_address(&self) -> Result<Option<SocketAddr>, BadAttribute> {
+        self.xor_peer_addresses().next().transpose()
+    }
+
+    /// Every XOR-PEER-ADDRESS, in order: CreatePermission takes them all (RFC 8656 §10.2).
+    pub fn xor_peer_addresses(&self) -> impl Iterator<Item = Result<SocketAddr, BadAttribute>> {
+        self.slots().iter().filter(|slot| slot.number == attr::XOR_PEER_ADDRESS).map(|slot| self.address(slot))
+    }
+
+    /// XOR-MAPPED-ADDRESS of a response (RFC 8489 §14.2).
+    pub fn xor_mapped_address(&self) -> Result<Option<SocketAddr>, BadAttribute> {
+        self.first_slot(attr::XOR_MAPPED_ADDRESS).map(|slot| self.address(slot)).transpose()
+    }
+
+    /// XOR-RELAYED-ADDRESS of a response (RFC 8656 §18.5).
+    pub fn xor_relayed_address(&self) -> Result<Option<SocketAddr>, BadAttribute> {
+        self.first_slot(attr::XOR_RELAYED_ADDRESS).map(|slot| self.address(slot)).transpose()
+    }
+
+    /// ERROR-CODE of a response, 300 to 699 (RFC 8489 §14.8). The reason phrase is not looked at.
+    pub fn error_code(&self) -> Result<Option<u16>, BadAttribute> {
+        let Some(value) = self.first(attr::ERROR_CODE) else { return Ok(None) };
+        match self.datagram()[value] {
+            [_, _, class, number, ..] if (3..=6).contains(&(class & 7)) && number < 100 => {
+                Ok(Some(u16::from(class & 7) * 100 + u16::from(number)))
+            }
+            _ => Err(BadAttribute(attr::ERROR_CODE)),
+        }
+    }
+
+    /// Where DATA lies in the datagram (RFC 8656 §18.4).
+    pub fn data_range(&self) -> Option<Range<usize>> {
+        self.first(attr::DATA)
+    }
+
+    /// The raw value of the first attribute of that number.
+    pub fn value(&self, number: u16) -> Option<&'a [u8]> {
+        self.first(number).map(|range| &self.datagram()[range])
+    }
+
+    fn text(&self, number: u16, max: usize) -> Result<Option<&'a [u8]>, BadAttribute> {
+        match self.value(number) {
+            Some(value) if value.is_empty() || value.len() > max => Err(BadAttribute(number)),
+            value => Ok(value),
+        }
+    }
+
+    fn fixed<const N: usize>(&self, number: u16) -> Result<Option<[u8; N]>, BadAttribute> {
+        self.value(number).map(|value| value.try_into().map_err(|_| BadAttribute(number))).transpose()
+    }
+
+    fn address(&self, slot: &Slot) -> Result<SocketAddr, BadAttribute> {
+        address::decode_xor(&self.datagram()[slot.range()], &self.transaction()).ok_or(BadAttribute(slot.number))
+    }
+}

@@ -1,0 +1,171 @@
+//! What this server answers: success and error responses, as small as the RFCs allow.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stun::attributes::AttrType;
+use stun::error_code::ErrorCodeAttribute;
+use turn::proto::lifetime::Lifetime;
+use turn::proto::rsrvtoken::ReservationToken;
+
+use super::attribute as attr;
+use super::encoder::Encoder;
+use super::error_code::ErrorCode;
+use super::header::{MessageClass, Method, TransactionId};
+use super::integrity::Key;
+use super::message::Message;
+use super::unknown::UnknownAttributes;
+
+/// A response being put together. No SOFTWARE, no reason phrase, zero padding; attributes in the order they are added.
+#[must_use]
+pub struct Reply(Encoder);
+
+impl Reply {
+    /// A success response to this request (RFC 8489 §6.3.1.1).
+    pub fn success(request: &Message<'_>) -> Reply {
+        Reply::success_to(request.method(), request.transaction())
+    }
+
+    /// An error response to this request (RFC 8489 §6.3.1.2).
+    pub fn error(request: &Message<'_>, code: ErrorCode) -> Reply {
+        Reply::error_to(request.method(), request.transaction(), code)
+    }
+
+    /// A success response to a request that is no longer at hand.
+    pub fn success_to(method: Method, transaction: TransactionId) -> Reply {
+        Reply(Encoder::new(method, MessageClass::Success, transaction))
+    }
+
+    /// An error response to a request that is no longer at hand.
+    pub fn error_to(method: Method, transaction: TransactionId, code: ErrorCode) -> Reply {
+        let attribute = ErrorCodeAttribute { code: stun::error_code::ErrorCode(code.code()), reason: Vec::new() };
+        Reply(Encoder::new(method, MessageClass::Error, transaction).put(&attribute))
+    }
+
+    /// XOR-MAPPED-ADDRESS: where the request came from (RFC 8489 §14.2).
+    pub fn xor_mapped_address(self, addr: SocketAddr) -> Reply {
+        Reply(self.0.xor_address(attr::XOR_MAPPED_ADDRESS, addr))
+    }
+
+    /// XOR-RELAYED-ADDRESS: what was allocated (RFC 8656 §18.5).
+    pub fn xor_relayed_address(self, addr: SocketAddr) -> Reply {
+        Reply(self.0.put(&turn::proto::relayaddr::RelayedAddress { ip: addr.ip(), port: addr.port() }))
+    }
+
+    /// LIFETIME in seconds (RFC 8656 §18.2).
+    pub fn lifetime(self, secs: u32) -> Reply {
+        Reply(self.0.put(&Lifetime(Duration::from_secs(secs.into()))))
+    }
+
+    /// RESERVATION-TOKEN (RFC 8656 §18.10).
+    pub fn reservation_token(self, token: [u8; 8]) -> Reply {
+        Reply(self.0.put(&ReservationToken(token.to_vec())))
+    }
+
+    /// REALM, at most 763 bytes; the rest is cut off (RFC 8489 §14.9).
+    pub fn realm(self, realm: &str) -> Reply {
+        Reply(self.0.raw(attr::REALM, text(realm)))
+    }
+
+    /// NONCE, at most 763 bytes; the rest is cut off (RFC 8489 §14.10).
+    pub fn nonce(self, nonce: &str) -> Reply {
+        Reply(self.0.raw(attr::NONCE, text(nonce)))
+    }
+
+    /// UNKNOWN-ATTRIBUTES of a 420 (RFC 8489 §14.13).
+    pub fn unknown_attributes(self, unknown: &UnknownAttributes) -> Reply {
+        let list = unknown.numbers().iter().copied().map(AttrType).collect();
+        Reply(self.0.put(&stun::uattrs::UnknownAttributes(list)))
+    }
+
+    /// The bytes to send. With a key, MESSAGE-INTEGRITY comes last (RFC 8489 §9.2.4: on every response to a request that
+    /// had it and was right).
+    pub fn finish(self, integrity: Option<&Key>) -> Vec<u8> {
+        self.0.finish(integrity)
+    }
+}
+
+fn text(value: &str) -> &[u8] {
+    value.as_bytes().get(..attr::MAX_TEXT).unwrap_or(value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{Method, Request, TransactionId};
+    use super::*;
+
+    const ID: TransactionId = TransactionId([9; 12]);
+
+    fn request(method: Method) -> Vec<u8> {
+        Request::new(method, ID).finish(None)
+    }
+
+    #[test]
+    fn a_binding_success_over_ipv4_takes_32_bytes() {
+        let bytes = request(Method::Binding);
+        let request = Message::parse(&bytes).unwrap();
+        let client = "203.0.113.7:40000".parse().unwrap();
+        let reply = Reply::success(&request).xor_mapped_address(client).finish(None);
+        assert_eq!(reply.len(), 32);
+        let reply = Message::parse(&reply).unwrap();
+        assert_eq!((reply.class(), reply.method(), reply.transaction()), (MessageClass::Success, Method::Binding, ID));
+        assert_eq!(reply.xor_mapped_address(), Ok(Some(client)));
+    }
+
+    #[test]
+    fn an_allocate_success_reads_back_and_is_signed() {
+        let bytes = request(Method::Allocate);
+        let request = Message::parse(&bytes).unwrap();
+        let (relayed, mapped) = ("[2001:db8::7]:50000".parse().unwrap(), "192.0.2.9:1024".parse().unwrap());
+        let key = Key::long_term(b"a", b"b", b"c");
+        let reply = Reply::success(&request)
+            .xor_relayed_address(relayed)
+            .xor_mapped_address(mapped)
+            .lifetime(600)
+            .reservation_token(*b"12345678")
+            .finish(Some(&key));
+        let reply = Message::parse(&reply).unwrap();
+        assert_eq!(reply.xor_relayed_address(), Ok(Some(relayed)));
+        assert_eq!(reply.xor_mapped_address(), Ok(Some(mapped)));
+        assert_eq!(reply.lifetime(), Ok(Some(600)));
+        assert_eq!(reply.reservation_token(), Ok(Some(*b"12345678")));
+        assert!(reply.integrity_matches(&key));
+    }
+
+    #[test]
+    fn every_error_code_reads_back_and_carries_no_reason() {
+        let bytes = request(Method::Refresh);
+        let request = Message::parse(&bytes).unwrap();
+        for code in ErrorCode::ALL {
+            let reply = Reply::error(&request, code).finish(None);
+            assert_eq!(reply.len(), 28);
+            let reply = Message::parse(&reply).unwrap();
+            assert_eq!(reply.class(), MessageClass::Error);
+            assert_eq!(reply.error_code(), Ok(Some(code.code())));
+        }
+    }
+
+    #[test]
+    fn a_420_lists_what_was_not_understood() {
+        let bytes =
+            Request::new(Method::Allocate, ID).raw(0x7FF1, &[]).raw(0x0003, &[0; 4]).raw(0x7FF2, &[]).finish(None);
+        let request = Message::parse(&bytes).unwrap();
+        let reply = Reply::error(&request, ErrorCode::UnknownAttribute)
+            .unknown_attributes(&request.unknown_required())
+            .finish(None);
+        let reply = Message::parse(&reply).unwrap();
+        assert_eq!(reply.value(attr::UNKNOWN_ATTRIBUTES), Some(&[0x7F, 0xF1, 0x00, 0x03, 0x7F, 0xF2][..]));
+    }
+
+    #[test]
+    fn padding_is_zero() {
+        let bytes = request(Method::Allocate);
+        let request = Message::parse(&bytes).unwrap();
+        for length in 1..=9 {
+            let reply = Reply::success(&request).realm(&"r".repeat(length)).finish(None);
+            assert_eq!(reply.len() % 4, 0);
+            assert!(reply[24 + length..].iter().all(|&byte| byte == 0), "realm of {length} bytes");
+        }
+    }
+}

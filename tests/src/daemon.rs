@@ -1,0 +1,201 @@
+//! One relay process under test: built, started on free ports, asked where it listens, stopped.
+
+use crate::process::Process;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The key of [`crate::Claims::sign`], known to every daemon started here.
+pub const DEV_KEY: &str = "a secret that only these tests know, 32 bytes or more";
+/// `iss` of the tokens.
+pub const ISSUER: &str = "https://app.example";
+/// `aud` of the tokens.
+pub const AUDIENCE: &str = "voice";
+
+/// Loopback, ports chosen by the kernel, one relayed address, tokens signed with [`DEV_KEY`], the demo page on.
+const LOCAL: &str = r#"
+[listen]
+udp = ["127.0.0.1:0"]
+signalling = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+
+[relay]
+realm = "e2e.test"
+addresses = ["127.0.0.1"]
+
+[auth]
+users = { alice = "alice's long secret" }
+tokens = []
+
+[limits]
+exempt = ["127.0.0.0/8", "::1/128"]
+
+[signalling]
+demo_page = true
+"#;
+
+/// A configuration under construction.
+pub struct Builder {
+    settings: toml::Table,
+    environment: Vec<(String, String)>,
+}
+
+/// A running relay. Stopped and its files removed when dropped.
+pub struct Daemon {
+    process: Process,
+    turn: Vec<SocketAddr>,
+    signalling: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    directory: PathBuf,
+}
+
+impl Daemon {
+    /// The settings most tests want; change single ones with [`Builder::set`].
+    pub fn local() -> Builder {
+        let builder = Builder { settings: toml::Table::new(), environment: Vec::new() };
+        builder.set(LOCAL).set(&format!(
+            "auth.issuer = '{ISSUER}'\nauth.audience = '{AUDIENCE}'\nauth.tokens = [{{ kid = 'dev', alg = 'HS256', secret = '{DEV_KEY}' }}]"
+        ))
+    }
+
+    /// Exactly this configuration and nothing else.
+    pub fn configured(toml: &str) -> Builder {
+        Builder { settings: toml::Table::new(), environment: Vec::new() }.set(toml)
+    }
+
+    /// The first TURN/UDP listener.
+    pub fn turn(&self) -> SocketAddr {
+        *self.turn.first().expect("this daemon has no UDP listener")
+    }
+
+    /// All TURN/UDP listeners in the order of the configuration.
+    pub fn turns(&self) -> &[SocketAddr] {
+        &self.turn
+    }
+
+    /// Where `pair.v1` and the page are.
+    pub fn signalling(&self) -> SocketAddr {
+        self.signalling.expect("this daemon has no signalling listener")
+    }
+
+    /// Health and metrics.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("this daemon has no admin listener")
+    }
+
+    /// The page's address.
+    pub fn page(&self) -> String {
+        format!("http://{}/", self.signalling())
+    }
+
+    /// The process, for its log, its id, and stopping it early.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Everything the daemon has printed.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.process.stop();
+        let _ = std::fs::remove_dir_all(&self.directory);
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log ---\n{}\n---", self.process.log());
+        }
+    }
+}
+
+impl Builder {
+    /// Overrides settings with a piece of TOML: tables are merged, anything else is replaced.
+    #[must_use]
+    pub fn set(mut self, toml: &str) -> Builder {
+        let more: toml::Table = toml.parse().unwrap_or_else(|error| panic!("not TOML: {error}\n{toml}"));
+        merge(&mut self.settings, more);
+        self
+    }
+
+    /// Adds an environment variable, such as a log level.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Builder {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the relay and waits until it says `ready`.
+    pub fn start(self) -> Daemon {
+        let directory = own_directory();
+        let file = directory.join("relay.toml");
+        std::fs::write(&file, self.settings.to_string()).unwrap();
+        let mut command = Command::new(binary());
+        command.arg("--config").arg(&file).envs(self.environment);
+        let mut process =
+            Process::start(&mut command, "see the message above; RELAY_BIN may point to a relay built elsewhere");
+        process.wait_for("ready", |line| (line.trim() == "ready").then_some(()));
+        let log = process.log();
+        Daemon {
+            turn: listening(&log, "turn udp "),
+            signalling: listening(&log, "signalling http://").first().copied(),
+            admin: listening(&log, "admin http://").first().copied(),
+            process,
+            directory,
+        }
+    }
+}
+
+/// Addresses from lines like `listening turn udp 127.0.0.1:3478`.
+fn listening(log: &str, what: &str) -> Vec<SocketAddr> {
+    let lines = log.lines().filter_map(|line| line.strip_prefix("listening ")?.strip_prefix(what));
+    lines.filter_map(|address| address.trim().trim_end_matches('/').parse().ok()).collect()
+}
+
+fn merge(into: &mut toml::Table, more: toml::Table) {
+    for (key, value) in more {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
+            (_, value) => drop(into.insert(key, value)),
+        }
+    }
+}
+
+/// The relay under test. `cargo test -p e2e` builds the relay's library but not its program (only a package's own programs are
+/// built for its tests), so it is built here, once per test run, in the same profile and target directory: a stale program
+/// would be tested silently otherwise, and a fresh one costs a fraction of a second. `RELAY_BIN` names another one instead.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("RELAY_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => build("relay"),
+    })
+}
+
+/// Builds a program of the workspace beside this test executable and says where it is.
+pub fn build(package: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).expect("tests run from target/<profile>/deps");
+    let name = profile.file_name().and_then(|name| name.to_str()).unwrap();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--package", package, "--bin", package])
+        .args(["--profile", if name == "debug" { "dev" } else { name }])
+        .arg("--target-dir")
+        .arg(profile.parent().unwrap())
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "`cargo build -p {package}` failed: fix that first");
+    profile.join(package)
+}
+
+/// A directory of this test's own under the system's temporary one.
+pub(crate) fn own_directory() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("e2e-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}

@@ -1,0 +1,5 @@
+//! Everything that needs more than one process. One binary; a module per part of the outside world.
+
+#![allow(clippy::unwrap_used)] // tests: a panic is how they report
+
+mod browser;
