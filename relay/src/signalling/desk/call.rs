@@ -50,14 +50,6 @@ pub(super) struct EarlyCandidate {
     pub(super) mid: Option<String>,
 }
 
-/// May this side send an offer now?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OfferTurn {
-    Yes,
-    /// Glare: both offered at once. The impolite side's stands; the polite one takes its own back when it sees it.
-    No,
-}
-
 impl Call {
     pub(super) fn seat(&self, side: Side) -> &Seat {
         match side {
@@ -73,15 +65,14 @@ impl Call {
         }
     }
 
-    /// In set-up only the waiter offers. Later either may; if both do, the waiter wins (perfect negotiation, with
-    /// polite = answerer).
-    pub(super) fn offer_turn(&self, side: Side) -> OfferTurn {
-        let allowed = match (self.negotiated, self.offered) {
+    /// In set-up only the waiter offers. Later either may. If both do, the waiter's stands and the arrival, who is
+    /// polite, takes its own back when it sees it (perfect negotiation).
+    pub(super) fn may_offer(&self, side: Side) -> bool {
+        match (self.negotiated, self.offered) {
             (false, offered) => side == Side::Waiter && offered.is_none(),
             (true, None) => true,
             (true, Some(other)) => side == Side::Waiter && other == Side::Arrival,
-        };
-        if allowed { OfferTurn::Yes } else { OfferTurn::No }
+        }
     }
 
     /// The side that owes a description, while one is owed in set-up.

@@ -82,13 +82,12 @@ impl Desk {
     fn unconnected(&mut self, now: Now, id: Id, why: Why) {
         let Some(call) = self.calls.get(&id) else { return };
         let seats = Side::BOTH.map(|side| call.seat(side).connection);
-        let idle = Side::BOTH.map(|side| {
+        let mut fault = Side::BOTH.map(|side| {
             let seat = call.seat(side);
             let allocated = call.direct || !self.relay.relayed(&seat.handle).is_empty();
             !seat.connected && (!seat.described || !allocated)
         });
-        let blameless = idle == [false, false];
-        let mut fault = idle;
+        let blameless = fault == [false, false];
         for (connection, fault) in seats.iter().zip(&mut fault) {
             let Some(session) = self.sessions.get_mut(connection) else { continue };
             let Some(caller) = session.caller.as_mut() else { continue };

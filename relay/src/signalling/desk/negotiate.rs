@@ -1,7 +1,7 @@
 //! What two people in a call send each other through the desk. Whoever names a call that is not theirs, not there or
 //! over gets one and the same answer.
 
-use super::call::{EarlyCandidate, MAX_EARLY, OfferTurn, Seat};
+use super::call::{EarlyCandidate, MAX_EARLY, Seat};
 use super::session::{Place, Side};
 use super::timers::Timer;
 use super::{Connection, DESCRIPTION_MS, Desk};
@@ -10,7 +10,7 @@ use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::Meter;
 use crate::signalling::message::{Cand, IceState, Reply, Request, SdpFrame, TextRequest};
-use crate::signalling::sdp::{self, BadSdp, Kind};
+use crate::signalling::sdp::{self, Kind};
 use crate::time::Now;
 
 /// A request about the sender's own call.
@@ -79,7 +79,7 @@ impl Desk {
             return self.refuse(now, from, q, ErrorCode::Generation);
         }
         let in_turn = match kind {
-            Kind::Offer => state.offer_turn(side) == OfferTurn::Yes,
+            Kind::Offer => state.may_offer(side),
             Kind::Answer => state.offered == Some(side.other()),
         };
         if !in_turn {
@@ -87,7 +87,6 @@ impl Desk {
         }
         let generation = state.generation;
         let Ok(sdp) = sdp::rebuild(&frame.sdp, kind, generation) else {
-            let BadSdp = BadSdp;
             return self.refuse(now, from, q, ErrorCode::Sdp);
         };
         let reply = match kind {

@@ -72,6 +72,7 @@ impl Desk {
             return;
         };
         caller.wishes = Some(entry.criteria);
+        let pool = caller.claims.pool.clone();
         let handle = match caller.warm.take() {
             Some(warm) => warm,
             None => {
@@ -85,7 +86,6 @@ impl Desk {
         self.tickets += 1;
         let id = TicketId(self.tickets);
         let Some(ticket) = self.ticket(now, from, id, &entry) else { return };
-        let pool = self.pool(from);
         match self.matchmaker.enqueue(now.mono, &pool, ticket) {
             Ok(()) => {}
             Err(refused) => {
@@ -106,10 +106,6 @@ impl Desk {
         }
         self.tell_queued(now, from, entry.q, told);
         self.timers.set(now.mono.after(POSITION_MS), Timer::Position(from, id));
-    }
-
-    fn pool(&self, from: Connection) -> Box<str> {
-        self.claims(from).map_or_else(Default::default, |claims| claims.pool.clone())
     }
 
     fn claims(&self, of: Connection) -> Option<&Claims> {
@@ -232,6 +228,11 @@ impl Desk {
         self.timers.set(now.mono.after(ACK_MS), Timer::Ack(id));
         self.timers.set(call.description_due, Timer::Description(id));
         self.timers.set(now.mono.after(CONNECT_MS), Timer::Connect(id));
+        for side in Side::BOTH {
+            if let Some(session) = self.sessions.get_mut(&call.seat(side).connection) {
+                session.place = Place::InCall(id, side);
+            }
+        }
         self.introduce(now, &call, Side::Waiter, None);
         self.introduce(now, &call, Side::Arrival, offer.as_deref());
         self.calls.insert(id, call);
@@ -246,7 +247,7 @@ impl Desk {
         }
     }
 
-    /// The relay would not pair them: a fault of this server. Both are idle again.
+    /// The relay would not pair them: a fault of this server, and both are told so.
     fn unpaired(&mut self, now: Now, sides: [(Connection, Waiting); 2]) {
         for (connection, waiting) in sides {
             self.relay.close(waiting.handle);
@@ -288,11 +289,7 @@ impl Desk {
             deadline_ms: CONNECT_MS,
         }
         .frame();
-        let to = own.connection;
-        if let Some(session) = self.sessions.get_mut(&to) {
-            session.place = Place::InCall(call.id, side);
-        }
-        self.send_frame(to, frame);
+        self.send_frame(own.connection, frame);
     }
 
     fn wishes(&self, of: Connection) -> Option<Criteria> {

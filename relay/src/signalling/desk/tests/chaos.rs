@@ -1,0 +1,200 @@
+//! Random clients, random times: no panic, bounded tables, and every promise about calls at every step.
+
+use proptest::prelude::*;
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+const PEOPLE: u64 = 8;
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Step {
+    Open(u64),
+    Hello(u64, u64),
+    Close(u64),
+    Slow(u64),
+    Say(u64, usize),
+    Noise(u64, String),
+    Allocate(u64),
+    Pass(u64),
+}
+
+/// Frames a client may send; `$call` becomes the call it is in, or one of somebody else.
+const FRAMES: &[&str] = &[
+    r#"{"t":"queue"}"#,
+    r#"{"t":"queue","topics":[1,2],"gender":["x"],"max_dist":1}"#,
+    r#"{"t":"queue","offer":{"gen":1,"sdp":"$offer"}}"#,
+    r#"{"t":"tune","topics":[1]}"#,
+    r#"{"t":"leave"}"#,
+    r#"{"t":"ack","call":"$call"}"#,
+    r#"{"t":"ack","call":"$other"}"#,
+    r#"{"t":"offer","call":"$call","gen":1,"sdp":"$offer"}"#,
+    r#"{"t":"answer","call":"$call","gen":1,"sdp":"$answer"}"#,
+    r#"{"t":"cand","call":"$call","gen":1,"c":"$line","mid":"0"}"#,
+    r#"{"t":"cand","call":"$call","gen":1,"c":null}"#,
+    r#"{"t":"ice","call":"$call","s":"connected"}"#,
+    r#"{"t":"ice","call":"$call","s":"failed"}"#,
+    r#"{"t":"text","call":"$call","k":1,"b":"x"}"#,
+    r#"{"t":"text","call":"$other","k":1,"b":"x"}"#,
+    r#"{"t":"hangup","call":"$call"}"#,
+    r#"{"t":"next","call":"$call"}"#,
+    r#"{"t":"ping","p":1}"#,
+    r#"{"t":"report","call":"$call"}"#,
+    r#"{"t":"#,
+];
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = 0..PEOPLE;
+    prop_oneof![
+        2 => who.clone().prop_map(Step::Open),
+        4 => (who.clone(), 0..PEOPLE).prop_map(|(who, person)| Step::Hello(who, person)),
+        1 => who.clone().prop_map(Step::Close),
+        1 => who.clone().prop_map(Step::Slow),
+        24 => (who.clone(), 0..FRAMES.len()).prop_map(|(who, frame)| Step::Say(who, frame)),
+        1 => (who.clone(), "\\PC{0,60}").prop_map(|(who, noise)| Step::Noise(who, noise)),
+        2 => who.prop_map(Step::Allocate),
+        4 => prop_oneof![0..50u64, 900..1_100u64, 2_000..12_000u64].prop_map(Step::Pass),
+    ]
+}
+
+/// What the clients of a chaotic world know.
+struct Chaos {
+    world: World,
+    /// Numbers of the connections in use; a slot gets a new one when it opens again.
+    slots: Vec<u64>,
+    calls: Vec<String>,
+    rng: ChaCha8Rng,
+}
+
+impl Chaos {
+    fn new() -> Chaos {
+        let mut settings = settings();
+        settings.max_sessions = 7;
+        let world = World::with(settings);
+        let slots = (0..PEOPLE).collect();
+        let calls = vec!["AAAAAAAAAAAAAAAAAAAAAA".to_owned(); PEOPLE as usize];
+        Chaos { world, slots, calls, rng: ChaCha8Rng::from_seed([1; 32]) }
+    }
+
+    fn run(&mut self, step: Step) {
+        let (world, slots) = (&mut self.world, &mut self.slots);
+        let at = |who: u64| usize::try_from(who).unwrap();
+        match step {
+            Step::Open(who) => {
+                world.leave(slots[at(who)]);
+                slots[at(who)] += PEOPLE;
+                world.open(slots[at(who)]);
+            }
+            Step::Hello(who, person) => {
+                let token = world.token(&profile(person));
+                world.say(slots[at(who)], json!({ "t": "hello", "v": [1], "token": token }));
+            }
+            Step::Close(who) => world.leave(slots[at(who)]),
+            Step::Slow(who) => {
+                world.desk.handle_slow(world.now, Connection(slots[at(who)]));
+                world.collect();
+            }
+            Step::Say(who, frame) => self.speak(who, FRAMES[frame]),
+            Step::Noise(who, noise) => world.raw(slots[at(who)], &noise),
+            Step::Allocate(who) => self.allocate(who),
+            Step::Pass(millis) => world.pass(millis),
+        }
+        self.listen();
+        self.check();
+    }
+
+    fn speak(&mut self, who: u64, frame: &str) {
+        let at = usize::try_from(who).unwrap();
+        let other = &self.calls[(at + 1) % self.calls.len()];
+        let json = |text: &str| json!(text).to_string().trim_matches('"').to_owned();
+        let line = format!("candidate:1 1 udp 1 203.0.113.7 {} typ relay", 50_000 + self.rng.next_u32() % 100);
+        let frame = frame
+            .replace("$call", &self.calls[at])
+            .replace("$other", other)
+            .replace("$offer", &json(CHROMIUM))
+            .replace("$answer", &json(FIREFOX_ANSWER))
+            .replace("$line", &line);
+        self.world.raw(self.slots[at], &frame);
+    }
+
+    fn allocate(&mut self, who: u64) {
+        let slot = Connection(self.slots[usize::try_from(who).unwrap()]);
+        let desk = &self.world.desk;
+        let handle = match desk.sessions.get(&slot).map(|session| &session.place) {
+            Some(Place::InCall(call, side)) => desk.calls[call].seat(*side).handle,
+            Some(Place::Queued(waiting)) => waiting.handle,
+            _ => return,
+        };
+        self.world.allocate(handle.0);
+    }
+
+    /// Clients remember the calls they are told of.
+    fn listen(&mut self) {
+        for (at, slot) in self.slots.iter().enumerate() {
+            for frame in self.world.inbox.remove(slot).unwrap_or_default() {
+                if frame["t"] == "matched" {
+                    self.calls[at] = frame["call"].as_str().unwrap().to_owned();
+                }
+            }
+        }
+    }
+
+    fn check(&self) {
+        let desk = &self.world.desk;
+        assert!(desk.sessions.len() <= 6, "nine tenths of seven");
+        assert!(desk.people.len() <= desk.sessions.len());
+        assert!(desk.timers.len() < 400, "{} timers", desk.timers.len());
+        assert_eq!(desk.matchmaker.waiting(), desk.waiting.len());
+        let (mut queued, mut seated, mut warm) = (0, 0, 0);
+        for (connection, session) in &desk.sessions {
+            warm += usize::from(session.caller.as_ref().is_some_and(|caller| caller.warm.is_some()));
+            match &session.place {
+                Place::New => assert!(session.caller.is_none()),
+                Place::Idle => {}
+                Place::Queued(waiting) => {
+                    queued += 1;
+                    assert_eq!(desk.waiting[&waiting.id], *connection);
+                }
+                Place::InCall(call, side) => {
+                    seated += 1;
+                    assert_eq!(desk.calls[call].seat(*side).connection, *connection);
+                }
+            }
+        }
+        assert_eq!((queued, seated), (desk.waiting.len(), 2 * desk.calls.len()));
+        let relay = self.world.relay.0.lock().unwrap();
+        assert_eq!(relay.open.len(), warm + queued + seated, "no place on the relay without a reason");
+        assert_eq!(relay.paired.len(), seated);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_clients_do_the_desk_keeps_its_promises(steps in prop::collection::vec(step(), 1..150)) {
+        let mut chaos = Chaos::new();
+        for step in steps {
+            chaos.run(step);
+        }
+        for slot in chaos.slots.clone() {
+            chaos.world.leave(slot);
+        }
+        chaos.world.assert_nothing_left();
+        chaos.world.pass(60_000);
+        prop_assert_eq!(chaos.world.desk.timers.len(), 0);
+    }
+}
+
+#[test]
+fn the_same_tape_gives_the_same_outputs() {
+    let play = || {
+        let mut world = World::new();
+        let call = world.talking();
+        world.say(1, json!({ "t": "next", "call": call }));
+        world.pass(5_000);
+        format!("{call} {:?}", world.inbox)
+    };
+    assert_eq!(play(), play());
+}
