@@ -1,3 +1,39 @@
 //! The daemon: arguments → settings → run → exit code.
+#![allow(clippy::print_stdout, reason = "the command line prints: it is what its user asked for")]
 
-fn main() {}
+mod cli;
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let arguments = Cli::parse();
+    start_logging(arguments.log);
+    match (&arguments.command, &arguments.config) {
+        (None, None) => commands::run_local(),
+        (None, Some(file)) => commands::run(file),
+        (Some(Command::Check), Some(file)) => commands::check(file),
+        (Some(Command::Credentials(wanted)), Some(file)) => commands::credentials(file, wanted),
+        (Some(_), None) => commands::usage("this command needs --config FILE"),
+    }
+}
+
+/// Logs of this program alone go to standard error: what libraries say may name a caller. A panic is one line with its place; what it
+/// would say may hold somebody's data.
+fn start_logging(level: cli::Level) {
+    use std::io::IsTerminal;
+    let own = tracing_subscriber::EnvFilter::new(format!("off,relay={}", level.name()));
+    tracing_subscriber::fmt()
+        .with_env_filter(own)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        tracing::error!("panic at {place}");
+    }));
+}

@@ -1,1 +1,82 @@
-//! Counters as Prometheus text.
+//! Counters as Prometheus text (exposition format 0.0.4).
+//!
+//! Families are written one after the other: `# HELP`, `# TYPE`, then the samples. Labels come from lists in the program (worker
+//! numbers, reasons, codes), never from what a caller sent, so the number of series is bounded.
+
+use std::fmt::{Display, Write as _};
+
+/// `Content-Type` of what [`Exposition::finish`] returns.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Whether a family only ever grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// A text under construction.
+#[derive(Debug, Default)]
+pub struct Exposition {
+    text: String,
+}
+
+impl Exposition {
+    /// Begins a family; `help` is one line.
+    pub fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) -> Family<'_> {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        Family { name, text: &mut self.text }
+    }
+
+    pub fn finish(self) -> String {
+        self.text
+    }
+}
+
+/// One family's samples.
+#[derive(Debug)]
+pub struct Family<'a> {
+    name: &'static str,
+    text: &'a mut String,
+}
+
+impl Family<'_> {
+    /// A sample without labels.
+    pub fn value(&mut self, value: u64) {
+        let _ = writeln!(self.text, "{} {value}", self.name);
+    }
+
+    /// A sample; label values are numbers and names of this program's own, which need no escaping.
+    pub fn labelled(&mut self, labels: &[(&'static str, &dyn Display)], value: u64) {
+        let _ = write!(self.text, "{}{{", self.name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            let _ = write!(self.text, "{comma}{label}=\"{text}\"");
+        }
+        let _ = writeln!(self.text, "}} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_has_help_and_type_before_its_samples() {
+        let mut text = Exposition::default();
+        let mut drops = text.family("relay_drops_total", Kind::Counter, "Packets dropped, by reason.");
+        drops.labelled(&[("worker", &0), ("reason", &"malformed")], 3);
+        text.family("relay_calls", Kind::Gauge, "Calls now.").value(1);
+        assert_eq!(
+            text.finish(),
+            "# HELP relay_drops_total Packets dropped, by reason.\n# TYPE relay_drops_total counter\n\
+             relay_drops_total{worker=\"0\",reason=\"malformed\"} 3\n\
+             # HELP relay_calls Calls now.\n# TYPE relay_calls gauge\nrelay_calls 1\n"
+        );
+    }
+}

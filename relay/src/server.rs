@@ -1,1 +1,163 @@
 //! Composition: bind everything, start the edges, stop on request.
+//!
+//! Nothing half-starts: every socket is bound before the first thread exists, so a port in use is an error and not a daemon that
+//! serves the other half.
+
+mod addresses;
+mod descriptors;
+mod edges;
+mod error;
+mod http;
+mod parts;
+mod stats;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use addresses::Addresses;
+pub use error::{Broken, ServeError, StartError};
+
+use crate::admin::Admin;
+use crate::auth::CallKeys;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::dataplane;
+use edges::{Edges, Work};
+use http::Patience;
+use parts::Seeds;
+use stats::Sources;
+
+/// For a scraper and a few curious people.
+/// Below the descriptors a process usually may hold, so that relayed sockets find some too. Clients send a ping every 20 s.
+const SIGNALLING_PATIENCE: Patience = Patience { connections: 15_000, silence: Duration::from_secs(75) };
+const ADMIN_PATIENCE: Patience = Patience { connections: 32, silence: Duration::from_secs(75) };
+
+/// A daemon at work. Dropping it stops it, like [`Running::stop`].
+pub struct Running {
+    addresses: Addresses,
+    admin: Admin,
+    // Before the data plane, so that signalling ends first.
+    edges: Edges,
+    _workers: Arc<dataplane::Running>,
+}
+
+/// Starts all that `settings` ask for. Returns once everything listens.
+///
+/// # Errors
+/// What could not be had and what to do about it. Nothing is left running or bound.
+pub fn start(settings: &Settings) -> Result<Running, StartError> {
+    descriptors::raise_limit();
+    let seeds = Seeds::from_system()?;
+    let clock = Clock::start();
+    let bound = Bound::all(settings)?;
+    let addresses = bound.addresses();
+    let call_keys = Arc::new(CallKeys::new(seeds.call_keys));
+    let shared = parts::shared(settings, &addresses.all(), &call_keys, &seeds)?;
+
+    let workers = bound.dataplane.start(&shared, clock, seeds.workers).map_err(StartError::Threads)?;
+    let sources = Sources { turn: workers.counters(), io: workers.io_counters() };
+    let admin = Admin::new(move || sources.render());
+    let workers = Arc::new(workers);
+    let runtime = edges::runtime().map_err(StartError::Threads)?;
+    let services = {
+        let _inside = runtime.enter();
+        let signalling = bound.signalling.map(|listener| (listener, SIGNALLING_PATIENCE, crate::web::router()));
+        let admin = bound.admin.map(|listener| (listener, ADMIN_PATIENCE, admin.clone().router()));
+        let services = signalling.into_iter().chain(admin);
+        services
+            .map(|(listener, patience, router)| Ok((listener.into_listener(patience)?, router)))
+            .collect::<io::Result<_>>()
+    };
+    let health = Arc::clone(&workers);
+    let work =
+        Work { services: services.map_err(StartError::Threads)?, is_healthy: Arc::new(move || !health.has_ended()) };
+    let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
+    admin.set_ready(true);
+    tracing::info!(workers = workers.counters().len(), "started");
+    Ok(Running { addresses, admin, edges, _workers: workers })
+}
+
+/// Runs until SIGTERM or SIGINT, calling `announce` once everything listens.
+///
+/// # Errors
+/// It did not start, or something broke while it ran.
+pub fn serve(settings: &Settings, announce: impl FnOnce(&Addresses)) -> Result<(), ServeError> {
+    let runtime = edges::runtime().map_err(StartError::Threads)?;
+    // Before anything starts: a signal that comes meanwhile is obeyed afterwards, and stops cleanly.
+    let signals = {
+        let _inside = runtime.enter();
+        [SignalKind::terminate(), SignalKind::interrupt()].map(signal)
+    };
+    let [terminate, interrupt] = signals;
+    let (mut terminate, mut interrupt) =
+        (terminate.map_err(StartError::Threads)?, interrupt.map_err(StartError::Threads)?);
+    let running = start(settings)?;
+    announce(running.addresses());
+    runtime.block_on(async {
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            broken = running.edges.broken() => Err(broken),
+        }
+    })?;
+    running.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+impl Running {
+    /// Where it listens, port 0 resolved.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Blocks until something breaks that nobody asked to stop. Not to be called inside an async runtime.
+    pub fn wait(&self) -> Broken {
+        match edges::runtime() {
+            Ok(runtime) => runtime.block_on(self.edges.broken()),
+            Err(_) => Broken::Edge,
+        }
+    }
+
+    /// Closes every connection and socket and waits for every thread; takes less than a second.
+    pub fn stop(self) {
+        self.admin.set_ready(false);
+    }
+}
+
+/// Every socket of the daemon, bound and silent.
+struct Bound {
+    dataplane: dataplane::Bound,
+    signalling: Option<http::Bound>,
+    admin: Option<http::Bound>,
+}
+
+impl Bound {
+    fn all(settings: &Settings) -> Result<Bound, StartError> {
+        let dataplane = dataplane::bind(&parts::dataplane(settings)).map_err(StartError::Udp)?;
+        let tcp = |key: &'static str, address: Option<SocketAddr>| {
+            let bound =
+                address.map(|address| http::bind(address).map_err(|source| StartError::Tcp { key, address, source }));
+            bound.transpose()
+        };
+        let signalling = tcp("signalling", settings.listen.signalling)?;
+        let admin = tcp("admin", settings.listen.admin)?;
+        Ok(Bound { dataplane, signalling, admin })
+    }
+
+    fn addresses(&self) -> Addresses {
+        let address = |bound: &Option<http::Bound>| bound.as_ref().map(|bound| bound.address);
+        Addresses {
+            udp: self.dataplane.addresses().to_vec(),
+            signalling: address(&self.signalling),
+            admin: address(&self.admin),
+        }
+    }
+}

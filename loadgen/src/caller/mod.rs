@@ -106,6 +106,7 @@ pub struct Caller {
     /// The current step must be over by then.
     deadline: Option<Nanos>,
     hang_up_at: Option<Nanos>,
+    last_call: bool,
     may_text: bool,
     awaiting_account: bool,
     outputs: VecDeque<Output>,
@@ -129,6 +130,7 @@ impl Caller {
             leg: None,
             deadline: Some(now.after(terms.setup_timeout)),
             hang_up_at: None,
+            last_call: false,
             may_text: false,
             awaiting_account: false,
             outputs: VecDeque::new(),
@@ -205,6 +207,14 @@ impl Caller {
         self.pump(now, now);
     }
 
+    /// Nobody arrives any more: whoever still waits for a partner no longer loses patience.
+    pub fn handle_last_call(&mut self) {
+        self.last_call = true;
+        if self.state == State::Waiting {
+            self.deadline = None;
+        }
+    }
+
     /// The run is over: leave the queue, hang up, be gone.
     pub fn handle_leave(&mut self, now: Nanos) {
         match self.state {
@@ -266,6 +276,11 @@ impl Caller {
 
     pub fn is_waiting(&self) -> bool {
         self.state == State::Waiting
+    }
+
+    /// Whether the check came through and nobody has hung up.
+    pub fn is_talking(&self) -> bool {
+        self.state == State::Talking
     }
 
     pub fn into_record(mut self) -> Record {
@@ -331,7 +346,7 @@ impl Caller {
 
     fn wait(&mut self, now: Nanos) {
         self.state = State::Waiting;
-        self.deadline = Some(now.after(self.terms.patience));
+        self.deadline = (!self.last_call).then(|| now.after(self.terms.patience));
     }
 
     /// Allocates as soon as there is a credential, and once.

@@ -254,6 +254,15 @@ fn a_caller_nobody_was_found_for_fails_after_its_patience() {
 }
 
 #[test]
+fn after_the_last_arrival_nobody_loses_patience() {
+    let mut world = World::new(terms());
+    world.open();
+    world.callers.iter_mut().for_each(Caller::handle_last_call);
+    world.run_to_the_end();
+    assert!(world.callers.iter().all(Caller::is_waiting));
+}
+
+#[test]
 fn at_the_end_of_the_run_waiting_is_neither_and_talking_is_cut() {
     let mut waiting = World::new(terms());
     waiting.open();

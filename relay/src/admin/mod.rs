@@ -1,1 +1,54 @@
-//! The operator's loopback listener.
+//! The operator's listener: metrics and health. Always on loopback, because it asks nobody who they are.
+//!
+//! `GET /metrics` Prometheus text · `GET /livez` 200 while the process answers · `GET /readyz` 200 once everything listens, 503
+//! before that and from the moment it stops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use crate::metrics::CONTENT_TYPE;
+
+/// What the admin listener shows.
+#[derive(Clone)]
+pub struct Admin {
+    ready: Arc<AtomicBool>,
+    render: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl Admin {
+    /// `render` makes the metrics text at each scrape; it only reads counters.
+    pub fn new(render: impl Fn() -> String + Send + Sync + 'static) -> Admin {
+        Admin { ready: Arc::new(AtomicBool::new(false)), render: Arc::new(render) }
+    }
+
+    /// From now on `/readyz` says so.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Relaxed);
+    }
+
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/livez", get(async || "alive\n"))
+            .route("/readyz", get(readyz))
+            .with_state(self)
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], (admin.render)())
+}
+
+async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
+    if admin.ready.load(Relaxed) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}

@@ -144,11 +144,11 @@ fn auth(written: &file::Auth, found: &mut Collector) -> Auth {
 }
 
 fn user(name: &At<String>, password: &At<String>, found: &mut Collector) -> Option<User> {
-    let before = (name.value.len(), password.value.len());
-    if before.0 == 0 || before.0 > LONGEST_USER_NAME {
+    let (name_bytes, password_bytes) = (name.value.len(), password.value.len());
+    if name_bytes == 0 || name_bytes > LONGEST_USER_NAME {
         found.value(
             name.at,
-            format!("auth.users: a user name has 1 to {LONGEST_USER_NAME} bytes, this one {}", before.0),
+            format!("auth.users: a user name has 1 to {LONGEST_USER_NAME} bytes, this one {}", name_bytes),
         );
         return None;
     }
@@ -159,14 +159,25 @@ fn user(name: &At<String>, password: &At<String>, found: &mut Collector) -> Opti
         );
         return None;
     }
-    if before.1 < PASSWORD_BYTES {
+    if !printable_ascii(&name.value) || !printable_ascii(&password.value) {
+        found.value(
+            name.at,
+            "auth.users: names and passwords are printable ASCII, which every client prepares alike (RFC 8265)",
+        );
+        return None;
+    }
+    if password_bytes < PASSWORD_BYTES {
         found.value(
             password.at,
-            format!("auth.users: a password needs at least {PASSWORD_BYTES} bytes, this one has {}", before.1),
+            format!("auth.users: a password needs at least {PASSWORD_BYTES} bytes, this one has {}", password_bytes),
         );
         return None;
     }
     Some(User { name: name.value.clone(), password: Secret::new(password.value.as_str()) })
+}
+
+fn printable_ascii(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
 /// Whether a name has the form of a REST (`1767225600:…`) or call-bound (`1.…`) one.

@@ -40,6 +40,8 @@ pub(super) struct File {
 #[derive(Debug, Default)]
 pub(super) struct Listen {
     pub(super) udp: Strings,
+    /// Where an empty `udp` list stands, if there is one.
+    pub(super) no_udp: Option<usize>,
     pub(super) tcp: Strings,
     pub(super) tls: Strings,
     pub(super) signalling: Option<At<String>>,
@@ -180,7 +182,9 @@ fn section<'a>(root: &'a DeTable<'a>, key: &str, name: &'a str, found: &mut Coll
 }
 
 fn listen(table: &Table<'_>, found: &mut Collector) -> Listen {
+    let udp = table.get("udp").filter(|list| list.get_ref().as_array().is_some_and(|list| list.is_empty()));
     Listen {
+        no_udp: udp.map(|list| list.span().start),
         udp: table.strings("udp", found),
         tcp: table.strings("tcp", found),
         tls: table.strings("tls", found),

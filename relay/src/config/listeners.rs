@@ -18,6 +18,9 @@ pub(super) fn listen(written: &file::Listen, found: &mut Collector) -> Listen {
         items.as_ref().map(|items| addresses(key, items, &mut taken, found))
     };
     let udp = many("listen.udp", &written.udp, found);
+    if let Some(at) = written.no_udp {
+        found.value(at, "listen.udp is empty: nobody could reach this server, TCP and TLS are not served yet");
+    }
     let tcp = many("listen.tcp", &written.tcp, found);
     let tls = many("listen.tls", &written.tls, found);
     Listen {

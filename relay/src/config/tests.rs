@@ -228,6 +228,8 @@ fn meaningless_values_are_refused_with_what_would_be_right() {
         ("[relay]\naddresses = [{ bind = \"10.0.0.4\", public = \"2001:db8::1\" }]\n", "of different address families"),
         ("[relay]\naddresses = [\"127.0.0.1\", \"127.0.0.1\"]\n", "127.0.0.1 stands here twice"),
         ("[listen]\nudp = [\"0.0.0.0:3478\"]\n", "listening on 0.0.0.0 needs relay.addresses"),
+        ("[listen]\nudp = []\n", "listen.udp is empty"),
+        ("[auth]\nusers = { \"Zoë\" = \"0123456789abcdef\" }\n", "printable ASCII"),
         ("[listen]\nudp = [\"localhost:3478\"]\n", "a number and not a name"),
         ("[listen]\nudp = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\n", "127.0.0.1:1 is already used by listen.udp"),
         ("[listen]\ntcp = [\"127.0.0.1:1\"]\nadmin = \"127.0.0.1:1\"\n", "127.0.0.1:1 is already used by listen.tcp"),
@@ -301,6 +303,7 @@ fn token_keys_are_checked_by_their_algorithm() {
     for (entry, expected) in [
         ("kid = \"a\", alg = \"EdDSA\", public_key = \"AAAA\"", "has 3 bytes; an Ed25519 key has 32"),
         ("kid = \"a\", alg = \"EdDSA\", public_key = \"!\"", "not base64url"),
+        (&format!("kid = \"a\", alg = \"EdDSA\", public_key = \"{}\"", "A".repeat(43)), "not an Ed25519 public key"),
         ("kid = \"a\", alg = \"EdDSA\"", "lacks `public_key`"),
         ("kid = \"a\", alg = \"HS256\", secret = \"short\"", "HS256 needs at least 32"),
         ("kid = \"a\", alg = \"HS256\"", "lacks `secret`"),

@@ -92,11 +92,12 @@ fn public_key(token: &Token, found: &mut Collector) -> Option<VerifyingKey> {
         );
         return None;
     };
-    if ed25519_dalek::VerifyingKey::from_bytes(&key).is_err() {
-        found.value(*at, "public_key in auth.tokens is not an Ed25519 public key");
-        return None;
+    // A weak key would let anyone's signature pass.
+    if ed25519_dalek::VerifyingKey::from_bytes(&key).is_ok_and(|key| !key.is_weak()) {
+        return Some(VerifyingKey::EdDsa(key));
     }
-    Some(VerifyingKey::EdDsa(key))
+    found.value(*at, "public_key in auth.tokens is not an Ed25519 public key");
+    None
 }
 
 fn shared_secret(token: &Token, found: &mut Collector) -> Option<VerifyingKey> {

@@ -204,6 +204,11 @@ impl Running {
         self.io.clone()
     }
 
+    /// Whether a worker has ended although nobody asked it to.
+    pub fn has_ended(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// Ends every worker, waits for it, and closes its sockets.
     pub fn stop(self) {}
 }

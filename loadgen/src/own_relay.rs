@@ -1,0 +1,164 @@
+//! The relay of a run without `--target`: this binary again, in a process of its own, so that its CPU and memory are told
+//! apart from ours.
+//!
+//! Parent and child speak over pipes: the child reads TOML from its input up to [`END`], prints where it listens as the
+//! daemon does, and stops when its input closes, which also happens if the parent dies.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    net::SocketAddr,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rand::RngCore;
+
+use crate::token::{Key, Minter};
+
+/// The hidden subcommand.
+pub const SUBCOMMAND: &str = "serve-relay-for-a-run";
+/// Ends the configuration on the child's input.
+const END: &str = "# end of configuration";
+
+/// A relay of our own.
+pub struct OwnRelay {
+    child: Child,
+    /// Closing it stops the relay.
+    input: Option<ChildStdin>,
+    pub signalling: SocketAddr,
+    pub admin: Option<SocketAddr>,
+}
+
+impl OwnRelay {
+    /// Starts it on free ports of the loopback interface, with `topics` topics, and returns it with the key for tokens.
+    pub fn start(topics: u8) -> io::Result<(OwnRelay, Minter)> {
+        let (mut secret, mut run) = ([0; 32], [0; 16]);
+        rand::rng().fill_bytes(&mut secret);
+        rand::rng().fill_bytes(&mut run);
+        let secret = URL_SAFE_NO_PAD.encode(secret);
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(SUBCOMMAND)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0) // Ctrl-C ends the measurement, not the relay under it
+            .spawn()?;
+        let mut input = child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the relay"))?;
+        input.write_all(format!("{}\n{END}\n", configuration(&secret, topics)).as_bytes())?;
+        let lines = child.stdout.take().map(BufReader::new).ok_or_else(|| io::Error::other("no pipe from the relay"))?;
+        let Listening { signalling: Some(signalling), admin } = Listening::read(lines) else {
+            let status = child.wait()?;
+            return Err(io::Error::other(format!("the relay of our own did not start ({status})")));
+        };
+        let key = Key::Hs256(secret.into_bytes());
+        let minter = Minter { kid: "loadgen".into(), issuer: "loadgen".into(), audience: "loadgen".into(), key, run };
+        Ok((OwnRelay { child, input: Some(input), signalling, admin }, minter))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for OwnRelay {
+    fn drop(&mut self) {
+        self.input = None;
+        for _ in 0..300 {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A relay for loopback and this run alone.
+fn configuration(secret: &str, topics: u8) -> String {
+    let topics: Vec<String> = (0..topics).map(|topic| format!("\"topic-{topic}\"")).collect();
+    format!(
+        r#"[listen]
+udp = ["127.0.0.1:0"]
+signalling = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+
+[relay]
+realm = "loadgen"
+addresses = ["127.0.0.1"]
+ports = "1024-65535"
+
+[auth]
+issuer = "loadgen"
+audience = "loadgen"
+tokens = [{{ kid = "loadgen", alg = "HS256", secret = "{secret}" }}]
+
+[access]
+user_allocations = 60000
+
+[limits]
+exempt = ["127.0.0.0/8"]
+
+[matching]
+topics = [{topics}]
+"#,
+        topics = topics.join(", ")
+    )
+}
+
+#[derive(Default)]
+struct Listening {
+    signalling: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+}
+
+impl Listening {
+    /// Reads the daemon's `listening …` lines up to `ready`.
+    fn read(lines: impl BufRead) -> Listening {
+        let mut listening = Listening::default();
+        for line in lines.lines().map_while(Result::ok).take_while(|line| line != "ready") {
+            let address = |what: &str| line.strip_prefix(what)?.strip_prefix(" http://")?.parse().ok();
+            listening.signalling = listening.signalling.or(address("listening signalling"));
+            listening.admin = listening.admin.or(address("listening admin"));
+        }
+        listening
+    }
+}
+
+/// The child's side: serves until its input closes.
+pub fn serve() -> Result<(), String> {
+    let mut input = io::stdin().lock();
+    let mut text = String::new();
+    while input.read_line(&mut text).map_err(|error| error.to_string())? > 0 {
+        if text.ends_with(&format!("{END}\n")) {
+            break;
+        }
+    }
+    let settings = relay::config::parse(&text, Path::new(".")).map_err(|problems| problems.to_string())?;
+    let running = relay::server::start(&settings).map_err(|error| error.to_string())?;
+    let mut output = io::stdout().lock();
+    write!(output, "{}ready\n", running.addresses()).and_then(|()| output.flush()).map_err(|error| error.to_string())?;
+    while input.read_line(&mut text).is_ok_and(|length| length > 0) {}
+    running.stop();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemons_lines_are_read_up_to_ready() {
+        let lines = "listening turn udp 127.0.0.1:1\nlistening signalling http://127.0.0.1:2\n\
+                     listening admin http://127.0.0.1:3\nready\nlistening signalling http://127.0.0.1:4\n";
+        let listening = Listening::read(lines.as_bytes());
+        assert_eq!(listening.signalling, Some(SocketAddr::from(([127, 0, 0, 1], 2))));
+        assert_eq!(listening.admin, Some(SocketAddr::from(([127, 0, 0, 1], 3))));
+    }
+
+    #[test]
+    fn a_relay_that_says_nothing_did_not_start() {
+        assert!(Listening::read(&b""[..]).signalling.is_none());
+    }
+}

@@ -1,0 +1,159 @@
+//! Everything one run measured, as plain values; the files beside this one write it in one form each.
+
+pub mod json;
+pub mod progress;
+pub mod table;
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use crate::{
+    book::{Book, Timed},
+    media::{Counters, Measured, Window},
+    runner::sample::Sampled,
+    scenario::Scenario,
+    scrape::Metrics,
+    slo::Objective,
+};
+
+/// A finished, or interrupted, run.
+pub struct Run {
+    pub scenario: Scenario,
+    pub schedule_hash: String,
+    pub target: Target,
+    /// Measured part, cut short where the run was interrupted.
+    pub window: Window,
+    pub interrupted: bool,
+    pub book: Book,
+    pub media: Measured,
+    pub traffic: Traffic,
+    pub generator: Generator,
+    pub sampled: Sampled,
+    /// The relay's own counters when all callers had gone.
+    pub server_metrics: Option<Metrics>,
+}
+
+/// Whom the load went to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub url: String,
+    pub address: SocketAddr,
+    /// A relay of our own in a process of its own.
+    pub own: bool,
+}
+
+/// Media packets of the whole run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    pub sent: u64,
+    pub received: u64,
+    pub unsent: u64,
+    pub dropped: u64,
+    pub undelivered: u64,
+}
+
+/// What tells whether the generator did what it should.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Generator {
+    /// Arrivals of the schedule inside the window.
+    pub offered_callers: u64,
+    /// Arrivals that could not happen.
+    pub dropped_arrivals: u64,
+    /// Callers that did not end by themselves.
+    pub stuck: u64,
+    pub open_files: u64,
+    pub priority_raised: bool,
+}
+
+/// One second of the run, for the time series of the JSON.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Second {
+    pub second: u64,
+    pub arrived: u64,
+    pub waiting: u64,
+    pub calls: u64,
+    pub calls_up: u64,
+    pub failed: u64,
+    pub sent: u64,
+    pub received: u64,
+    pub server_cpu: Option<Duration>,
+    pub server_bytes: u64,
+    pub generator_cpu: Duration,
+}
+
+impl Traffic {
+    pub(crate) fn read(counters: &Counters) -> Traffic {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic {
+            sent: read(&counters.sent),
+            received: read(&counters.received),
+            unsent: read(&counters.unsent),
+            dropped: read(&counters.dropped),
+            undelivered: read(&counters.undelivered),
+        }
+    }
+}
+
+impl Run {
+    pub fn length(&self) -> Duration {
+        self.window.until.since(self.window.from).max(Duration::from_millis(1))
+    }
+
+    /// Calls a second the schedule asked for; two callers make a call.
+    pub fn offered_cps(&self) -> f64 {
+        self.generator.offered_callers as f64 / 2.0 / self.length().as_secs_f64()
+    }
+
+    /// Calls a second that came up.
+    pub fn achieved_cps(&self) -> f64 {
+        self.book.counts.calls_up as f64 / self.length().as_secs_f64()
+    }
+
+    /// L = λ·W: calls at the same time as the records say.
+    pub fn calls_by_little(&self) -> f64 {
+        self.book.talk.as_secs_f64() / 2.0 / self.length().as_secs_f64()
+    }
+
+    /// How far the sampled number of calls is from λ·W, 0 to 1; none with too few calls to tell.
+    pub fn little_error(&self) -> Option<f64> {
+        let (sampled, computed) = (self.sampled.calls_mean, self.calls_by_little());
+        (self.book.counts.calls_up >= 100).then(|| (sampled - computed).abs() / sampled.max(computed).max(1e-9))
+    }
+
+    /// 99th percentile of the wait for a stranger who has not come yet, with a server of no cost and nobody picky: half
+    /// of all callers wait an exponential time of the callers' rate λ, so ln 50 / λ. Milliseconds.
+    pub fn match_floor_p99(&self) -> f64 {
+        50f64.ln() / (2.0 * self.scenario.calls_per_second) * 1e3
+    }
+
+    /// Server CPU per call that came up in the window.
+    pub fn cpu_per_call(&self) -> Option<Duration> {
+        let calls = u32::try_from(self.book.counts.calls_up).ok().filter(|calls| *calls > 0)?;
+        Some(self.sampled.used.server_cpu? / calls)
+    }
+
+    /// Resident memory of the server per caller at its peak, beyond what it had before the first.
+    pub fn bytes_per_caller(&self) -> Option<u64> {
+        let Sampled { server_bytes_before, server_bytes_peak, callers_at_peak, .. } = self.sampled;
+        let before = server_bytes_before?;
+        (callers_at_peak > 0).then(|| server_bytes_peak.saturating_sub(before) / callers_at_peak)
+    }
+
+    /// What an objective speaks of, in its unit; none where there were too few samples.
+    pub fn measured(&self, objective: &Objective) -> Option<f64> {
+        let phase = |timed: Timed| self.book.phase(timed).corrected.percentile_millis(objective.percentile?);
+        match objective.metric.as_str() {
+            "success" => self.book.counts.success(),
+            "match" => phase(Timed::MatchWait),
+            "decision" => phase(Timed::MatchDecision),
+            "allocate" => phase(Timed::Allocate),
+            "setup" => phase(Timed::Setup),
+            "ttfm" => phase(Timed::FirstMedia),
+            "mos" => self.book.mos.percentile(objective.percentile?),
+            _ => None,
+        }
+    }
+}

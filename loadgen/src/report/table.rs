@@ -1,0 +1,258 @@
+//! The screen at the end of a run.
+
+use std::fmt::Write;
+
+use super::Run;
+use crate::{
+    book::Timed,
+    slo::Held,
+    stats::latency::{Distribution, Phase},
+    time::millis,
+    verdict::Verdict,
+};
+
+/// The whole table.
+pub fn render(run: &Run, verdict: &Verdict) -> String {
+    let mut out = String::new();
+    heading(&mut out, run, verdict);
+    offered(&mut out, run);
+    phases(&mut out, run);
+    quality(&mut out, run);
+    resources(&mut out, run);
+    failures(&mut out, run);
+    objectives(&mut out, run);
+    summary(&mut out, run);
+    for reason in &verdict.reasons {
+        line(&mut out, &format!("  ! {reason}"));
+    }
+    line(&mut out, &format!("VERDICT  {}", verdict.word.name()));
+    out
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text.trim_end());
+    out.push('\n');
+}
+
+fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
+    let scenario = &run.scenario;
+    let spread = format!("{:?}", scenario.spread).to_lowercase();
+    let interrupted = if run.interrupted { "  INTERRUPTED" } else { "" };
+    line(out, "");
+    line(
+        out,
+        &format!(
+            "loadgen {}  seed {}  schedule {}  {spread} {:.1} calls/s × {:.0} s (+{:.0} s warm-up){interrupted}   VERDICT  {}   generator headroom {:.0} %",
+            env!("CARGO_PKG_VERSION"),
+            scenario.seed,
+            run.schedule_hash,
+            scenario.calls_per_second,
+            run.length().as_secs_f64(),
+            scenario.warmup.as_secs_f64(),
+            verdict.word.name(),
+            (1.0 - run.sampled.used.busiest.1).max(0.0) * 100.0,
+        ),
+    );
+    let place = if run.target.address.ip().is_loopback() { "loopback" } else { "network" };
+    let whose = if run.target.own { "a relay of its own" } else { run.target.url.as_str() };
+    line(out, &format!("light callers: no DTLS, {place} · one connectivity check through the relay · media not encrypted · target: {whose}"));
+}
+
+fn offered(out: &mut String, run: &Run) {
+    let counts = &run.book.counts;
+    let success = counts.success().map_or_else(|| "—".to_owned(), |ratio| format!("{:.2} %", ratio * 100.0));
+    let attempts = counts.calls_up + counts.failed();
+    let little = run.little_error().map_or_else(
+        || "Little — (too few calls)".to_owned(),
+        |error| {
+            format!("Little {} {:.1} %", if error > crate::verdict::MAX_LITTLE_ERROR { "✗" } else { "✓" }, error * 100.0)
+        },
+    );
+    line(
+        out,
+        &format!(
+            "offered {:.1} cps ({:.0} BHCA)  achieved {:.1} cps  success {success} ({}/{attempts})  peak {} calls  {:.0} E  {little}",
+            run.offered_cps(),
+            run.offered_cps() * 3600.0,
+            run.achieved_cps(),
+            counts.calls_up,
+            run.sampled.calls_peak,
+            run.sampled.calls_mean,
+        ),
+    );
+    line(
+        out,
+        &format!(
+            "at the end, neither success nor failure: {} callers unmatched, {} calls setting up; {} calls up were cut short · outside the window: {} callers, {} calls up, {} failed",
+            counts.unmatched, counts.in_flight, counts.cut, counts.outside_callers, counts.outside_calls_up, counts.outside_failed,
+        ),
+    );
+}
+
+fn phases(out: &mut String, run: &Run) {
+    line(out, "");
+    line(
+        out,
+        &format!(
+            "{:<22} {:>8} {:>8} {:>8} {:>8} {:>8}  │ from-send p99 {:>8}",
+            "ms, from intended start", "p50", "p90", "p99", "p99.9", "max", "n"
+        ),
+    );
+    for timed in Timed::ALL {
+        let phase = run.book.phase(timed);
+        let note = match timed {
+            Timed::MatchWait => format!("floor set by arrivals alone: p99 {:.1}", run.match_floor_p99()),
+            Timed::MatchDecision if run.book.counts.widened_early > 0 => {
+                format!("{} pairs joined before the documented widening left out", run.book.counts.widened_early)
+            }
+            _ => String::new(),
+        };
+        phase_line(out, timed.name(), phase, &note);
+    }
+    let alone = |distribution: &Distribution| Phase { corrected: distribution.clone(), ..Phase::default() };
+    if run.scenario.media {
+        phase_line(out, "media one-way delay", &alone(&run.media.delay), "");
+        phase_line(out, "media send lateness", &alone(&run.media.lateness), "generator");
+    }
+    line(out, "                       percentiles with too few samples are shown as \"—\"");
+}
+
+fn phase_line(out: &mut String, name: &str, phase: &Phase, note: &str) {
+    let cell = |value: Option<f64>| value.map_or_else(|| "—".to_owned(), number);
+    let at = |percent| cell(phase.corrected.percentile_millis(percent));
+    line(
+        out,
+        &format!(
+            "{name:<22} {:>8} {:>8} {:>8} {:>8} {:>8}  │ {:>13} {:>8}   {note}",
+            at(50.0),
+            at(90.0),
+            at(99.0),
+            at(99.9),
+            cell(phase.corrected.max_millis()),
+            cell(phase.uncorrected.percentile_millis(99.0)),
+            phase.corrected.len(),
+        ),
+    );
+}
+
+/// Three digits are what a histogram keeps and a reader wants.
+fn number(value: f64) -> String {
+    match value {
+        value if value < 9.995 => format!("{value:.2}"),
+        value if value < 99.95 => format!("{value:.1}"),
+        value => format!("{value:.0}"),
+    }
+}
+
+fn quality(out: &mut String, run: &Run) {
+    let voice = &run.book.voice;
+    if voice.streams == 0 {
+        return line(out, "media: none measured, so no jitter, loss or MOS");
+    }
+    let share = |part: u64| part as f64 * 100.0 / voice.expected.max(1) as f64;
+    let streams = voice.streams as f64;
+    let worst = run.book.mos.percentile(5.0).map_or_else(|| "—".to_owned(), |mos| format!("{mos:.2}"));
+    line(
+        out,
+        &format!(
+            "media {} packets sent in {} streams  loss {:.3} % ({})  late {:.3} %  reordered {}  duplicates {}  jitter {:.2} ms mean, {:.2} worst",
+            voice.sent,
+            voice.streams,
+            share(voice.lost),
+            voice.lost,
+            share(voice.late),
+            voice.reordered,
+            voice.duplicates,
+            millis(voice.jitter) / streams,
+            millis(voice.worst_jitter),
+        ),
+    );
+    line(
+        out,
+        &format!(
+            "R {:.1}  MOS-CQE {} mean, p5 {worst} (E-model estimate, g711-plc, 60 ms jitter buffer)",
+            voice.rating / streams,
+            run.book.mos.mean().map_or_else(|| "—".to_owned(), |mos| format!("{mos:.2}")),
+        ),
+    );
+}
+
+fn resources(out: &mut String, run: &Run) {
+    let length = run.sampled.elapsed.as_secs_f64();
+    let share = |cpu: std::time::Duration| cpu.as_secs_f64() * 100.0 / length;
+    let mut text = String::new();
+    if let Some(cpu) = run.sampled.used.server_cpu {
+        let per_call = run.cpu_per_call().map_or_else(|| "—".to_owned(), |cpu| format!("{:.2} ms", millis(cpu)));
+        let per_caller =
+            run.bytes_per_caller().map_or_else(|| "—".to_owned(), |bytes| format!("{:.1} kB", bytes as f64 / 1e3));
+        let peak = run.sampled.server_bytes_peak as f64 / 1e6;
+        let _ = write!(
+            text,
+            "server {:.0} % CPU, {per_call} per call, {peak:.1} MB peak ({per_caller} per caller) · ",
+            share(cpu)
+        );
+    }
+    let (thread, busiest) = &run.sampled.used.busiest;
+    let generator = run.sampled.generator_bytes as f64 / 1e6;
+    let _ = write!(
+        text,
+        "generator {:.0} % CPU (busiest thread {thread} {:.0} %), {generator:.1} MB · machine {:.0} % busy, {:.0} % stolen",
+        share(run.sampled.used.generator_cpu),
+        busiest * 100.0,
+        run.sampled.used.machine_busy * 100.0,
+        run.sampled.used.machine_stolen * 100.0,
+    );
+    line(out, &text);
+    let counts = &run.book.counts;
+    let left = run.server_metrics.as_ref().and_then(|metrics| metrics.allocations);
+    let left = left.map_or_else(String::new, |left| format!(", {left} left at the relay"));
+    line(
+        out,
+        &format!(
+            "retransmissions: TURN {}, checks {} · requeued {} · allocations {} made, {} seen freed{left}",
+            counts.turn_retransmissions, counts.check_retransmissions, counts.requeued, counts.allocated, counts.freed,
+        ),
+    );
+}
+
+fn failures(out: &mut String, run: &Run) {
+    for (cause, times) in &run.book.causes {
+        line(out, &format!("failed {times:>6}  {}", cause.name()));
+    }
+}
+
+fn objectives(out: &mut String, run: &Run) {
+    let mut text = String::from("SLO");
+    for objective in &run.scenario.objectives {
+        let mark = match objective.judge(run.measured(objective)) {
+            Held::Yes => "✓",
+            Held::No => "✗",
+            Held::Unknown => "—",
+        };
+        let _ = write!(text, "  {mark} {objective}");
+    }
+    if !run.scenario.objectives.is_empty() {
+        line(out, &text);
+    }
+}
+
+/// The line to remember.
+fn summary(out: &mut String, run: &Run) {
+    let both = |timed: Timed| {
+        let phase = &run.book.phase(timed).corrected;
+        let cell = |percent| phase.percentile_millis(percent).map_or_else(|| "—".to_owned(), number);
+        format!("p50 {} p99 {} ms", cell(50.0), cell(99.0))
+    };
+    line(
+        out,
+        &format!(
+            "{} calls set up: matching latency {} (decision {}) · call set-up time {} (after match {}) · {:.1} calls per second",
+            run.book.counts.calls_up,
+            both(Timed::MatchWait),
+            both(Timed::MatchDecision),
+            both(Timed::Setup),
+            both(Timed::SetupAfterMatch),
+            run.achieved_cps(),
+        ),
+    );
+}

@@ -1,0 +1,161 @@
+//! WebSockets to the target: one per caller, with small buffers.
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{
+        self,
+        client::IntoClientRequest,
+        http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+        protocol::WebSocketConfig,
+    },
+};
+
+use crate::media::sockets::loopback_address;
+
+/// The protocol both sides must speak.
+const PROTOCOL: &str = "pair.v1";
+/// Buffers of one connection; a frame of 16 KiB still fits, they grow for it.
+const BUFFER: usize = 2 << 10;
+const MAX_FRAME: usize = 64 << 10;
+/// Connecting and upgrading.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) type Socket = WebSocketStream<TcpStream>;
+
+/// Where signalling is: `ws://host:port/path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub socket: SocketAddr,
+    /// As it is written in the Host header.
+    host: String,
+    path: String,
+}
+
+/// The target could not be reached before the run; says what to do.
+#[derive(Debug)]
+pub struct Unreachable(String);
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
+impl Address {
+    /// Of a relay at `socket`, under the usual path.
+    pub fn usual(socket: SocketAddr) -> Address {
+        Address { socket, host: socket.to_string(), path: "/v1/ws".to_owned() }
+    }
+
+    /// Reads and resolves `ws://host[:port][/path]`.
+    pub fn parse(url: &str) -> Result<Address, String> {
+        if url.starts_with("wss://") {
+            return Err(format!("{url}: TLS is not spoken yet; give the address behind the proxy as ws://"));
+        }
+        let rest = url.strip_prefix("ws://").ok_or_else(|| format!("{url}: expected ws://host:port/v1/ws"))?;
+        let (host, path) = rest.find('/').map_or((rest, "/v1/ws"), |at| rest.split_at(at));
+        let named = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            host.to_owned()
+        } else {
+            format!("{host}:80")
+        };
+        let mut resolved = named.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
+        let socket = resolved.next().ok_or_else(|| format!("{host} has no address"))?;
+        let path = if path == "/" { "/v1/ws" } else { path };
+        Ok(Address { socket, host: host.to_owned(), path: path.to_owned() })
+    }
+
+    pub fn url(&self) -> String {
+        format!("ws://{}{}", self.host, self.path)
+    }
+}
+
+/// Connects caller `number`, from an address of its own where the target is on this machine.
+pub(crate) async fn connect(address: &Address, number: u32) -> io::Result<Socket> {
+    let source = loopback_address(number, address.socket.ip());
+    let connecting = async {
+        let stream = tcp(address.socket, source).await?;
+        stream.set_nodelay(true)?;
+        upgrade(address, stream).await
+    };
+    timeout(PATIENCE, connecting).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+async fn tcp(to: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = source {
+        socket.bind((source, 0).into())?;
+    }
+    socket.connect(to).await
+}
+
+async fn upgrade(address: &Address, stream: TcpStream) -> io::Result<Socket> {
+    let mut request = address.url().into_client_request().map_err(io::Error::other)?;
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MAX_FRAME)
+        .max_message_size(Some(MAX_FRAME))
+        .max_frame_size(Some(MAX_FRAME));
+    let (socket, response) =
+        client_async_with_config(request, stream, Some(config)).await.map_err(io::Error::other)?;
+    let agreed = response.headers().get(SEC_WEBSOCKET_PROTOCOL).is_some_and(|protocol| protocol == PROTOCOL);
+    if agreed { Ok(socket) } else { Err(io::Error::other(format!("the server does not speak {PROTOCOL}"))) }
+}
+
+/// Whether the target answers at all, asked once before the load.
+pub async fn check(address: &Address) -> Result<(), Unreachable> {
+    let refused = |error: &io::Error| {
+        let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+        if refused { "; is the relay running, and its [listen] signalling there?" } else { "" }
+    };
+    match connect(address, u32::MAX).await {
+        Ok(mut socket) => {
+            let _ = socket.close(None).await;
+            Ok(())
+        }
+        Err(error) => Err(Unreachable(format!("cannot reach {}: {error}{}", address.url(), refused(&error)))),
+    }
+}
+
+/// The text of a message, if it is one.
+pub(crate) fn text(message: &tungstenite::Message) -> Option<&str> {
+    match message {
+        tungstenite::Message::Text(text) => Some(text.as_str()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn urls_are_read_with_and_without_port_and_path() {
+        let address = Address::parse("ws://127.0.0.1:8080/v1/ws").unwrap();
+        assert_eq!((address.socket.to_string().as_str(), address.path.as_str()), ("127.0.0.1:8080", "/v1/ws"));
+        assert_eq!(Address::parse("ws://127.0.0.1:8080").unwrap(), address);
+        assert_eq!(Address::parse("ws://127.0.0.1").unwrap().socket.port(), 80);
+        assert_eq!(Address::parse("ws://[::1]:9").unwrap().socket.to_string(), "[::1]:9");
+    }
+
+    #[test]
+    fn what_cannot_be_reached_yet_is_said() {
+        assert!(Address::parse("wss://relay.example/v1/ws").unwrap_err().contains("TLS"));
+        assert!(Address::parse("http://127.0.0.1").unwrap_err().contains("expected ws://"));
+    }
+}

@@ -1,0 +1,155 @@
+//! Looks at the run from outside: how many talk, what the processes use, one line a second.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use super::Context;
+use crate::{
+    book::Timed,
+    host::{Snapshot, Used},
+    media::Window,
+    report::{Second, progress},
+    time::Nanos,
+};
+
+/// What was seen from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Sampled {
+    /// Over the window as far as it was sampled, and how long that was.
+    pub used: Used,
+    pub elapsed: Duration,
+    /// Calls at the same time inside the window, from what was really talking: mean and peak.
+    pub calls_mean: f64,
+    pub calls_peak: u64,
+    pub server_bytes_before: Option<u64>,
+    pub server_bytes_peak: u64,
+    /// Callers in the run when the server's memory peaked.
+    pub callers_at_peak: u64,
+    pub generator_bytes: u64,
+    pub seconds: Vec<Second>,
+}
+
+pub(super) struct Sampler<R> {
+    server: Option<u32>,
+    window: Window,
+    report: R,
+    start: Nanos,
+    before: Snapshot,
+    after: Option<Snapshot>,
+    began: Option<Nanos>,
+    ended: Nanos,
+    looks: u64,
+    talking: u64,
+    peak: u64,
+    server_peak_bytes: u64,
+    callers_at_peak: u64,
+    seconds: Vec<Second>,
+}
+
+impl<R: FnMut(&str)> Sampler<R> {
+    pub(super) fn new(server: Option<u32>, window: Window, report: R) -> Sampler<R> {
+        Sampler {
+            server,
+            window,
+            report,
+            start: Nanos::ZERO,
+            before: Snapshot::take(server),
+            after: None,
+            began: None,
+            ended: Nanos::ZERO,
+            looks: 0,
+            talking: 0,
+            peak: 0,
+            server_peak_bytes: 0,
+            callers_at_peak: 0,
+            seconds: Vec::new(),
+        }
+    }
+
+    pub(super) fn begin(&mut self, start: Nanos) {
+        self.start = start;
+        self.seconds.push(Second::default());
+    }
+
+    /// One look; every second it becomes a line.
+    pub(super) fn look(&mut self, context: &Context, stage: &str) {
+        let now = context.clock.now();
+        let talking = if context.scenario.media {
+            context.media.counters().talking.load(Ordering::Relaxed)
+        } else {
+            context.talking.get()
+        };
+        if self.window.contains(now) {
+            self.looks += 1;
+            self.talking += talking;
+            self.peak = self.peak.max(talking);
+            if self.began.is_none() {
+                let memory_before = self.before.server;
+                self.before = Snapshot::take(self.server);
+                // Memory is compared with the time before the first caller, CPU with the start of the window.
+                if let (Some(now), Some(then)) = (&mut self.before.server, memory_before) {
+                    now.resident_bytes = then.resident_bytes;
+                }
+                self.began = Some(now);
+            }
+        } else if self.began.is_some() && self.after.is_none() {
+            self.finish_window(now);
+        }
+        let second = now.since(self.start).as_secs();
+        if self.seconds.last().is_some_and(|last| second > last.second) {
+            self.second(context, second, talking / 2, stage);
+        }
+    }
+
+    fn finish_window(&mut self, now: Nanos) {
+        self.after = Some(Snapshot::take(self.server));
+        self.ended = now;
+    }
+
+    fn second(&mut self, context: &Context, second: u64, calls: u64, stage: &str) {
+        let snapshot = Snapshot::take(self.server);
+        let (counters, book) = (context.media.counters(), context.book.borrow());
+        let server_bytes = snapshot.server.map_or(0, |usage| usage.resident_bytes);
+        if server_bytes > self.server_peak_bytes {
+            self.server_peak_bytes = server_bytes;
+            self.callers_at_peak = context.present.get();
+        }
+        let now = Second {
+            second,
+            arrived: context.arrived.get(),
+            waiting: context.waiting.get(),
+            calls,
+            calls_up: context.came_up.get() / 2,
+            failed: book.counts.failed() + book.counts.outside_failed,
+            sent: counters.sent.load(Ordering::Relaxed),
+            received: counters.received.load(Ordering::Relaxed),
+            server_cpu: snapshot.server.map(|usage| usage.cpu),
+            server_bytes,
+            generator_cpu: snapshot.generator.cpu,
+        };
+        let setup = book.phase(Timed::Setup).corrected.percentile_millis(50.0);
+        if let Some(before) = self.seconds.last() {
+            (self.report)(&progress::line(&now, before, setup, stage));
+        }
+        self.seconds.push(now);
+    }
+
+    /// What was seen; `window` as it really was.
+    pub(super) fn finish(mut self, window: Window) -> Sampled {
+        if self.after.is_none() {
+            self.finish_window(window.until);
+        }
+        let after = self.after.unwrap_or_default();
+        let elapsed = self.ended.since(self.began.unwrap_or(window.from)).max(Duration::from_millis(1));
+        Sampled {
+            used: self.before.until(&after, elapsed),
+            elapsed,
+            calls_mean: self.talking as f64 / 2.0 / self.looks.max(1) as f64,
+            calls_peak: self.peak / 2,
+            server_bytes_before: self.before.server.map(|usage| usage.resident_bytes),
+            server_bytes_peak: self.server_peak_bytes,
+            callers_at_peak: self.callers_at_peak,
+            generator_bytes: after.generator.resident_bytes,
+            seconds: self.seconds,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! One caller's task: carries frames, datagrams and time between the machine and the world.
+
+use std::rc::Rc;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    sync::{
+        mpsc::{self, Receiver, Sender},
+        watch,
+    },
+    time::{Duration, sleep_until, timeout},
+};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{
+    Context, Stage,
+    connection::{self, Socket},
+};
+use crate::{
+    caller::{Caller, Output, Plan},
+    media::{MAILBOX, Mail, sockets::Source},
+    time::Nanos,
+};
+
+/// A server that does not take a frame for this long is gone.
+const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+
+struct Session {
+    context: Rc<Context>,
+    number: u32,
+    caller: Caller,
+    socket: Option<Socket>,
+    mailbox: Sender<Mail>,
+    letters: Receiver<Mail>,
+    source: Option<(Source, std::net::SocketAddr)>,
+    stage: watch::Receiver<Stage>,
+    shown: Shown,
+}
+
+/// How this caller is counted at the moment.
+#[derive(Default)]
+struct Shown {
+    waiting: bool,
+    talking: bool,
+    came_up: bool,
+}
+
+/// Runs one caller from its start to its record.
+pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, random: [u8; 32]) {
+    let started = context.clock.now();
+    let person = context.scenario.mix.person(context.scenario.seed, number, context.scenario.hold);
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let token = context.minter.mint(number, &person.criteria, unix);
+    let caller = Caller::new(Plan { number, intended, person, token, random }, context.terms, started);
+    let (mailbox, letters) = mpsc::channel(MAILBOX);
+    let stage = context.stage.clone();
+    let session =
+        Session { context, number, caller, socket: None, mailbox, letters, source: None, stage, shown: Shown::default() };
+    session.run().await;
+}
+
+impl Session {
+    async fn run(mut self) {
+        match connection::connect(&self.context.address, self.number).await {
+            Ok(socket) => {
+                self.socket = Some(socket);
+                self.caller.handle_open();
+            }
+            Err(_) => self.caller.handle_unreachable(self.now()),
+        }
+        self.act().await;
+        while !self.caller.is_done() {
+            self.step().await;
+            self.act().await;
+            self.show();
+        }
+        self.end().await;
+    }
+
+    /// Waits for one input and hands it to the machine.
+    async fn step(&mut self) {
+        let wake = self.caller.poll_timeout().unwrap_or(Nanos(u64::MAX / 2));
+        let clock = self.context.clock;
+        tokio::select! {
+            Some(letter) = self.letters.recv() => self.handle_mail(letter),
+            message = next(&mut self.socket) => self.handle_message(message),
+            () = sleep_until(clock.instant(wake).into()) => self.caller.handle_timeout(clock.now()),
+            Ok(()) = self.stage.changed() => self.handle_stage(),
+        }
+    }
+
+    fn handle_mail(&mut self, letter: Mail) {
+        let now = self.now();
+        match letter {
+            Mail::Datagram { at, bytes } => self.caller.handle_datagram(at, now, &bytes),
+            Mail::FirstVoice { at } => self.caller.handle_first_voice(at),
+            Mail::Account(account) => self.caller.handle_account(now, account),
+        }
+    }
+
+    fn handle_message(&mut self, message: Option<Message>) {
+        let now = self.now();
+        match message {
+            Some(message) => {
+                if let Some(text) = connection::text(&message) {
+                    self.caller.handle_frame(now, text);
+                }
+            }
+            None => {
+                self.socket = None;
+                self.caller.handle_closed(now);
+            }
+        }
+    }
+
+    fn handle_stage(&mut self) {
+        let stage = *self.stage.borrow_and_update();
+        match stage {
+            Stage::Arriving => {}
+            Stage::Draining => self.caller.handle_last_call(),
+            Stage::Leaving => self.caller.handle_leave(self.now()),
+        }
+    }
+
+    /// Does what the machine wants done.
+    async fn act(&mut self) {
+        let mut written = false;
+        while let Some(output) = self.caller.poll_output() {
+            match output {
+                Output::Signal(frame) => written |= self.feed(frame).await,
+                Output::Attach(server) => {
+                    let source = self.context.media.attach(self.number, server, self.mailbox.clone());
+                    self.source = source.ok().map(|source| (source, server)); // without one, allocating times out
+                }
+                Output::Datagram(bytes) => {
+                    if let Some((source, server)) = &self.source {
+                        let _ = self.context.media.send(source, &bytes, *server); // lost like any other datagram
+                    }
+                }
+                Output::Hear { channel, stream } => {
+                    if let Some((source, _)) = &self.source {
+                        self.context.media.hear(source.key(), channel, stream);
+                    }
+                }
+                Output::Talk { channel, stream } => {
+                    if let Some((source, server)) = &self.source {
+                        self.context.media.talk(source.key(), *server, channel, stream);
+                    }
+                }
+                Output::Hush => {
+                    if let Some((source, _)) = &self.source {
+                        self.context.media.hush(source.key());
+                    }
+                }
+                Output::Close => {}
+            }
+        }
+        if written {
+            self.flush().await;
+        }
+    }
+
+    async fn feed(&mut self, frame: String) -> bool {
+        let Some(socket) = &mut self.socket else { return false };
+        matches!(timeout(WRITE_PATIENCE, socket.feed(Message::text(frame))).await, Ok(Ok(())))
+    }
+
+    async fn flush(&mut self) {
+        let Some(socket) = &mut self.socket else { return };
+        if !matches!(timeout(WRITE_PATIENCE, socket.flush()).await, Ok(Ok(()))) {
+            self.socket = None;
+            self.caller.handle_closed(self.now());
+        }
+    }
+
+    /// Keeps the gauges of the progress line.
+    fn show(&mut self) {
+        adjust(&self.context.waiting, &mut self.shown.waiting, self.caller.is_waiting());
+        adjust(&self.context.talking, &mut self.shown.talking, self.caller.is_talking());
+        let came_up = self.shown.came_up || self.caller.is_up();
+        adjust(&self.context.came_up, &mut self.shown.came_up, came_up);
+    }
+
+    async fn end(mut self) {
+        self.show();
+        if let Some((source, _)) = &self.source {
+            self.context.media.detach(source.key());
+        }
+        if let Some(mut socket) = self.socket.take() {
+            let _ = timeout(WRITE_PATIENCE, socket.close(None)).await;
+        }
+        self.context.book.borrow_mut().add(self.caller.into_record());
+        self.context.present.set(self.context.present.get() - 1);
+    }
+
+    fn now(&self) -> Nanos {
+        self.context.clock.now()
+    }
+}
+
+/// The next message, none when the connection is over; never ready without one.
+async fn next(socket: &mut Option<Socket>) -> Option<Message> {
+    match socket {
+        Some(socket) => socket.next().await?.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+fn adjust(gauge: &std::cell::Cell<u64>, shown: &mut bool, is: bool) {
+    match (std::mem::replace(shown, is), is) {
+        (false, true) => gauge.set(gauge.get() + 1),
+        (true, false) => gauge.set(gauge.get() - 1),
+        _ => {}
+    }
+}

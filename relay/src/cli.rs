@@ -1,0 +1,131 @@
+//! The command line, and what `--help` teaches.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  relay
+      Everything on this machine, for trying things: STUN/TURN on 127.0.0.1:3478 (UDP), the page on
+      http://127.0.0.1:8080, metrics on http://127.0.0.1:9641/metrics. Prints how to try it and a
+      password made for this run.
+  relay check --config /etc/relay/relay.toml
+      Every problem of the file at once, each with its line.
+  relay --config /etc/relay/relay.toml
+      For real use. configs/relay.toml in the source shows every option at its default.
+  relay credentials --config /etc/relay/relay.toml --user alice --ttl 3600
+      A user name and password that work for an hour.
+
+Where it listens is printed on standard output, one `listening …` line each, then `ready`; logs go
+to standard error. SIGTERM or Ctrl-C stops it.
+
+Exit status: 0 stopped on request, or the file is good; 1 could not start or broke; 2 wrong
+arguments or a broken file.";
+
+/// STUN/TURN relay with matchmaking and call signalling for voice between strangers.
+///
+/// Callers are matched, talk through the relay with their addresses hidden from each other, and hang up; nothing they say is
+/// decrypted, recorded or written to disk. Without `[listen] signalling` it is a plain STUN/TURN server.
+#[derive(Debug, Parser)]
+#[command(name = "relay", version, after_long_help = EXAMPLES, after_help = "More, with examples: relay --help")]
+pub(crate) struct Cli {
+    /// Configuration file (TOML); without it, embedded defaults for local use
+    #[arg(long, short, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// How much to log; nothing personal at any level
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Level::Info, global = true)]
+    pub(crate) log: Level,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Looks a configuration file over, starts nothing
+    ///
+    /// Prints every problem at once, as FILE:LINE:COLUMN, and exits with 2; or a summary, and exits with 0.
+    Check,
+    /// Makes time-limited TURN credentials
+    ///
+    /// They are made from the newest of `[auth] rest_secrets`, as described in draft-uberti-behave-turn-rest: what an app's
+    /// backend would do. Prints `username …`, `password …` and `ttl_secs …`, one a line.
+    #[command(after_help = "Example:\n  relay credentials --config relay.toml --user alice --ttl 3600")]
+    Credentials(Credentials),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Credentials {
+    /// Whom they are for; any text without control characters
+    #[arg(long, value_name = "NAME", default_value = "guest", value_parser = user_name)]
+    pub(crate) user: String,
+
+    /// How long an allocation may be started with them, in seconds
+    #[arg(long, value_name = "SECS", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(1..=31_536_000))]
+    pub(crate) ttl: u32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Level::Off => "off",
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}
+
+/// The whole user name must stay below 509 bytes (RFC 8489 §14.3), time stamp included.
+fn user_name(text: &str) -> Result<String, String> {
+    const LONGEST: usize = 480;
+    if text.is_empty() || text.len() > LONGEST {
+        return Err(format!("a name has 1 to {LONGEST} bytes"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("no control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_file_may_stand_before_or_after_the_command() {
+        for arguments in [["relay", "check", "--config", "f"], ["relay", "--config", "f", "check"]] {
+            let cli = Cli::parse_from(arguments);
+            assert_eq!(cli.config, Some(PathBuf::from("f")));
+            assert!(matches!(cli.command, Some(Command::Check)));
+        }
+    }
+
+    #[test]
+    fn the_help_shows_an_example_of_each_use() {
+        let help = Cli::command().render_long_help().to_string();
+        for example in ["relay check --config", "relay --config", "relay credentials --config", "Exit status"] {
+            assert!(help.contains(example), "{example} is missing");
+        }
+    }
+}

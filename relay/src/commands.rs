@@ -1,0 +1,194 @@
+//! What each command does.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rand::TryRngCore as _;
+use relay::config::{self, CallPath, RelayAddress, Secret, Settings, User};
+use relay::server::{self, Addresses};
+
+use crate::cli::Credentials;
+
+/// Could not start, or broke while running.
+const FAILED: u8 = 1;
+/// Wrong arguments or a broken file.
+const MISUSED: u8 = 2;
+
+/// Name of the user that `relay` without a file makes.
+const LOCAL_USER: &str = "local";
+
+/// `relay`: embedded defaults, a password for this run, and how to try it.
+pub(crate) fn run_local() -> ExitCode {
+    let mut bytes = [0; 16];
+    if rand::rngs::OsRng.try_fill_bytes(&mut bytes).is_err() {
+        return fail(FAILED, "the system gives no random bytes, so no password can be made");
+    }
+    let password = format!("{:032x}", u128::from_le_bytes(bytes));
+    let mut settings = Settings::local_defaults();
+    settings.auth.users.push(User { name: LOCAL_USER.to_owned(), password: Secret::new(password.as_str()) });
+    serve(&settings, |addresses| how_to_try(addresses, &password))
+}
+
+/// `relay --config FILE`.
+pub(crate) fn run(file: &Path) -> ExitCode {
+    match load(file) {
+        Ok(settings) => {
+            for notice in settings.notices() {
+                tracing::warn!("{notice}");
+            }
+            serve(&settings, |_| String::new())
+        }
+        Err(problems) => fail(MISUSED, &problems),
+    }
+}
+
+/// `relay check --config FILE`.
+pub(crate) fn check(file: &Path) -> ExitCode {
+    match load(file) {
+        Ok(settings) => {
+            print(&format!("{}: no problems\n{}", file.display(), summary(&settings)));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => fail(MISUSED, &problems),
+    }
+}
+
+/// `relay credentials --config FILE`.
+pub(crate) fn credentials(file: &Path, wanted: &Credentials) -> ExitCode {
+    let settings = match load(file) {
+        Ok(settings) => settings,
+        Err(problems) => return fail(MISUSED, &problems),
+    };
+    let Some(newest) = settings.auth.rest_secrets.first() else {
+        return fail(
+            MISUSED,
+            &format!("{}: time-limited credentials need a secret in [auth] rest_secrets", file.display()),
+        );
+    };
+    let expires = relay::clock::Clock::start().now().unix.0 + u64::from(wanted.ttl);
+    let username = format!("{expires}:{}", wanted.user);
+    let password = rest_password(newest, &username);
+    print(&format!("username {username}\npassword {password}\nttl_secs {}\n", wanted.ttl));
+    ExitCode::SUCCESS
+}
+
+pub(crate) fn usage(message: &str) -> ExitCode {
+    fail(MISUSED, &format!("{message}; see relay --help"))
+}
+
+fn serve(settings: &Settings, farewell: impl FnOnce(&Addresses) -> String) -> ExitCode {
+    match server::serve(settings, |addresses| print(&format!("{addresses}ready\n{}", farewell(addresses)))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, &error.to_string()),
+    }
+}
+
+/// The file's settings, or what is wrong with it as text for the operator.
+fn load(file: &Path) -> Result<Settings, String> {
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file).map_err(|error| format!("{name}: cannot be read: {error}"))?;
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
+    config::parse(&text, folder).map_err(|problems| {
+        let count = problems.count();
+        let noun = if count == 1 { "problem" } else { "problems" };
+        format!("{}\n{count} {noun} in {name}", problems.in_file(&name))
+    })
+}
+
+/// base64(HMAC-SHA1(secret, user name)), draft-uberti-behave-turn-rest §2.2.
+fn rest_password(secret: &Secret, username: &str) -> String {
+    let Ok(mut mac) = Hmac::<sha1::Sha1>::new_from_slice(secret.expose().as_bytes()) else {
+        unreachable!("an HMAC takes keys of any length")
+    };
+    mac.update(username.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+fn summary(settings: &Settings) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<12} {value}\n"));
+    let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    line("udp", list(&settings.listen.udp));
+    line("relayed", relayed(settings));
+    line(
+        "users",
+        format!(
+            "{} lasting, {} secrets for time-limited ones",
+            settings.auth.users.len(),
+            settings.auth.rest_secrets.len()
+        ),
+    );
+    if let Some(address) = settings.listen.signalling {
+        let page = if settings.signalling.demo_page { ", demo page on" } else { "" };
+        let path = match settings.calls.path {
+            CallPath::Relay => "all media relayed",
+            CallPath::DirectFirst => "direct first",
+        };
+        line("signalling", format!("{address}, {} token keys{page}, {path}", settings.auth.tokens.len()));
+    }
+    if let Some(address) = settings.listen.admin {
+        line("admin", address.to_string());
+    }
+    for notice in settings.notices() {
+        line("note:", notice);
+    }
+    text
+}
+
+fn relayed(settings: &Settings) -> String {
+    let name = |address: &RelayAddress| {
+        if address.bind == address.public {
+            address.public.to_string()
+        } else {
+            format!("{} (bound at {})", address.public, address.bind)
+        }
+    };
+    let addresses = settings.relay_addresses().iter().map(name).collect::<Vec<_>>().join(", ");
+    let ports = &settings.relay.ports;
+    format!("{addresses}, ports {}-{}", ports.start(), ports.end())
+}
+
+fn how_to_try(addresses: &Addresses, password: &str) -> String {
+    let turn = addresses.udp.first().copied();
+    let (ip, port) = turn.map_or_else(Default::default, |turn| (turn.ip().to_string(), turn.port().to_string()));
+    let http = |address: Option<SocketAddr>| address.map(|address| format!("http://{address}")).unwrap_or_default();
+    format!(
+        "\nTry it; everything stays on this machine, Ctrl-C ends it:\n\
+         \x20 a call     open {page} in two tabs\n\
+         \x20 TURN       turnutils_uclient -y -c -u {LOCAL_USER} -w {password} -p {port} {ip}\n\
+         \x20 numbers    curl {admin}/metrics\n\
+         \x20 secret     user {LOCAL_USER}, password {password}: made for this run, gone when it ends\n\
+         \x20 real use   relay --help\n",
+        page = http(addresses.signalling),
+        admin = http(addresses.admin),
+    )
+}
+
+/// Standard output may be closed by whoever started us; that is no reason to stop.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{message}");
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by another program: `printf %s 1767225600:alice | openssl dgst -sha1 -hmac "the newest of secrets" -binary | base64`.
+    #[test]
+    fn time_limited_passwords_are_those_of_the_draft() {
+        let password = rest_password(&Secret::new("the newest of secrets"), "1767225600:alice");
+        assert_eq!(password, "91P2ltUB5YOdUF92d0CwnofaJPM=");
+    }
+}

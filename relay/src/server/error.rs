@@ -1,0 +1,123 @@
+//! Why the daemon did not start or did not stay: for the operator, with what to do about it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::dataplane::BindError;
+
+/// Why nothing was started.
+#[derive(Debug)]
+pub enum StartError {
+    /// A UDP listener.
+    Udp(BindError),
+    /// A TCP listener, and the key of `[listen]` that asked for it.
+    Tcp { key: &'static str, address: SocketAddr, source: io::Error },
+    /// The system gave no random bytes.
+    Random,
+    /// The system did not list this machine's addresses, without which the deny list has a hole.
+    OwnAddresses(io::Error),
+    /// No thread or no runtime.
+    Threads(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Udp(error) => error.fmt(f),
+            StartError::Tcp { key, address, source } => tcp(key, *address, source, f),
+            StartError::Random => f.write_str("the system gives no random bytes (getrandom), so no key can be made"),
+            StartError::OwnAddresses(error) => {
+                write!(f, "cannot list this machine's own addresses to deny them as peers: {error}")
+            }
+            StartError::Threads(error) => {
+                write!(f, "cannot start threads: {error}; the limit of processes may be too low (systemd: TasksMax)")
+            }
+        }
+    }
+}
+
+fn tcp(key: &str, address: SocketAddr, source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let port = address.port();
+    write!(f, "cannot listen on {key} {address}: ")?;
+    match source.kind() {
+        io::ErrorKind::AddrInUse => write!(
+            f,
+            "port {port} is in use. Find who holds it with `ss -tlpn 'sport = :{port}'` and stop it, or change [listen] {key}"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            write!(f, "this machine has no such address. `ip -br address` lists what it has; change [listen] {key}")
+        }
+        io::ErrorKind::PermissionDenied => write!(
+            f,
+            "no right to use port {port}. Grant CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities), or choose a port from 1024 up in [listen] {key}"
+        ),
+        _ => write!(f, "{source}. See [listen] {key}"),
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Udp(error) => Some(error),
+            StartError::Tcp { source, .. } | StartError::OwnAddresses(source) | StartError::Threads(source) => {
+                Some(source)
+            }
+            StartError::Random => None,
+        }
+    }
+}
+
+/// What ended a daemon that nobody asked to stop. Always a mistake of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// A thread of the packet path.
+    Worker,
+    /// The thread of signalling and admin, or one of its listeners.
+    Edge,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self {
+            Broken::Worker => "a worker of the packet path",
+            Broken::Edge => "the signalling or admin listener",
+        };
+        write!(
+            f,
+            "{what} ended unexpectedly; the log says where. Everything was stopped, so that a supervisor can start it anew"
+        )
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// Why [`super::serve`] did not end well.
+#[derive(Debug)]
+pub enum ServeError {
+    Start(StartError),
+    Broken(Broken),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Start(error) => error.fmt(f),
+            ServeError::Broken(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<StartError> for ServeError {
+    fn from(error: StartError) -> ServeError {
+        ServeError::Start(error)
+    }
+}
+
+impl From<Broken> for ServeError {
+    fn from(error: Broken) -> ServeError {
+        ServeError::Broken(error)
+    }
+}

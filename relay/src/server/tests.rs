@@ -1,0 +1,124 @@
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+
+use super::*;
+use crate::config;
+
+/// Everything, on ports nobody else uses.
+const EVERYTHING: &str =
+    "[listen]\nudp = [\"127.0.0.1:0\"]\nsignalling = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[relay]\nworkers = 2\n";
+
+fn settings(text: &str) -> Settings {
+    config::parse(text, Path::new("")).unwrap()
+}
+
+fn refused(settings: &Settings) -> String {
+    start(settings).err().expect("it should not have started").to_string()
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn port_zero_is_resolved_everywhere_and_everything_answers() {
+    let running = start(&settings(EVERYTHING)).unwrap();
+    let addresses = running.addresses().clone();
+    assert!(addresses.all().iter().all(|address| address.port() != 0), "{addresses:?}");
+    assert_eq!(addresses.all().len(), 3);
+    let admin = addresses.admin.unwrap();
+    assert!(get(admin, "/livez").starts_with("HTTP/1.1 200"));
+    assert!(get(admin, "/readyz").starts_with("HTTP/1.1 200"));
+    assert!(get(addresses.signalling.unwrap(), "/").starts_with("HTTP/1.1 200"));
+    running.stop();
+}
+
+#[test]
+fn metrics_name_every_family_once_and_count_what_happens() {
+    let running = start(&settings(EVERYTHING)).unwrap();
+    let turn = running.addresses().udp[0];
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"no STUN at all", turn).unwrap();
+    let admin = running.addresses().admin.unwrap();
+    let mut page = String::new();
+    for _ in 0..200 {
+        page = get(admin, "/metrics");
+        if page.contains("relay_drops_total{reason=\"unrecognised\"} 1\n") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(page.contains("relay_drops_total{reason=\"unrecognised\"} 1\n"), "{page}");
+    let (_, text) = page.split_once("\r\n\r\n").unwrap();
+    let mut families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let all = families.len();
+    families.dedup();
+    assert_eq!(families.len(), all, "{text}");
+    let mut samples: Vec<&str> =
+        text.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap().0).collect();
+    let all = samples.len();
+    samples.sort_unstable();
+    samples.dedup();
+    assert_eq!(samples.len(), all, "two samples of one name and the same labels:\n{text}");
+}
+
+#[test]
+fn stopping_closes_every_socket() {
+    let running = start(&settings(EVERYTHING)).unwrap();
+    let addresses = running.addresses().clone();
+    running.stop();
+    UdpSocket::bind(addresses.udp[0]).unwrap();
+    TcpListener::bind(addresses.signalling.unwrap()).unwrap();
+    TcpListener::bind(addresses.admin.unwrap()).unwrap();
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_fix_and_nothing_half_starts() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = format!("[listen]\nudp = [\"{free}\"]\nadmin = \"127.0.0.1:{port}\"\n");
+    let message = refused(&settings(&text));
+    assert!(
+        message.starts_with(&format!("cannot listen on admin 127.0.0.1:{port}: port {port} is in use")),
+        "{message}"
+    );
+    assert!(message.contains("change [listen] admin"), "{message}");
+    UdpSocket::bind(free).expect("the UDP listener was closed again");
+}
+
+#[test]
+fn a_second_server_on_the_same_udp_port_is_refused() {
+    let first = start(&settings(EVERYTHING)).unwrap();
+    let address = first.addresses().udp[0];
+    let message = refused(&settings(&format!("[listen]\nudp = [\"{address}\"]\n")));
+    assert!(message.contains(&format!("port {} is in use", address.port())), "{message}");
+}
+
+#[test]
+fn an_address_of_another_machine_is_refused_with_the_fix() {
+    let message = refused(&settings("[listen]\nudp = [\"192.0.2.1:0\"]\n"));
+    assert!(message.contains("this machine has no such address"), "{message}");
+}
+
+#[test]
+fn without_signalling_it_is_a_plain_stun_and_turn_server() {
+    let running = start(&settings("[listen]\nudp = [\"127.0.0.1:0\"]\n")).unwrap();
+    assert_eq!(running.addresses().signalling, None);
+    assert_eq!(running.addresses().udp.len(), 1);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let binding = b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes";
+    client.send_to(binding, running.addresses().udp[0]).unwrap();
+    let mut answer = [0; 512];
+    let length = client.recv(&mut answer).unwrap();
+    assert_eq!(answer[..2], [0x01, 0x01], "a Binding success");
+    assert_eq!(answer[8..20], binding[8..20]);
+    assert!(length > 20);
+}
