@@ -121,7 +121,9 @@ fn ticks_to_time(count: u64, per_second: u64) -> Duration {
 /// What makes two results comparable, or not.
 pub fn environment() -> Vec<(&'static str, String)> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let cpu = read("/proc/cpuinfo").lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+    let cpu = read("/proc/cpuinfo")
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map_or_else(String::new, |(_, name)| name.trim().to_owned());
     let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     vec![

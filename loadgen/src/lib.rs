@@ -15,6 +15,7 @@
 pub mod arrival;
 pub mod book;
 pub mod caller;
+pub mod cli;
 pub mod host;
 pub mod media;
 pub mod own_relay;

@@ -1,1 +1,5 @@
-fn main() {}
+//! `loadgen`: see `loadgen --help`.
+
+fn main() -> std::process::ExitCode {
+    loadgen::cli::main()
+}

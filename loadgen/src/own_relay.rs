@@ -46,7 +46,8 @@ impl OwnRelay {
             .spawn()?;
         let mut input = child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the relay"))?;
         input.write_all(format!("{}\n{END}\n", configuration(&secret, topics)).as_bytes())?;
-        let lines = child.stdout.take().map(BufReader::new).ok_or_else(|| io::Error::other("no pipe from the relay"))?;
+        let lines =
+            child.stdout.take().map(BufReader::new).ok_or_else(|| io::Error::other("no pipe from the relay"))?;
         let Listening { signalling: Some(signalling), admin } = Listening::read(lines) else {
             let status = child.wait()?;
             return Err(io::Error::other(format!("the relay of our own did not start ({status})")));
@@ -138,7 +139,9 @@ pub fn serve() -> Result<(), String> {
     let settings = relay::config::parse(&text, Path::new(".")).map_err(|problems| problems.to_string())?;
     let running = relay::server::start(&settings).map_err(|error| error.to_string())?;
     let mut output = io::stdout().lock();
-    write!(output, "{}ready\n", running.addresses()).and_then(|()| output.flush()).map_err(|error| error.to_string())?;
+    write!(output, "{}ready\n", running.addresses())
+        .and_then(|()| output.flush())
+        .map_err(|error| error.to_string())?;
     while input.read_line(&mut text).is_ok_and(|length| length > 0) {}
     running.stop();
     Ok(())

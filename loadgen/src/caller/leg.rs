@@ -160,9 +160,8 @@ impl Caller {
         self.signal(frame);
         if self.terms.media {
             self.outputs.push_back(Output::Talk { channel: CHANNEL, stream });
-        } else {
-            self.now_up(now);
         }
+        self.begin_hold(now);
     }
 
     pub(super) fn forget_leg(&mut self) {

@@ -192,11 +192,11 @@ impl Caller {
         self.pump(at, now);
     }
 
-    /// The partner's first packet arrived.
+    /// The partner's first packet arrived; it may come before the answer to our own check.
     pub fn handle_first_voice(&mut self, at: Nanos) {
-        if self.record.times.first_voice.is_none() && self.state == State::Talking {
+        if self.leg.is_some() && self.record.times.first_voice.is_none() {
             self.record.times.first_voice = Some(at);
-            self.now_up(at);
+            self.begin_hold(at);
         }
     }
 
@@ -426,8 +426,11 @@ impl Caller {
         }
     }
 
-    /// Both ways are open: the hold begins, and the side that offered will end it.
-    fn now_up(&mut self, at: Nanos) {
+    /// Once both ways are open the hold begins, and the side that offered will end it.
+    fn begin_hold(&mut self, at: Nanos) {
+        if self.state != State::Talking || !self.is_up() {
+            return;
+        }
         self.deadline = None;
         if self.leg.as_ref().is_some_and(|leg| leg.role == Role::Offerer) {
             self.hang_up_at = Some(at.after(self.hold));

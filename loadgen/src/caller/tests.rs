@@ -235,6 +235,19 @@ fn a_relay_that_carries_nothing_is_a_failure_that_names_the_step() {
 }
 
 #[test]
+fn voice_may_come_before_the_answer_to_ones_own_check() {
+    let mut world = World::new(terms());
+    world.deaf = true;
+    world.open();
+    world.match_them();
+    world.hear_each_other();
+    assert!(world.callers.iter().all(|caller| !caller.is_up()));
+    world.deaf = false;
+    world.run_to_the_end();
+    assert!(world.records().iter().all(|record| record.outcome == Outcome::Completed));
+}
+
+#[test]
 fn a_check_without_voice_is_no_success() {
     let mut world = World::new(terms());
     world.open();

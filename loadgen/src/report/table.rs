@@ -55,7 +55,12 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
     );
     let place = if run.target.address.ip().is_loopback() { "loopback" } else { "network" };
     let whose = if run.target.own { "a relay of its own" } else { run.target.url.as_str() };
-    line(out, &format!("light callers: no DTLS, {place} · one connectivity check through the relay · media not encrypted · target: {whose}"));
+    line(
+        out,
+        &format!(
+            "light callers: no DTLS, {place} · one connectivity check through the relay · media not encrypted · target: {whose}"
+        ),
+    );
 }
 
 fn offered(out: &mut String, run: &Run) {
@@ -65,7 +70,11 @@ fn offered(out: &mut String, run: &Run) {
     let little = run.little_error().map_or_else(
         || "Little — (too few calls)".to_owned(),
         |error| {
-            format!("Little {} {:.1} %", if error > crate::verdict::MAX_LITTLE_ERROR { "✗" } else { "✓" }, error * 100.0)
+            format!(
+                "Little {} {:.1} %",
+                if error > crate::verdict::MAX_LITTLE_ERROR { "✗" } else { "✓" },
+                error * 100.0
+            )
         },
     );
     line(
@@ -84,7 +93,12 @@ fn offered(out: &mut String, run: &Run) {
         out,
         &format!(
             "at the end, neither success nor failure: {} callers unmatched, {} calls setting up; {} calls up were cut short · outside the window: {} callers, {} calls up, {} failed",
-            counts.unmatched, counts.in_flight, counts.cut, counts.outside_callers, counts.outside_calls_up, counts.outside_failed,
+            counts.unmatched,
+            counts.in_flight,
+            counts.cut,
+            counts.outside_callers,
+            counts.outside_calls_up,
+            counts.outside_failed,
         ),
     );
 }

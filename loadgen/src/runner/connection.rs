@@ -110,8 +110,7 @@ async fn upgrade(address: &Address, stream: TcpStream) -> io::Result<Socket> {
         .max_write_buffer_size(MAX_FRAME)
         .max_message_size(Some(MAX_FRAME))
         .max_frame_size(Some(MAX_FRAME));
-    let (socket, response) =
-        client_async_with_config(request, stream, Some(config)).await.map_err(io::Error::other)?;
+    let (socket, response) = client_async_with_config(request, stream, Some(config)).await.map_err(io::Error::other)?;
     let agreed = response.headers().get(SEC_WEBSOCKET_PROTOCOL).is_some_and(|protocol| protocol == PROTOCOL);
     if agreed { Ok(socket) } else { Err(io::Error::other(format!("the server does not speak {PROTOCOL}"))) }
 }

@@ -157,11 +157,13 @@ pub async fn run(scenario: Scenario, aim: Aim, report: impl FnMut(&str)) -> io::
         Some(admin) => scrape::metrics(admin).await,
         None => None,
     };
-    let Director { sampler, interrupted, .. } = director;
+    let Director { sampler, interrupted, context: directed, .. } = director;
+    drop(directed);
     let window = Window { until: interrupted.map_or(window.until, |at| at.clamp(window.from, window.until)), ..window };
     let sampled = sampler.finish(window);
     let context = Rc::try_unwrap(context).map_err(|_| io::Error::other("a caller outlived the run"))?;
-    let ended = Ended { schedule: schedule.hash(), window, interrupted: interrupted.is_some(), sampled, server_metrics };
+    let ended =
+        Ended { schedule: schedule.hash(), window, interrupted: interrupted.is_some(), sampled, server_metrics };
     conclude(context, &aim, ended, generator)
 }
 
@@ -251,7 +253,8 @@ impl<R: FnMut(&str)> Director<R> {
         let clock = self.context.clock;
         self.sampler.begin(start);
         self.arrivals(local, window.until).await;
-        let drained = if self.interrupted.is_some() { clock.now() } else { window.until.after(self.context.scenario.drain) };
+        let drained =
+            if self.interrupted.is_some() { clock.now() } else { window.until.after(self.context.scenario.drain) };
         self.await_everybody(Stage::Draining, drained).await;
         self.await_everybody(Stage::Leaving, clock.now().after(FAREWELL)).await;
     }

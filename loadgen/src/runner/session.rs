@@ -54,8 +54,17 @@ pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, rand
     let caller = Caller::new(Plan { number, intended, person, token, random }, context.terms, started);
     let (mailbox, letters) = mpsc::channel(MAILBOX);
     let stage = context.stage.clone();
-    let session =
-        Session { context, number, caller, socket: None, mailbox, letters, source: None, stage, shown: Shown::default() };
+    let session = Session {
+        context,
+        number,
+        caller,
+        socket: None,
+        mailbox,
+        letters,
+        source: None,
+        stage,
+        shown: Shown::default(),
+    };
     session.run().await;
 }
 

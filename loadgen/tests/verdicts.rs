@@ -1,0 +1,121 @@
+//! Whole runs against a small server: a sound one passes, and each way of being wrong is noticed and named.
+#![allow(clippy::unwrap_used)]
+
+mod small_server;
+
+use std::sync::{Mutex, PoisonError};
+
+use loadgen::{
+    book::Timed,
+    caller::record::Cause,
+    report::{Run, json, table},
+    rules::Violation,
+    runner::{self, Address, Aim},
+    scenario::Scenario,
+    token::{Key, Minter},
+    verdict::{Verdict, Word, judge},
+};
+use small_server::{Faults, SmallServer};
+
+/// People whom anybody may meet, so that first come, first matched breaks no rule.
+const ALIKE: &str =
+    "[peer.mix]\nlevels = [0, 0, 1, 0, 0, 0]\nbands = [0, 0, 1]\npicky_share = 0\ntopics_share = 0\nblock_share = 0\n";
+/// Short enough to test with, long enough for percentiles.
+const SHORT: &str = "[arrivals]\ncalls_per_second = 25\nwarmup = \"500ms\"\nfor = \"3s\"\ndrain = \"1s\"\n\
+                     [hold]\nlength = \"exp:400ms\"\n";
+
+/// One at a time: they would disturb each other's numbers.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+fn run(faults: Faults, scenario: &str) -> (Run, Verdict) {
+    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = SmallServer::start(faults);
+    let scenario = Scenario::resolve(&format!("{SHORT}{scenario}"), &[]).unwrap();
+    let minter = Minter {
+        kid: "k".into(),
+        issuer: "i".into(),
+        audience: "a".into(),
+        key: Key::Hs256(vec![1; 32]),
+        run: [7; 16],
+    };
+    let address = Address::parse(&server.url).unwrap();
+    let aim = Aim { address, minter, turn: None, server_pid: None, admin: None, own: false };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let run = runtime.block_on(runner::run(scenario, aim, |_| {})).unwrap();
+    let verdict = judge(&run);
+    println!("{}", table::render(&run, &verdict));
+    (run, verdict)
+}
+
+#[test]
+fn a_sound_server_sets_up_every_call_without_loss() {
+    let (run, verdict) = run(Faults::default(), ALIKE);
+    let counts = &run.book.counts;
+    assert_eq!(counts.success(), Some(1.0), "{:?}", run.book.causes);
+    assert!(counts.calls_up >= 50, "{counts:?}");
+    assert!(run.book.violations.is_empty(), "{:?}", run.book.violations);
+    assert_eq!((run.book.voice.lost, run.book.voice.duplicates), (0, 0));
+    assert!(run.book.voice.streams == counts.calls_up * 2 && run.book.voice.received > 1000);
+    assert_eq!(counts.freed, counts.allocated);
+    assert_eq!(run.book.phase(Timed::Setup).corrected.len(), counts.calls_up);
+    // A machine that is busy with something else makes the numbers invalid, and that must be said; nothing else may be.
+    assert!(matches!(verdict.word, Word::Pass | Word::Invalid), "{verdict:?}");
+    assert_the_json_agrees(&run, &verdict);
+}
+
+fn assert_the_json_agrees(run: &Run, verdict: &Verdict) {
+    let json = json::render(run, verdict);
+    assert_eq!(json["schema"], "loadgen.run/1");
+    assert_eq!(json["outcomes"]["calls_up"], run.book.counts.calls_up);
+    assert_eq!(json["phases"]["setup"]["corrected"]["n"], run.book.counts.calls_up);
+    assert!(json["phases"]["setup"]["corrected"]["p99.9"].is_null(), "too few samples for p99.9");
+    assert!(json["phases"]["match"]["corrected"]["hdr"].as_str().unwrap().len() > 20);
+    assert_eq!(json["schedule_hash"], run.schedule_hash);
+    assert!(json["seconds"].as_array().unwrap().len() >= 3);
+}
+
+#[test]
+fn a_server_that_matches_anybody_with_anybody_is_caught() {
+    let (run, verdict) = run(Faults::default(), "");
+    assert_eq!((verdict.word, verdict.word.exit_code()), (Word::Violated, 7));
+    for violation in [Violation::Cohort, Violation::Level, Violation::Gender] {
+        assert!(run.book.violations.contains_key(&violation), "{:?}", run.book.violations);
+    }
+}
+
+#[test]
+fn a_relay_that_carries_no_media_fails_every_call() {
+    let faults = Faults { deaf: true, ..Faults::default() };
+    let (run, verdict) = run(faults, &format!("[peer]\nsetup_timeout = \"1s\"\n{ALIKE}"));
+    assert_eq!(run.book.counts.calls_up, 0);
+    assert_eq!(run.book.counts.success(), Some(0.0));
+    assert!(run.book.causes.keys().all(|cause| matches!(cause, Cause::Timeout(_) | Cause::Ended(_))));
+    assert!(matches!(verdict.word, Word::Fail | Word::Invalid), "{verdict:?}");
+}
+
+#[test]
+fn changed_media_and_cross_talk_are_violations() {
+    let (run, verdict) = run(Faults { corrupt: true, cross: true, ..Faults::default() }, ALIKE);
+    for violation in [Violation::Corrupt, Violation::CrossTalk] {
+        assert!(run.book.violations.contains_key(&violation), "{:?}", run.book.violations);
+    }
+    assert_eq!(verdict.word, Word::Violated);
+}
+
+#[test]
+fn loss_is_measured_and_lowers_the_score() {
+    let (run, _) = run(Faults { lossy: true, ..Faults::default() }, ALIKE);
+    let voice = &run.book.voice;
+    let share = voice.lost as f64 / voice.expected as f64;
+    assert!((share - 0.02).abs() < 0.008, "{share}");
+    assert!(run.book.mos.mean().unwrap() < 4.40, "{:?}", run.book.mos.mean());
+    assert!(run.book.violations.is_empty());
+}
+
+#[test]
+fn refused_tokens_are_failures_with_their_code() {
+    let (run, verdict) = run(Faults { refuse: true, ..Faults::default() }, ALIKE);
+    assert_eq!(run.book.causes.keys().collect::<Vec<_>>(), [&Cause::Refused("E_TOKEN".into())]);
+    assert_eq!(run.book.counts.success(), Some(0.0));
+    assert!(matches!(verdict.word, Word::Fail | Word::Invalid));
+}
