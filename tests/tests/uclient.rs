@@ -106,8 +106,10 @@ fn uclient_talks_over_ipv6() {
 
 #[test]
 fn uclient_uses_a_time_limited_credential() {
-    let daemon =
-        Daemon::local().set(SETTINGS).set("auth.rest_secrets = ['a newer secret than that one', 'the rest secret, in use']").start();
+    let daemon = Daemon::local()
+        .set(SETTINGS)
+        .set("auth.rest_secrets = ['a newer secret than that one', 'the rest secret, in use']")
+        .start();
     let output = Command::new("turnutils_uclient")
         .args(["-u", "somebody", "-W", "the rest secret, in use", "-p", &daemon.turn().port().to_string()])
         .args(["-y", "-c", "-m", "2", "-n", "50", "-z", "5", "127.0.0.1"])
