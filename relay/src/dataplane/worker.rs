@@ -42,9 +42,18 @@ struct Hands {
     ready: Ready,
     batch: Batch,
     commands: VecDeque<crate::turn::Command>,
-    /// Receive errors since the last wait, and whether anything was received.
-    troubled: bool,
+    /// What happened since the last wait.
+    turn: LastTurn,
+}
+
+#[derive(Default)]
+struct LastTurn {
+    /// Something was received.
     received: bool,
+    /// Some socket may have more.
+    backlog: bool,
+    /// A wait or a receive failed.
+    troubled: bool,
 }
 
 impl Worker {
@@ -54,8 +63,7 @@ impl Worker {
             ready: Ready::new(READY),
             batch: Batch::new(),
             commands: VecDeque::new(),
-            troubled: false,
-            received: false,
+            turn: LastTurn::default(),
         };
         let mut now = self.clock.now();
         while !self.mailbox.is_stopped() {
@@ -78,20 +86,21 @@ impl Worker {
 
     /// Stage 1: sleep until a socket has something, the machine has a deadline, or the mailbox rings.
     fn wait(&mut self, hands: &mut Hands, now: Now) {
-        if hands.troubled && !hands.received {
+        let last = std::mem::take(&mut hands.turn);
+        let nap = self.nap.due(now.mono).filter(|_| !last.backlog);
+        if last.troubled && !last.received {
             thread::sleep(ERROR_PAUSE);
-        } else if let Some(nap) = self.nap.due(now.mono) {
+        } else if let Some(nap) = nap {
             thread::sleep(nap);
             self.counters.naps.add(1);
         }
-        (hands.troubled, hands.received) = (false, false);
         let timeout = match self.turn.poll_timeout() {
             Some(deadline) => i32::try_from(deadline.since(now.mono)).unwrap_or(i32::MAX),
             None => -1,
         };
         self.counters.waits.add(1);
         if let Err(error) = self.epoll.wait(&mut hands.ready, timeout) {
-            hands.troubled = error.kind() != io::ErrorKind::Interrupted;
+            hands.turn.troubled = error.kind() != io::ErrorKind::Interrupted;
         }
     }
 
@@ -130,7 +139,9 @@ impl Worker {
             }
         };
         let count = slots.len();
-        hands.received |= count > 0;
+        let full = count == datagrams;
+        hands.turn.received |= count > 0;
+        hands.turn.backlog |= full;
         self.nap.count(count);
         match place {
             Place::Listener(_) => self.counters.from_clients.add(count as u64),
@@ -139,7 +150,7 @@ impl Worker {
         for slot in slots {
             self.handle(hands, now, place, slot);
         }
-        count == datagrams
+        full
     }
 
     /// Stage 3: let the machine decide.
@@ -252,7 +263,7 @@ impl Worker {
     fn receive_error(&mut self, hands: &mut Hands, error: &io::Error) {
         if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
             self.counters.receive_errors.add(1);
-            hands.troubled = true;
+            hands.turn.troubled = true;
         }
     }
 }

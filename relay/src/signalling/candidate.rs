@@ -34,7 +34,9 @@ pub fn direct(line: &str, issued: &[SocketAddr]) -> Verdict {
     match parse(line) {
         None => Verdict::Refuse,
         Some(candidate) if candidate.component != 1 => Verdict::Drop,
-        Some(candidate) if candidate.typ == Typ::Relay => candidate.relayed(issued).map_or(Verdict::Refuse, Verdict::Pass),
+        Some(candidate) if candidate.typ == Typ::Relay => {
+            candidate.relayed(issued).map_or(Verdict::Refuse, Verdict::Pass)
+        }
         Some(candidate) => candidate.ordinary().map_or(Verdict::Refuse, Verdict::Pass),
     }
 }
@@ -256,7 +258,8 @@ mod tests {
         let host = format!("candidate:0 1 UDP 2122187007 {MDNS} 36358 typ host");
         assert_eq!(relay_only(&host, &issued()), Verdict::Refuse);
         assert_eq!(passes(direct(&host, &issued())), format!("candidate:0 1 udp 2122187007 {MDNS} 36358 typ host"));
-        let reflexive = "candidate:7 1 udp 1677729535 198.51.100.9 61234 typ srflx raddr 10.1.2.3 rport 50998 network-id 1";
+        let reflexive =
+            "candidate:7 1 udp 1677729535 198.51.100.9 61234 typ srflx raddr 10.1.2.3 rport 50998 network-id 1";
         assert_eq!(
             passes(direct(reflexive, &issued())),
             "candidate:7 1 udp 1677729535 198.51.100.9 61234 typ srflx raddr 0.0.0.0 rport 9"

@@ -17,11 +17,16 @@ impl Id {
         rng.fill_bytes(&mut bytes);
         Id(bytes)
     }
+
+    /// 22 characters.
+    pub fn to_base64url(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
 }
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+        serializer.serialize_str(&self.to_base64url())
     }
 }
 

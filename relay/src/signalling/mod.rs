@@ -9,13 +9,19 @@
 pub mod candidate;
 pub mod codes;
 pub mod counters;
+mod demo;
 pub mod desk;
+mod gate;
 pub mod ids;
 pub mod limits;
+mod listener;
 pub mod message;
+mod outbox;
 pub mod relay_desk;
 pub mod sdp;
+mod socket;
 pub mod token;
 
 pub use counters::Counters;
+pub use listener::{Peer, Settings, Signalling, spawn};
 pub use relay_desk::{LocalRelay, RelayDesk};

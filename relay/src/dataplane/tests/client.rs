@@ -70,7 +70,11 @@ fn shared(own_listeners: &[SocketAddr], ports: RangeInclusive<u16>) -> Arc<turn:
     };
     let addresses = ["127.0.0.1", "::1"].map(|ip| turn::RelayedAddress::same(ip.parse().unwrap())).to_vec();
     let settings = turn::Settings { addresses, ports, user_allocations: 1000, ..turn::Settings::default() };
-    turn::Shared::new(settings, authenticator, access::Policy::new(&access), [4; 32])
+    // Relays that run side by side must not all try the same relayed ports in the same order.
+    let seed = own_listeners
+        .first()
+        .map_or([0; 32], |address| [address.port().to_be_bytes(); 16].concat().try_into().unwrap());
+    turn::Shared::new(settings, authenticator, access::Policy::new(&access), seed)
 }
 
 /// Waits for something other threads do.

@@ -2,7 +2,9 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command as Process;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::client::{Client, Relay, eventually};
 
@@ -145,6 +147,28 @@ fn many_peers_arrive_in_order_while_others_refuse() {
     }
     let channels: std::collections::HashSet<u16> = peers.iter().map(|_| client.receive_on_channel().0).collect();
     assert_eq!(channels.len(), peers.len());
+}
+
+#[test]
+fn flooded_relayed_sockets_do_not_starve_the_listeners() {
+    let relay = Relay::start(&["127.0.0.1:0"], 1);
+    let mut clients: Vec<_> = (0..200).map(|_| Client::new(relay.addresses[0], 0)).collect();
+    let relayed: Vec<_> = clients.iter_mut().map(|client| client.allocate().unwrap()).collect();
+    let stop = AtomicBool::new(false);
+    let flood = peer_at("127.0.0.1:0");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let start = Instant::now();
+            while !stop.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(20) {
+                relayed.iter().for_each(|relayed| drop(flood.send_to(&[0; 100], relayed)));
+            }
+        });
+        let counters = relay.running.io_counters();
+        eventually("the flood arrives", || counters[0].from_peers.get() > 10_000);
+        let caller = Client::new(relay.addresses[0], 0);
+        (0..20).for_each(|_| assert_eq!(caller.binding(), caller.address()));
+        stop.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

@@ -134,8 +134,7 @@ impl Oracle {
             || t_y == 0 && !left_out(Conjunct::NoTopicsY)
             || free(x, Conjunct::RequireX) && !left_out(Conjunct::FreeX)
             || free(y, Conjunct::RequireY) && !left_out(Conjunct::FreeY);
-        let avoids =
-            |who: &Waiting, whom: &Waiting| who.ticket.avoid.iter().any(|person| *person == whom.ticket.person);
+        let avoids = |who: &Waiting, whom: &Waiting| who.ticket.avoid.contains(&whom.ticket.person);
         x.pool == y.pool
             && (allowed || left_out(Conjunct::Allowed))
             && (p_x[usize::from(g_y)] || left_out(Conjunct::WishOfX))

@@ -38,9 +38,8 @@ impl Desk {
 
     fn welcome(&mut self, now: Now, from: Connection, q: Option<u64>, claims: Claims, warm: Handle) {
         let (sid, key) = (Id::random(&mut self.rng), Id::random(&mut self.rng));
-        let may_direct = self.settings.direct_first
-            && self.settings.direct_bands.contains(&claims.band)
-            && !claims.relay_only;
+        let may_direct =
+            self.settings.direct_first && self.settings.direct_bands.contains(&claims.band) && !claims.relay_only;
         let policy = message::Policy {
             relay: if may_direct { RelayWord::MayDirect } else { RelayWord::Always },
             acceptance: false,

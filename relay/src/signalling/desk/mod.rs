@@ -81,9 +81,15 @@ pub struct Settings {
 /// What the edge must do, in this order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
-    Frame { to: Connection, frame: TextFrame },
+    Frame {
+        to: Connection,
+        frame: TextFrame,
+    },
     /// Close after what was written before. The desk has forgotten the connection.
-    Close { to: Connection, code: CloseCode },
+    Close {
+        to: Connection,
+        code: CloseCode,
+    },
 }
 
 /// The machine.

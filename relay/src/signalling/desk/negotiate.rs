@@ -51,7 +51,7 @@ impl Desk {
             Request::Cand(cand) => self.cand(context, cand),
             Request::Ice { state, .. } => self.ice_state(context, state),
             Request::Text(text) => self.text(context, &text),
-            Request::Typing { .. } => self.to_partner(call, side, &Reply::Typing { call }),
+            Request::Typing { .. } => self.tell_partner(call, side, &Reply::Typing { call }),
             Request::Hangup { .. } => self.hangup(now, q, call, side),
             Request::Next { .. } => self.next(now, q, call, side),
             // `ack` says no more than any frame of the call: somebody is there.
@@ -109,9 +109,9 @@ impl Desk {
         let seat = state.seat_mut(side);
         seat.described = true;
         let early = std::mem::take(&mut seat.early);
-        self.to_partner(call, side, &reply);
+        self.tell_partner(call, side, &reply);
         for EarlyCandidate { line, mid } in early {
-            self.to_partner(call, side, &Reply::Cand { call, generation, c: line.as_deref(), mid: mid.as_deref() });
+            self.tell_partner(call, side, &Reply::Cand { call, generation, c: line.as_deref(), mid: mid.as_deref() });
         }
     }
 
@@ -145,7 +145,7 @@ impl Desk {
         };
         if seat.described {
             let (c, mid) = (line.as_deref(), cand.mid.as_deref());
-            self.to_partner(call, side, &Reply::Cand { call, generation, c, mid });
+            self.tell_partner(call, side, &Reply::Cand { call, generation, c, mid });
         } else if !hold(seat, EarlyCandidate { line, mid: cand.mid }) {
             self.too_often(now, from, q, None);
         }
@@ -199,10 +199,10 @@ impl Desk {
             return self.too_often(now, from, q, Some(retry_ms));
         }
         self.counters.count_text();
-        self.to_partner(call, side, &Reply::Text { call, k: text.k, b: &text.b });
+        self.tell_partner(call, side, &Reply::Text { call, k: text.k, b: &text.b });
     }
 
-    fn to_partner(&mut self, call: Id, side: Side, reply: &Reply<'_>) {
+    fn tell_partner(&mut self, call: Id, side: Side, reply: &Reply<'_>) {
         if let Some(to) = self.calls.get(&call).map(|call| call.seat(side.other()).connection) {
             self.send(to, reply);
         }

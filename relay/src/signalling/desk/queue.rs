@@ -279,11 +279,7 @@ impl Desk {
             role: if side == Side::Waiter { Role::Offerer } else { Role::Answerer },
             polite: side == Side::Arrival,
             generation: call.generation,
-            peer: Partner {
-                card: claims.card.as_deref(),
-                lvl: theirs.level.into(),
-                topics: shared.iter().collect(),
-            },
+            peer: Partner { card: claims.card.as_deref(), lvl: theirs.level.into(), topics: shared.iter().collect() },
             ice: &ice,
             offer: offer.map(|sdp| Offer { generation: call.generation, sdp }),
             deadline_ms: CONNECT_MS,

@@ -313,8 +313,7 @@ mod tests {
         let (ice, call) = (ice(&urls), Id([0; 16]));
         let card = RawValue::from_string(r#"{"n":"Linh"}"#.to_owned()).unwrap();
         let limits = crate::signalling::limits::LIMITS;
-        let policy =
-            Policy { relay: RelayWord::Always, acceptance: false, text: true, next: true, direct: false };
+        let policy = Policy { relay: RelayWord::Always, acceptance: false, text: true, next: true, direct: false };
         let topics = ["travel".to_owned()];
         let welcome = Welcome {
             q: Some(1),

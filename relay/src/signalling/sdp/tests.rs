@@ -175,7 +175,8 @@ fn there_is_exactly_one_audio_line_and_it_is_on() {
 
 #[test]
 fn an_offer_without_a_strong_fingerprint_is_refused() {
-    let without: String = CHROMIUM_OFFER.lines().filter(|line| !line.contains("fingerprint")).map(|l| l.to_owned() + "\r\n").collect();
+    let without: String =
+        CHROMIUM_OFFER.lines().filter(|line| !line.contains("fingerprint")).map(|l| l.to_owned() + "\r\n").collect();
     refused(&without);
     refused(&CHROMIUM_BARE.replace("fingerprint:sha-256 ", "fingerprint:sha-1 "));
     refused(&CHROMIUM_BARE.replace("fingerprint:sha-256 ", "fingerprint:sha-512 "));
@@ -200,9 +201,8 @@ fn an_answer_decides_who_opens_dtls() {
 
 #[test]
 fn a_refused_data_channel_keeps_its_line() {
-    let answer = CHROMIUM_ANSWER
-        .replace("m=application 9", "m=application 0")
-        .replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0");
+    let answer =
+        CHROMIUM_ANSWER.replace("m=application 9", "m=application 0").replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0");
     let sdp = rebuild(&answer, Kind::Answer, 1).unwrap();
     assert!(sdp.ends_with("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n"));
     assert!(sdp.contains("a=group:BUNDLE 0\r\n"));

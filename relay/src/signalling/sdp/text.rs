@@ -37,6 +37,5 @@ pub(in crate::signalling) fn is_ice_chars(text: &str, least: usize) -> bool {
 
 /// Format parameters as audio codecs use them.
 pub(super) fn is_format_parameters(text: &str) -> bool {
-    (1..=256).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"=;/,._- ".contains(&b))
+    (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"=;/,._- ".contains(&b))
 }

@@ -14,13 +14,13 @@ use crate::signalling::message::{BandWord, GenderWord, LevelWord};
 use crate::time::Unix;
 
 /// Lasting blocks in one token.
-pub const MAX_BLOCKS: usize = 512;
+const MAX_BLOCKS: usize = 512;
 /// Longest card, in bytes of compact JSON.
-pub const MAX_CARD_BYTES: usize = 512;
+const MAX_CARD_BYTES: usize = 512;
 /// Longest pool name, in bytes.
-pub const MAX_POOL_BYTES: usize = 32;
+const MAX_POOL_BYTES: usize = 32;
 /// Where people wait whose token names no pool.
-pub const DEFAULT_POOL: &str = "general";
+const DEFAULT_POOL: &str = "general";
 const MAX_JTI_BYTES: usize = 128;
 
 /// A caller as the app vouches for them. Held until the connection ends.
@@ -72,7 +72,7 @@ impl Dated {
         let wire: WireDated = serde_json::from_str(json).ok()?;
         let addressed = match &wire.aud {
             Audience::One(one) => *one == settings.audience,
-            Audience::Many(many) => many.iter().any(|one| *one == settings.audience),
+            Audience::Many(many) => many.contains(&settings.audience),
         };
         let early = now.0.saturating_add(SKEW_SECS);
         let late = now.0.saturating_sub(SKEW_SECS);

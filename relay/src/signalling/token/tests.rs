@@ -241,11 +241,8 @@ fn what_the_token_says_of_its_algorithm_changes_nothing() {
 #[test]
 fn a_header_that_must_be_understood_is_refused() {
     let header = json!({ "alg": "HS256", "kid": "dev", "crit": ["b64"], "b64": false });
-    let signed = format!(
-        "{}.{}",
-        URL_SAFE_NO_PAD.encode(header.to_string()),
-        URL_SAFE_NO_PAD.encode(claims().to_string())
-    );
+    let signed =
+        format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims().to_string()));
     let mac = Hmac::<Sha256>::new_from_slice(SECRET).unwrap().chain_update(signed.as_bytes());
     let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
     assert_eq!(verifier().verify(NOW, &token).unwrap_err(), Rejected::Token);

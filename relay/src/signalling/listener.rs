@@ -1,0 +1,299 @@
+//! The WebSocket endpoint: a router for the HTTP server, one task per connection, one task that owns the desk.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::connect_info::Connected;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
+use axum::{Json, Router};
+use foldhash::fast::FixedState;
+use ipnet::IpNet;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::codes::CloseCode;
+use super::counters::Counters;
+use super::demo;
+use super::desk::{self, Connection, Desk, Output};
+use super::gate::{Networks, Origins};
+use super::message::{MAX_FRAME_BYTES, SUBPROTOCOL};
+use super::outbox::{Outbox, Pushed};
+use super::relay_desk::RelayDesk;
+use super::socket::{Event, Line};
+use super::token::Minter;
+use crate::clock::Clock;
+use crate::time::Now;
+
+/// Buffers of a connection, each way, in bytes. An idle connection keeps both.
+const BUFFER_BYTES: usize = 4 * 1024;
+/// What one connection may have half-written, in bytes.
+const MAX_WRITE_BUFFER_BYTES: usize = 64 * 1024;
+/// Events waiting for the desk. Beyond it connections wait to be read.
+const MAX_EVENTS: usize = 4_096;
+/// Events handled in a row before timers get their turn.
+const EVENT_SLICE: usize = 256;
+
+/// The operator's choices.
+pub struct Settings {
+    pub desk: desk::Settings,
+    /// Pages that may connect, as browsers write them in `Origin`.
+    pub origins: Vec<String>,
+    /// Networks without a limit on new connections.
+    pub exempt: Vec<IpNet>,
+    /// Signs tokens for the demo page; its key must be among `desk.token.keys`. Only ever for loopback.
+    pub demo: Option<Minter>,
+}
+
+/// Where a connection comes from. The HTTP server provides it with `into_make_service_with_connect_info::<Peer>()`.
+#[derive(Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Peer {
+        Peer(*stream.remote_addr())
+    }
+}
+
+/// Signalling at work. Dropping it ends all connections.
+pub struct Signalling {
+    router: Router,
+    counters: Arc<Counters>,
+    desk: JoinHandle<()>,
+}
+
+/// Starts the desk's task on the runtime that runs here. `seed` from a good source of randomness.
+pub fn spawn(settings: Settings, relay: Box<dyn RelayDesk>, clock: Clock, seed: [u8; 32]) -> Signalling {
+    let counters = Arc::new(Counters::default());
+    let heartbeat = Duration::from_millis(settings.desk.heartbeat_ms);
+    let desk = Desk::new(settings.desk, relay, seed, Arc::clone(&counters));
+    let (events, inbox) = mpsc::channel(MAX_EVENTS);
+    let has_demo = settings.demo.is_some();
+    let state = Arc::new(Entrance {
+        events,
+        clock,
+        heartbeat,
+        origins: Origins::new(settings.origins, has_demo),
+        networks: Networks::new(settings.exempt),
+        demo: settings.demo,
+        connections: AtomicU64::new(0),
+        counters: Arc::clone(&counters),
+    });
+    let reception = Reception { desk, clock, outboxes: HashMap::default(), counters: Arc::clone(&counters) };
+    Signalling { router: router(state), counters, desk: tokio::spawn(reception.run(inbox)) }
+}
+
+impl Signalling {
+    /// `GET /v1/ws`, and `POST /demo/token` if there is a demo page.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Whether the desk's task has ended although nobody asked it to.
+    pub fn has_ended(&self) -> bool {
+        self.desk.is_finished()
+    }
+}
+
+impl Drop for Signalling {
+    fn drop(&mut self) {
+        self.desk.abort();
+    }
+}
+
+/// What every upgrade needs.
+struct Entrance {
+    events: mpsc::Sender<Event>,
+    clock: Clock,
+    heartbeat: Duration,
+    origins: Origins,
+    networks: Networks,
+    demo: Option<Minter>,
+    connections: AtomicU64,
+    counters: Arc<Counters>,
+}
+
+fn router(state: Arc<Entrance>) -> Router {
+    let mut router = Router::new().route("/v1/ws", get(upgrade));
+    if state.demo.is_some() {
+        let limit = DefaultBodyLimit::max(demo::MAX_BODY_BYTES);
+        router = router.route("/demo/token", post(demo_token).layer(limit));
+    }
+    router.with_state(state)
+}
+
+async fn upgrade(
+    State(entrance): State<Arc<Entrance>>,
+    ConnectInfo(Peer(from)): ConnectInfo<Peer>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    match entrance.admit(from, &headers, upgrade) {
+        Ok(upgrade) => upgrade.on_upgrade(move |socket| entrance.line(socket).run()),
+        Err(status) => {
+            entrance.counters.count_refused_upgrade();
+            status.into_response()
+        }
+    }
+}
+
+impl Entrance {
+    fn admit(
+        &self,
+        from: SocketAddr,
+        headers: &HeaderMap,
+        upgrade: WebSocketUpgrade,
+    ) -> Result<WebSocketUpgrade, StatusCode> {
+        if !self.networks.admits(self.clock.mono(), from.ip()) {
+            return Err(StatusCode::TOO_MANY_REQUESTS);
+        }
+        if !self.origins.allow(bytes(headers, &header::ORIGIN), bytes(headers, &header::HOST)) {
+            return Err(StatusCode::FORBIDDEN);
+        }
+        let upgrade = upgrade.protocols([SUBPROTOCOL]);
+        if upgrade.selected_protocol().is_none() {
+            return Err(StatusCode::BAD_REQUEST);
+        }
+        Ok(upgrade
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(BUFFER_BYTES)
+            .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
+            .max_message_size(MAX_FRAME_BYTES)
+            .max_frame_size(MAX_FRAME_BYTES))
+    }
+
+    fn line(&self, socket: axum::extract::ws::WebSocket) -> Line {
+        Line {
+            socket,
+            connection: Connection(self.connections.fetch_add(1, Ordering::Relaxed)),
+            outbox: Arc::default(),
+            desk: self.events.clone(),
+            clock: self.clock,
+            heartbeat: self.heartbeat,
+        }
+    }
+}
+
+fn bytes<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h [u8]> {
+    headers.get(name).map(|value| value.as_bytes())
+}
+
+async fn demo_token(
+    State(entrance): State<Arc<Entrance>>,
+    ConnectInfo(Peer(from)): ConnectInfo<Peer>,
+    headers: HeaderMap,
+    wish: Result<Json<demo::Wish>, JsonRejection>,
+) -> Response {
+    let Some(minter) = entrance.demo.as_ref().filter(|_| from.ip().to_canonical().is_loopback()) else {
+        return StatusCode::FORBIDDEN.into_response();
+    };
+    demo::mint(minter, entrance.clock.now().unix, &headers, wish).into_response()
+}
+
+/// The task that owns the desk: events in, frames out.
+struct Reception {
+    desk: Desk,
+    clock: Clock,
+    outboxes: HashMap<Connection, Arc<Outbox>, FixedState>,
+    counters: Arc<Counters>,
+}
+
+impl Reception {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Event>) {
+        loop {
+            let until_deadline = self.desk.poll_timeout().map(|at| at.since(self.clock.mono()));
+            tokio::select! {
+                biased;
+                event = inbox.recv() => match event {
+                    Some(event) => self.handle_all(event, &mut inbox),
+                    None => return,
+                },
+                () = pause(until_deadline) => {}
+            }
+            let now = self.clock.now();
+            if self.desk.poll_timeout().is_some_and(|at| at <= now.mono) {
+                self.desk.handle_timeout(now);
+                self.deliver(now);
+            }
+        }
+    }
+
+    fn handle_all(&mut self, first: Event, inbox: &mut mpsc::Receiver<Event>) {
+        self.handle(first);
+        for _ in 1..EVENT_SLICE {
+            let Ok(event) = inbox.try_recv() else { return };
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Opened(connection, outbox) => {
+                self.outboxes.insert(connection, outbox);
+                self.desk.handle_open(now, connection);
+            }
+            Event::Frame(connection, frame) => self.desk.handle_frame(now, connection, frame.as_str()),
+            Event::Garbage(connection) => self.desk.handle_garbage(now, connection),
+            Event::Closed(connection) => {
+                self.outboxes.remove(&connection);
+                self.desk.handle_close(now, connection);
+            }
+        }
+        self.deliver(now);
+    }
+
+    fn deliver(&mut self, now: Now) {
+        while let Some(output) = self.desk.poll_output() {
+            match output {
+                Output::Frame { to, frame } => match self.outboxes.get(&to).map(|outbox| outbox.push(frame)) {
+                    Some(Pushed::Waits) | None => {}
+                    Some(Pushed::Dropped) => self.counters.count_dropped(),
+                    Some(Pushed::Overflow) => self.desk.handle_slow(now, to),
+                },
+                Output::Close { to, code } => {
+                    if let Some(outbox) = self.outboxes.remove(&to) {
+                        outbox.close(code);
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn pause(millis: Option<u64>) {
+    match millis {
+        Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Drop for Reception {
+    /// Whoever is still connected is told that the server goes away.
+    fn drop(&mut self) {
+        for outbox in self.outboxes.values() {
+            outbox.close(CloseCode::AWAY);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Peer[redacted]")
+    }
+}
