@@ -78,13 +78,13 @@ impl Caller {
         }
     }
 
-    /// The next message of this type; `position` and `pong` in between are passed over, anything else fails the test.
+    /// The next message of this type; `position`, `pong` and `queued` in between are passed over, anything else fails the test.
     pub async fn expect(&mut self, t: &str) -> Value {
         loop {
             let message = self.next().await.unwrap_or_else(|ended| panic!("waiting for `{t}`: {ended:?}"));
             match message["t"].as_str() {
                 Some(given) if given == t => return message,
-                Some("position" | "pong") => {}
+                Some("position" | "pong" | "queued") => {}
                 _ => panic!("waiting for `{t}`: {message}"),
             }
         }
