@@ -383,10 +383,10 @@ impl Book {
     }
 }
 
-/// Packets of the speaker that should have come after the last one heard. The last few may be under way when the call
-/// ends, or be stopped by its end.
+/// Packets of the speaker that should have come after the last one heard. Those of the last 200 ms may be under way when
+/// the call ends, and its end stops them: hanging up is not loss, voice that stopped before it is.
 fn lost_tail(sent: u32, heard_up_to: u64) -> u64 {
-    const UNDER_WAY: u64 = 3;
+    const UNDER_WAY: u64 = 10;
     let missing = u64::from(sent).saturating_sub(heard_up_to);
     if missing > UNDER_WAY { missing } else { 0 }
 }
@@ -529,9 +529,11 @@ mod tests {
         let mut book = book();
         let mut quiet = side(2, Role::Answerer, 1_000);
         quiet.account = Some(Account { sent: 10, heard_up_to: 4, ..Account::default() });
-        book.add(side(1, Role::Offerer, 1_000));
+        let mut loud = side(1, Role::Offerer, 1_000);
+        loud.account = Some(Account { sent: 30, heard_up_to: 10, ..Account::default() });
+        book.add(loud);
         book.add(quiet);
-        assert_eq!(book.voice.lost, 6);
+        assert_eq!(book.voice.lost, 26);
     }
 
     #[test]

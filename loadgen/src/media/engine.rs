@@ -45,6 +45,7 @@ pub(super) struct Engine {
     wheel: Wheel,
     dropped: HashMap<u64, u32>,
     measured: Measured,
+    stopped: bool,
 }
 
 /// Callers by source.
@@ -92,6 +93,7 @@ impl Engine {
             wheel: Wheel::default(),
             dropped: HashMap::new(),
             measured: Measured::default(),
+            stopped: false,
         })
     }
 
@@ -99,11 +101,9 @@ impl Engine {
         sharpen_sleeps();
         loop {
             let ready = self.rest();
-            for command in self.queue.take() {
-                if matches!(command, Command::Stop) {
-                    return self.measured;
-                }
-                self.handle(command);
+            self.obey();
+            if self.stopped {
+                return self.measured;
             }
             self.send_due();
             for token in ready {
@@ -122,6 +122,12 @@ impl Engine {
             }
         }
         self.epoll.wait(if idle { IDLE_MS } else { 0 }).collect()
+    }
+
+    fn obey(&mut self) {
+        for command in self.queue.take() {
+            self.handle(command);
+        }
     }
 
     fn handle(&mut self, command: Command) {
@@ -149,7 +155,7 @@ impl Engine {
                 self.hush(key);
                 self.parties.remove(key);
             }
-            Command::Stop => {}
+            Command::Stop => self.stopped = true,
         }
     }
 
@@ -225,6 +231,11 @@ impl Engine {
 
     /// Takes datagram `index` of the inbox; `now` is the same moment on the run's clock and on the kernel's.
     fn take(&mut self, index: usize, token: u64, own: Option<Key>, now: (Nanos, Duration)) {
+        let key = own.or(self.inbox.datagram(index).local.map(|local| shared_key(token as usize, local)));
+        let Some(key) = key else { return };
+        if !self.parties.by_key.contains_key(&key) {
+            self.obey(); // the answer to a caller whose attachment still waits in the queue
+        }
         let received = self.inbox.datagram(index);
         if let Some(total) = received.dropped {
             let before = self.dropped.insert(token, total).unwrap_or(0);
@@ -232,8 +243,7 @@ impl Engine {
         }
         let age = received.arrived.map_or(Duration::ZERO, |arrived| now.1.saturating_sub(arrived));
         let at = Nanos(now.0.0.saturating_sub(age.as_nanos() as u64));
-        let key = own.or(received.local.map(|local| shared_key(token as usize, local)));
-        let Some((_, party)) = key.and_then(|key| self.parties.get(key)) else { return };
+        let Some((_, party)) = self.parties.get(key) else { return };
         let arrival = judge(party.hearing.as_mut(), party.closed, at, received.bytes);
         let letter = match arrival {
             Arrival::Voice { delay, first } => {
@@ -375,5 +385,31 @@ mod tests {
         thread.join().unwrap();
         media.stop();
         assert_eq!(media.counters().foreign.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn an_answer_that_overtakes_its_attachment_is_not_lost() {
+        let (server, thread) = echo();
+        let media = Media::start(Clock::start(), Window { from: Nanos::ZERO, until: Nanos(u64::MAX) }).unwrap();
+        let mut waiting = Vec::new();
+        for number in 0..2_000 {
+            let (mailbox, letters) = mpsc::channel(MAILBOX);
+            let source = media.attach(number, server, mailbox).unwrap();
+            if number < 40 {
+                // Busy sending, the thread looks at its commands once a step.
+                media.talk(source.key(), server, 0x4000, StreamId { call: u64::from(number), side: 0 });
+            }
+            media.send(&source, b"\x01\x01 request", server).unwrap();
+            waiting.push((source, letters));
+            if number % 10 == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        thread::sleep(Duration::from_millis(200));
+        let unanswered = waiting.iter_mut().filter_map(|(_, letters)| letters.try_recv().err()).count();
+        media.send(&waiting[0].0, b"stop", server).unwrap();
+        thread.join().unwrap();
+        media.stop();
+        assert_eq!(unanswered, 0);
     }
 }

@@ -106,8 +106,8 @@ async fn upgrade(address: &Address, stream: TcpStream) -> io::Result<Socket> {
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
-        .write_buffer_size(0)
-        .max_write_buffer_size(MAX_FRAME)
+        .write_buffer_size(BUFFER)
+        .max_write_buffer_size(2 * MAX_FRAME)
         .max_message_size(Some(MAX_FRAME))
         .max_frame_size(Some(MAX_FRAME));
     let (socket, response) = client_async_with_config(request, stream, Some(config)).await.map_err(io::Error::other)?;
