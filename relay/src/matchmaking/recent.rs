@@ -53,7 +53,7 @@ impl fmt::Debug for Pepper {
     }
 }
 
-/// Everybody's last partners. Bounded by [`MAX_RECENT`] a person and [`MAX_MEETINGS`] in all.
+/// Everybody's last partners. Bounded by [`MAX_RECENT`] a person and a million meetings in all.
 #[derive(Default)]
 pub struct RecentPartners {
     // Persons are keyed hashes already, so a fixed hasher gives nobody a handle on collisions.
@@ -138,7 +138,7 @@ mod tests {
         recent.met(Millis(1000), Person(1), Person(2));
         assert_eq!(partners(&recent, 1000 + RECENT_TTL_MS - 1, 1), [2]);
         assert_eq!(partners(&recent, 1000 + RECENT_TTL_MS - 1, 2), [1]);
-        assert_eq!(partners(&recent, 1000 + RECENT_TTL_MS, 1), []);
+        assert_eq!(partners(&recent, 1000 + RECENT_TTL_MS, 1), [0_u64; 0]);
         assert_eq!(recent.poll_timeout(), Some(Millis(1000 + RECENT_TTL_MS)));
         recent.forget_expired(Millis(1000 + RECENT_TTL_MS));
         assert!(recent.rings.is_empty() && recent.expiry.is_empty());
