@@ -30,6 +30,7 @@ fn main() {
 /// Each measurement in a process of its own, so that one does not use the memory another has left.
 fn everything(sizes: Vec<usize>) {
     let sizes = if sizes.is_empty() { vec![1_000, 10_000, 100_000, 1_000_000] } else { sizes };
+    println!("one read from 128 MiB of memory, at random: {:.0} ns\n", memory_latency_ns());
     println!(
         "{:>9} {:>6}  {:<16} {:>8} {:>8} {:>8} {:>9}",
         "waiting", "avoid", "event", "p50 ns", "p90 ns", "p99 ns", "max µs"
@@ -44,6 +45,18 @@ fn everything(sizes: Vec<usize>) {
     for &size in &sizes {
         by_itself(&["storm", &size.to_string()]);
     }
+}
+
+/// Each read waits for the one before, as along a list.
+fn memory_latency_ns() -> f64 {
+    const READS: u32 = 300_000;
+    let memory = vec![1_u32; 1 << 25];
+    let (start, mut at) = (Instant::now(), 0_u32);
+    for _ in 0..READS {
+        at = at.wrapping_mul(1_664_525).wrapping_add(1_013_904_222).wrapping_add(memory[(at >> 7) as usize]);
+    }
+    std::hint::black_box(at);
+    start.elapsed().as_nanos() as f64 / f64::from(READS)
 }
 
 fn by_itself(arguments: &[&str]) {

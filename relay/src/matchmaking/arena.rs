@@ -10,7 +10,7 @@ use super::bucket::Bucket;
 use super::ticket::{MAX_TOPICS, Person, TicketId, TopicSet};
 use crate::time::Millis;
 
-/// "No slot."
+/// "No slot", "no row".
 pub(super) const NIL: u32 = u32::MAX;
 /// Lane of the list of all tickets in a bucket; the lanes before it belong to topics in ascending order.
 pub(super) const LANE_ALL: usize = MAX_TOPICS as usize;
@@ -43,23 +43,49 @@ impl Rank {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Link {
-    prev: u32,
-    next: u32,
+/// A slot in a list: its number, and in the upper bits the lane it uses there, so that a neighbour's link is found without asking what
+/// the neighbour has chosen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stop(u32);
+
+impl Stop {
+    const NONE: Stop = Stop(NIL);
+
+    const fn new(at: u32, lane: usize) -> Stop {
+        Stop(at | (lane as u32) << 24)
+    }
+
+    const fn at(self) -> u32 {
+        self.0 & 0xff_ffff
+    }
+
+    const fn lane(self) -> usize {
+        (self.0 >> 24) as usize
+    }
 }
 
-const UNLINKED: Link = Link { prev: NIL, next: NIL };
+#[derive(Clone, Copy)]
+struct Link {
+    prev: Stop,
+    next: Stop,
+}
+
+const UNLINKED: Link = Link { prev: Stop::NONE, next: Stop::NONE };
+
+/// What lists need of a slot: one cache line, so that a neighbour costs one.
+#[repr(align(64))]
+struct Node {
+    rank: Rank,
+    links: [Link; LANES],
+}
 
 /// One waiting ticket.
 pub(super) struct Slot {
-    pub(super) rank: Rank,
     pub(super) person: Person,
     pub(super) id: TicketId,
     pub(super) topics: TopicSet,
     /// Ascending.
     pub(super) avoid: Box<[Person]>,
-    links: [Link; LANES],
     /// Grows whenever the slot changes hands, stage or criteria: whoever remembers an older one is out of date.
     pub(super) epoch: u32,
     pub(super) bucket: Bucket,
@@ -78,15 +104,13 @@ impl Slot {
 /// Ends of a chain, and how many of the list stand in `late`.
 #[derive(Clone, Copy)]
 pub(super) struct List {
-    /// Rank of the oldest, in the chain or in `late`: most lists need no closer look.
-    pub(super) oldest: Rank,
-    pub(super) head: u32,
-    tail: u32,
+    head: Stop,
+    tail: Stop,
     late: u32,
 }
 
 impl List {
-    pub(super) const EMPTY: List = List { oldest: Rank::NEVER, head: NIL, tail: NIL, late: 0 };
+    pub(super) const EMPTY: List = List { head: Stop::NONE, tail: Stop::NONE, late: 0 };
 }
 
 /// Tells lists apart within `late`.
@@ -95,7 +119,9 @@ pub(super) struct ListName(pub(super) u32);
 
 #[derive(Default)]
 pub(super) struct Arena {
+    /// In step: a slot and its node have the same number.
     slots: Vec<Slot>,
+    nodes: Vec<Node>,
     /// First of the free slots, chained through lane 0; meaningless when all are live.
     free: u32,
     live: usize,
@@ -130,102 +156,97 @@ impl Arena {
         &mut self.slots[at as usize]
     }
 
+    pub(super) fn rank(&self, at: u32) -> Rank {
+        self.nodes[at as usize].rank
+    }
+
     pub(super) fn insert(&mut self, entry: Entry) -> u32 {
         let Entry { rank, person, id, topics, avoid, bucket } = entry;
         let at = if self.live == self.slots.len() { self.end() } else { self.free };
         let epoch = self.slots.get(at as usize).map_or(0, |slot| slot.epoch.wrapping_add(1));
-        let slot =
-            Slot { rank, person, id, topics, avoid, links: [UNLINKED; LANES], epoch, bucket, late: 0, live: true };
+        let slot = Slot { person, id, topics, avoid, epoch, bucket, late: 0, live: true };
+        let node = Node { rank, links: [UNLINKED; LANES] };
         self.live += 1;
-        match self.slots.get_mut(at as usize) {
-            Some(old) => {
-                self.free = old.links[0].next;
-                *old = slot;
-            }
-            None => self.slots.push(slot),
+        if at == self.end() {
+            self.slots.push(slot);
+            self.nodes.push(node);
+        } else {
+            self.free = self.nodes[at as usize].links[0].next.0;
+            self.slots[at as usize] = slot;
+            self.nodes[at as usize] = node;
         }
         at
     }
 
     /// Frees a slot that is in no list any more.
     pub(super) fn remove(&mut self, at: u32) {
-        let free = self.free;
-        let slot = self.slot_mut(at);
+        let slot = &mut self.slots[at as usize];
         slot.avoid = Box::default();
         slot.live = false;
         slot.epoch = slot.epoch.wrapping_add(1);
-        slot.links[0].next = free;
+        self.nodes[at as usize].links[0].next = Stop(self.free);
         self.free = at;
         self.live -= 1;
     }
 
-    /// Puts a ticket into its place in a list.
-    pub(super) fn link(&mut self, list: &mut List, name: ListName, lane: impl Fn(&Slot) -> usize, at: u32) {
-        let rank = self.slot(at).rank;
-        let own = lane(self.slot(at));
-        list.oldest = list.oldest.min(rank);
+    /// Puts a ticket into its place in a list, where it uses `lane`.
+    pub(super) fn link(&mut self, list: &mut List, name: ListName, lane: usize, at: u32) {
+        let (rank, stop) = (self.rank(at), Stop::new(at, lane));
         let mut before = list.tail;
         let mut steps = 0;
-        while before != NIL && self.slot(before).rank > rank {
+        while before != Stop::NONE && self.rank(before.at()) > rank {
             if steps == MAX_WALK {
                 list.late += 1;
                 self.late.insert((name, rank, at));
-                self.slot_mut(at).late |= 1 << own;
+                self.slots[at as usize].late |= 1 << lane;
                 return;
             }
             steps += 1;
-            before = self.slot(before).links[lane(self.slot(before))].prev;
+            before = self.links(before).prev;
         }
         let after = match before {
-            NIL => std::mem::replace(&mut list.head, at),
-            _ => self.set_next(before, &lane, at),
+            Stop::NONE => std::mem::replace(&mut list.head, stop),
+            _ => std::mem::replace(&mut self.links(before).next, stop),
         };
         match after {
-            NIL => list.tail = at,
-            _ => self.set_prev(after, &lane, at),
+            Stop::NONE => list.tail = stop,
+            _ => self.links(after).prev = stop,
         }
-        self.slot_mut(at).links[own] = Link { prev: before, next: after };
+        *self.links(stop) = Link { prev: before, next: after };
     }
 
     /// Takes a ticket out of a list it is in.
-    pub(super) fn unlink(&mut self, list: &mut List, name: ListName, lane: impl Fn(&Slot) -> usize, at: u32) {
-        let slot = self.slot_mut(at);
-        let (rank, own) = (slot.rank, lane(slot));
-        if slot.late & 1 << own != 0 {
-            slot.late &= !(1 << own);
-            self.late.remove(&(name, rank, at));
+    pub(super) fn unlink(&mut self, list: &mut List, name: ListName, lane: usize, at: u32) {
+        let slot = &mut self.slots[at as usize];
+        if slot.late & 1 << lane != 0 {
+            slot.late &= !(1 << lane);
+            self.late.remove(&(name, self.rank(at), at));
             list.late -= 1;
-        } else {
-            let Link { prev, next } = std::mem::replace(&mut slot.links[own], UNLINKED);
-            match prev {
-                NIL => list.head = next,
-                _ => _ = self.set_next(prev, &lane, next),
-            }
-            match next {
-                NIL => list.tail = prev,
-                _ => self.set_prev(next, &lane, prev),
-            }
+            return;
         }
-        if rank == list.oldest {
-            list.oldest = self.oldest(list, name).map_or(Rank::NEVER, |oldest| self.slot(oldest).rank);
+        let Link { prev, next } = std::mem::replace(self.links(Stop::new(at, lane)), UNLINKED);
+        match prev {
+            Stop::NONE => list.head = next,
+            _ => self.links(prev).next = next,
+        }
+        match next {
+            Stop::NONE => list.tail = prev,
+            _ => self.links(next).prev = prev,
         }
     }
 
-    fn set_next(&mut self, at: u32, lane: impl Fn(&Slot) -> usize, next: u32) -> u32 {
-        let slot = self.slot_mut(at);
-        let lane = lane(slot);
-        std::mem::replace(&mut slot.links[lane].next, next)
+    fn links(&mut self, stop: Stop) -> &mut Link {
+        &mut self.nodes[stop.at() as usize].links[stop.lane()]
     }
 
-    fn set_prev(&mut self, at: u32, lane: impl Fn(&Slot) -> usize, prev: u32) {
-        let slot = self.slot_mut(at);
-        let lane = lane(slot);
-        slot.links[lane].prev = prev;
-    }
-
-    /// The next ticket of the chain.
-    pub(super) fn next(&self, at: u32, lane: usize) -> u32 {
-        self.slot(at).links[lane].next
+    /// The tickets in the chain of a list, in order.
+    pub(super) fn chain(&self, list: &List) -> impl Iterator<Item = u32> + '_ {
+        let mut stop = list.head;
+        std::iter::from_fn(move || {
+            let here = (stop != Stop::NONE).then_some(stop)?;
+            stop = self.nodes[here.at() as usize].links[here.lane()].next;
+            Some(here.at())
+        })
     }
 
     /// The tickets of a list that stand beside its chain, in order.
@@ -241,8 +262,11 @@ impl Arena {
 
     /// The oldest ticket of a list.
     pub(super) fn oldest(&self, list: &List, name: ListName) -> Option<u32> {
-        let chained = (list.head != NIL).then_some(list.head);
-        let late = self.late(list, name).next();
-        chained.into_iter().chain(late).min_by_key(|&at| self.slot(at).rank)
+        self.chain(list).next().into_iter().chain(self.late(list, name).next()).min_by_key(|&at| self.rank(at))
+    }
+
+    /// Its rank; [`Rank::NEVER`] if the list is empty.
+    pub(super) fn oldest_rank(&self, list: &List, name: ListName) -> Rank {
+        self.oldest(list, name).map_or(Rank::NEVER, |at| self.rank(at))
     }
 }

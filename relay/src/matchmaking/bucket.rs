@@ -6,12 +6,14 @@ use super::ticket::{Criteria, Gender, Level, STAGES, TopicMode, TopicSet};
 
 /// Outer part of a bucket: gender (3) and wish (8).
 pub(super) const GROUPS: usize = 3 * 8;
-/// Words of a bitmap over the inner part, one per level; a bit in it is hard limit (6), stage (4), topic mode (2).
-pub(super) const WORDS: usize = 6;
-/// Inner numbers per group. 48 of the 64 in each word are used.
-pub(super) const STRIDE: usize = WORDS * 64;
+/// Levels, one word of a bitmap each.
+pub(super) const LEVELS: usize = 6;
+/// Buckets of one group and level: hard limit (6), stage (4), topic mode (2).
+pub(super) const CELLS: usize = 6 * 4 * 2;
+/// Inner part of a bucket: level and cell. 48 of the 64 numbers a level has are used.
+const STRIDE: usize = LEVELS * 64;
 /// Classes of supply and demand: group and level. Positions and rates are kept per class.
-pub(super) const CLASSES: usize = GROUPS * 6;
+pub(super) const CLASSES: usize = GROUPS * LEVELS;
 
 /// The part of a ticket that decides with whom it may be compatible at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl Bucket {
         Bucket::from_parts(gender as usize * 8 + criteria.wants.index(), inner)
     }
 
-    pub(super) const fn from_parts(group: usize, inner: usize) -> Bucket {
+    const fn from_parts(group: usize, inner: usize) -> Bucket {
         Bucket((group * STRIDE + inner) as u16)
     }
 
@@ -45,12 +47,22 @@ impl Bucket {
         self.0 as usize / STRIDE
     }
 
-    pub(super) const fn inner(self) -> usize {
+    const fn inner(self) -> usize {
         self.0 as usize % STRIDE
     }
 
+    /// Gender, wish and level: 0 to 143.
     pub(super) const fn class(self) -> usize {
-        self.group() * 6 + self.inner() / 64
+        self.group() * LEVELS + self.inner() / 64
+    }
+
+    /// The rest: 0 to 47.
+    pub(super) const fn cell(self) -> usize {
+        self.inner() % 64
+    }
+
+    pub(super) const fn of_cell(class: usize, cell: usize) -> Bucket {
+        Bucket::from_parts(class / LEVELS, class % LEVELS * 64 + cell)
     }
 
     pub(super) const fn stage(self) -> u8 {
@@ -85,25 +97,19 @@ impl Bucket {
     }
 }
 
+/// Per group, bits of the groups whose gender and wish fit both ways.
+const FITTING: [u32; GROUPS] = fitting();
+
 /// Which buckets may meet, as bitmaps: 36 KiB, of which a search reads two rows.
 pub(super) struct Masks {
-    /// Per group, the groups whose wishes and genders fit both ways.
-    groups: [u32; GROUPS],
     /// Per inner part, the inner parts in reach that need no shared topic, and those that do.
-    free: Box<[[u64; WORDS]; STRIDE]>,
-    topical: Box<[[u64; WORDS]; STRIDE]>,
+    free: Box<[[u64; LEVELS]; STRIDE]>,
+    topical: Box<[[u64; LEVELS]; STRIDE]>,
 }
 
 impl Masks {
     pub(super) fn new(policy: &Policy) -> Masks {
-        let mut masks = Masks {
-            groups: [0; GROUPS],
-            free: Box::new([[0; WORDS]; STRIDE]),
-            topical: Box::new([[0; WORDS]; STRIDE]),
-        };
-        for a in 0..GROUPS {
-            masks.groups[a] = (0..GROUPS).filter(|&b| wishes_fit(a, b)).fold(0, |mask, b| mask | 1 << b);
-        }
+        let mut masks = Masks { free: Box::new([[0; LEVELS]; STRIDE]), topical: Box::new([[0; LEVELS]; STRIDE]) };
         for a in inner_parts() {
             for b in inner_parts() {
                 let (word, bit) = (b / 64, 1 << (b % 64));
@@ -117,13 +123,13 @@ impl Masks {
         masks
     }
 
-    /// Bits of the groups that `bucket` may meet.
-    pub(super) fn groups(&self, bucket: Bucket) -> u32 {
-        self.groups[bucket.group()]
+    /// Bits of the groups whose gender and wish fit `bucket`.
+    pub(super) const fn groups(&self, bucket: Bucket) -> u32 {
+        FITTING[bucket.group()]
     }
 
-    /// Bits of the inner parts that `bucket` may meet, those that need no shared topic and those that do.
-    pub(super) fn inner(&self, bucket: Bucket) -> (&[u64; WORDS], &[u64; WORDS]) {
+    /// Per level, bits of the cells that `bucket` may meet, those that need no shared topic and those that do.
+    pub(super) fn inner(&self, bucket: Bucket) -> (&[u64; LEVELS], &[u64; LEVELS]) {
         (&self.free[bucket.inner()], &self.topical[bucket.inner()])
     }
 
@@ -144,12 +150,21 @@ impl Masks {
 
 /// The inner numbers in use.
 fn inner_parts() -> impl Iterator<Item = usize> {
-    (0..STRIDE).filter(|inner| inner % 64 < 48)
+    (0..STRIDE).filter(|inner| inner % 64 < CELLS)
 }
 
-fn wishes_fit(a: usize, b: usize) -> bool {
-    let wants = |group: usize, gender: usize| (group % 8) & (1 << gender) != 0;
-    wants(a, b / 8) && wants(b, a / 8)
+const fn fitting() -> [u32; GROUPS] {
+    let mut fitting = [0; GROUPS];
+    let mut pair = 0;
+    while pair < GROUPS * GROUPS {
+        let (a, b) = (pair / GROUPS, pair % GROUPS);
+        let (a_wants_b, b_wants_a) = ((a % 8) & (1 << (b / 8)) != 0, (b % 8) & (1 << (a / 8)) != 0);
+        if a_wants_b && b_wants_a {
+            fitting[a] |= 1 << b;
+        }
+        pair += 1;
+    }
+    fitting
 }
 
 fn inner_relation(policy: &Policy, a: Bucket, b: Bucket) -> Relation {
@@ -165,7 +180,16 @@ fn inner_relation(policy: &Policy, a: Bucket, b: Bucket) -> Relation {
 
 /// Groups (gender, wish) that fit a group both ways, for those who count arrivals.
 pub(super) fn fitting_groups(group: usize) -> impl Iterator<Item = usize> {
-    (0..GROUPS).filter(move |&other| wishes_fit(group, other))
+    ones(u64::from(FITTING[group]))
+}
+
+/// Positions of the bits that are set, ascending.
+pub(super) fn ones(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros() as usize;
+        word &= word.wrapping_sub(1);
+        (bit < 64).then_some(bit)
+    })
 }
 
 #[cfg(test)]
@@ -183,6 +207,7 @@ mod tests {
                     assert!(seen.insert(bucket.0));
                     assert_eq!((bucket.gender(), bucket.level(), bucket.limit()), (gender, level, max_distance));
                     assert_eq!((bucket.stage(), bucket.mode()), (stage, topic_mode));
+                    assert_eq!(Bucket::of_cell(bucket.class(), bucket.cell()), bucket);
                     assert_eq!(bucket.at_stage(0).at_stage(stage), bucket);
                     assert_eq!(bucket.criteria(TopicSet::ANY), criteria);
                 }

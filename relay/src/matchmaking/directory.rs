@@ -1,13 +1,15 @@
 //! From a number (a ticket's, a person's) to where it waits: an open-addressed table of one word an entry.
 //!
 //! It is sized once, for the bound on tickets, so that no arrival ever pays for growth. The numbers themselves stay in the slots; an entry
-//! keeps 24 bits of their hash, enough to know its home and to look into the wrong slot once in 16 million times. Ticket numbers are
-//! the server's own and persons are keyed hashes, so nobody outside can aim at a collision.
+//! keeps a tag of 24 bits, enough to know its home and to look into the wrong slot once in 16 million times. Ticket numbers are the
+//! server's own and persons are keyed hashes, so nobody outside can aim at a collision.
 
 /// Engines at most, by the width of an entry.
 pub(super) const MAX_ENGINES: usize = (1 << 16) - 1;
-/// Tickets at most, likewise.
-pub(super) const MAX_SLOTS: usize = 1 << 24;
+/// Tickets at most, so that a tag says where home is in a table half as large again.
+pub(super) const MAX_SLOTS: usize = 1 << 23;
+
+const TAG: u64 = (1 << 24) - 1;
 
 /// Where a ticket waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,18 +19,25 @@ pub(super) struct Place {
 }
 
 pub(super) struct Directory {
-    /// Tag (24 bits), engine + 1 (16), slot (24); 0 is empty.
+    /// Tag (24 bits), engine + 1 (16), slot (24); 0 is empty. A power of two of them.
     entries: Vec<u64>,
+    tag: fn(u64) -> u64,
 }
 
 impl Directory {
-    pub(super) fn with_bound(tickets: usize) -> Directory {
-        Directory { entries: vec![0; tickets + tickets / 4 + 8] }
+    /// For numbers counted upwards: every four in a row share a line of memory, which the arrival before has just used.
+    pub(super) fn of_counted(bound: usize) -> Directory {
+        Directory { entries: vec![0; capacity(bound)], tag: |number| (mix(number >> 2) << 2 | number & 3) & TAG }
+    }
+
+    /// For numbers of any kind.
+    pub(super) fn of_any(bound: usize) -> Directory {
+        Directory { entries: vec![0; capacity(bound)], tag: |number| mix(number) & TAG }
     }
 
     /// The place of `number`, which `holds` recognises.
     pub(super) fn find(&self, number: u64, holds: impl Fn(Place) -> bool) -> Option<Place> {
-        let tag = tag(number);
+        let tag = (self.tag)(number);
         let mut at = self.home(tag);
         loop {
             match self.entries[at] {
@@ -41,19 +50,18 @@ impl Directory {
 
     /// Adds `number`, which is not in here yet. There is room: the bound on tickets is kept by the caller.
     pub(super) fn insert(&mut self, number: u64, place: Place) {
-        let tag = tag(number);
+        let tag = (self.tag)(number);
         let mut at = self.home(tag);
         while self.entries[at] != 0 {
             at = self.after(at);
         }
-        self.entries[at] = tag << 40 | u64::from(place.engine + 1) << 24 | u64::from(place.slot);
+        self.entries[at] = entry(tag, place);
     }
 
     pub(super) fn remove(&mut self, number: u64, place: Place) {
-        let tag = tag(number);
-        let wanted = tag << 40 | u64::from(place.engine + 1) << 24 | u64::from(place.slot);
+        let tag = (self.tag)(number);
         let mut gap = self.home(tag);
-        while self.entries[gap] != wanted {
+        while self.entries[gap] != entry(tag, place) {
             if self.entries[gap] == 0 {
                 return;
             }
@@ -72,27 +80,36 @@ impl Directory {
     }
 
     fn home(&self, tag: u64) -> usize {
-        ((tag * self.entries.len() as u64) >> 24) as usize
+        tag as usize & (self.entries.len() - 1)
     }
 
     fn after(&self, at: usize) -> usize {
-        if at + 1 == self.entries.len() { 0 } else { at + 1 }
+        (at + 1) & (self.entries.len() - 1)
     }
 
     fn distance(&self, from: usize, to: usize) -> usize {
-        if to >= from { to - from } else { to + self.entries.len() - from }
+        to.wrapping_sub(from) & (self.entries.len() - 1)
     }
 }
 
-const fn place(entry: u64) -> Place {
-    Place { engine: (entry >> 24) as u16 - 1, slot: entry as u32 & (MAX_SLOTS as u32 - 1) }
-}
-
-/// The upper 24 bits of a mixing of the number (the finaliser of SplitMix64).
-const fn tag(number: u64) -> u64 {
+/// The finaliser of SplitMix64.
+const fn mix(number: u64) -> u64 {
     let mixed = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ mixed >> 31) >> 40
+    mixed ^ mixed >> 31
+}
+
+/// At most three quarters full.
+fn capacity(bound: usize) -> usize {
+    (bound + bound / 3 + 1).next_power_of_two()
+}
+
+fn entry(tag: u64, place: Place) -> u64 {
+    tag << 40 | u64::from(place.engine + 1) << 24 | u64::from(place.slot)
+}
+
+const fn place(entry: u64) -> Place {
+    Place { engine: (entry >> 24) as u16 - 1, slot: entry as u32 & 0xff_ffff }
 }
 
 #[cfg(test)]
@@ -104,9 +121,14 @@ mod tests {
 
     #[test]
     fn finds_what_a_map_finds_when_filled_to_the_bound_and_emptied_again() {
-        let mut rng = StdRng::seed_from_u64(1);
         let bound = 500;
-        let mut directory = Directory::with_bound(bound);
+        for mut directory in [Directory::of_counted(bound), Directory::of_any(bound)] {
+            fill_and_empty(&mut directory, bound);
+        }
+    }
+
+    fn fill_and_empty(directory: &mut Directory, bound: usize) {
+        let mut rng = StdRng::seed_from_u64(1);
         let mut model: HashMap<u64, Place> = HashMap::new();
         for step in 0..40_000_u64 {
             let number = rng.random_range(0..2000) * if step % 2 == 0 { 1 } else { 1 << 40 };

@@ -119,8 +119,9 @@ impl Engine {
     pub(super) fn tune(&mut self, now: Millis, at: u32, criteria: &Criteria) -> Option<Pairing> {
         self.rates.advance(now);
         self.lift(at);
+        let rank = self.arena.rank(at);
         let slot = self.arena.slot_mut(at);
-        let (old, rank) = (slot.bucket, slot.rank);
+        let old = slot.bucket;
         let fresh = Bucket::new(old.gender(), criteria, 0);
         slot.topics = criteria.topics;
         slot.bucket = reached(fresh, rank, now, &self.rates, &self.rules.policy);
@@ -144,7 +145,7 @@ impl Engine {
 
     pub(super) fn position(&self, now: Millis, at: u32) -> Position {
         let slot = self.arena.slot(at);
-        let ahead = self.crowds[slot.bucket.class()].below(slot.rank) as u32;
+        let ahead = self.crowds[slot.bucket.class()].below(self.arena.rank(at)) as u32;
         Position { ahead, stage: slot.bucket.stage(), eta: self.rates.eta(now, slot.bucket, ahead) }
     }
 
@@ -174,9 +175,10 @@ impl Engine {
     /// Moves a ticket to its next stage, or further if waiting there is pointless, and looks for a partner once more.
     fn widen(&mut self, now: Millis, at: u32) -> (Option<Pairing>, u32) {
         self.lift(at);
+        let rank = self.arena.rank(at);
         let slot = self.arena.slot_mut(at);
         let next = slot.bucket.at_stage(slot.bucket.stage() + 1);
-        slot.bucket = reached(next, slot.rank, now, &self.rates, &self.rules.policy);
+        slot.bucket = reached(next, rank, now, &self.rates, &self.rules.policy);
         self.settle(at)
     }
 
@@ -217,7 +219,7 @@ impl Engine {
     fn discharge(&mut self, at: u32) -> Side {
         let slot = self.arena.slot(at);
         let side = Side { id: slot.id, person: slot.person, stage: slot.bucket.stage(), slot: Some(at) };
-        self.crowds[slot.bucket.class()].remove(slot.rank);
+        self.crowds[slot.bucket.class()].remove(self.arena.rank(at));
         self.arena.remove(at);
         side
     }

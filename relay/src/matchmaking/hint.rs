@@ -1,9 +1,9 @@
 //! What would help somebody whom nobody fits: the one wish that, given up, would match now, and with about how many.
 
-use super::arena::{LANE_ALL, NIL};
-use super::bucket::{Bucket, GROUPS, STRIDE};
+use super::arena::List;
+use super::bucket::{Bucket, LEVELS, ones};
 use super::engine::Engine;
-use super::index::{Body, LIST_ALL};
+use super::index::LIST_ALL;
 use super::search::{Field, Seeker, price};
 use super::ticket::{Criteria, GenderSet, TopicMode, TopicSet};
 
@@ -65,23 +65,21 @@ fn count(field: Field<'_>, seeker: &Seeker<'_>) -> u32 {
     let mut fitting = 0;
     let groups = field.index.groups() & field.masks.groups(seeker.bucket);
     let (free, topical) = field.masks.inner(seeker.bucket);
-    for group in (0..GROUPS).filter(|group| groups & 1 << group != 0) {
-        let Some(group) = field.index.group(group) else { continue };
-        let may_fit = |word: usize| group.occupied[word] & (free[word] | topical[word]);
-        for inner in (0..STRIDE).filter(|inner| may_fit(inner / 64) & 1 << (inner % 64) != 0) {
-            fitting += field.index.body(group, inner).map_or(0, |body| count_bucket(field, seeker, body, &mut looks));
+    for class in ones(u64::from(groups)).flat_map(|group| group * LEVELS..(group + 1) * LEVELS) {
+        let row = field.index.class(class).and_then(|class| field.index.row(class, LIST_ALL));
+        let Some(row) = row else { continue };
+        for cell in ones(row.occupied & (free[class % LEVELS] | topical[class % LEVELS])) {
+            fitting += count_list(field, seeker, &row.lists[cell], &mut looks);
         }
     }
     fitting
 }
 
-fn count_bucket(field: Field<'_>, seeker: &Seeker<'_>, body: &Body, looks: &mut u32) -> u32 {
+fn count_list(field: Field<'_>, seeker: &Seeker<'_>, list: &List, looks: &mut u32) -> u32 {
     let mut fitting = 0;
-    let mut at = body.list(LIST_ALL).head;
-    while at != NIL && *looks > 0 {
+    for at in field.arena.chain(list).take(*looks as usize) {
         *looks -= 1;
         fitting += u32::from(price(field, seeker, at).is_some());
-        at = field.arena.next(at, LANE_ALL);
     }
     fitting
 }

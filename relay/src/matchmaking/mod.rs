@@ -116,7 +116,7 @@ impl Matchmaker {
     /// Longest name of a pool, in bytes.
     pub const MAX_POOL_NAME: usize = 128;
 
-    /// An empty matchmaker. Bounds beyond what it can hold (16 million tickets, 21 thousand pools) are lowered to that.
+    /// An empty matchmaker. Bounds beyond what it can hold (8 million tickets, 21 thousand pools) are lowered to that.
     pub fn new(policy: Policy) -> Matchmaker {
         Matchmaker::with_limits(policy, Limits::DEFAULT)
     }
@@ -133,8 +133,8 @@ impl Matchmaker {
             pools: HashMap::default(),
             engines: Vec::new(),
             spare: Vec::new(),
-            tickets: Directory::with_bound(bound),
-            persons: Directory::with_bound(bound),
+            tickets: Directory::of_counted(bound),
+            persons: Directory::of_any(bound),
             waiting: 0,
             deadlines: Deadlines::default(),
             matches: VecDeque::new(),
@@ -150,7 +150,10 @@ impl Matchmaker {
         let now = self.advance(now);
         let (id, person) = (ticket.id, ticket.person);
         self.admit(pool, &ticket)?;
-        let engine = self.cohorts(pool)?.engine(ticket.band);
+        let engine = match self.pools.get(pool) {
+            Some(cohorts) => cohorts.engine(ticket.band),
+            None => self.open_pool(pool)?.engine(ticket.band),
+        };
         match self.engines[usize::from(engine)].enqueue(now, ticket) {
             Ok(pairing) => self.pairings.push(pairing),
             Err(slot) => {
@@ -276,27 +279,24 @@ impl Matchmaker {
         self.tickets.find(id.0, |place| self.engines[usize::from(place.engine)].arena.slot(place.slot).id == id)
     }
 
-    /// The engines of a pool, made when it is first named. At the bound an empty pool makes room.
-    fn cohorts(&mut self, pool: &str) -> Result<&Cohorts, Refused> {
-        if !self.pools.contains_key(pool) {
-            if self.pools.len() >= self.rules.policy.max_pools {
-                self.drop_empty_pool()?;
-            }
-            let Matchmaker { rules, engines, spare, .. } = self;
-            let fresh = || Engine::new(Arc::clone(rules));
-            let cohorts = Cohorts::new(rules.policy.minor_bands_meet, || match spare.pop() {
-                Some(number) => {
-                    engines[usize::from(number)] = fresh();
-                    number
-                }
-                None => {
-                    engines.push(fresh());
-                    (engines.len() - 1) as u16
-                }
-            });
-            self.pools.insert(pool.into(), cohorts);
+    /// Makes the engines of a pool that is named for the first time. At the bound an empty pool makes room.
+    fn open_pool(&mut self, pool: &str) -> Result<&Cohorts, Refused> {
+        if self.pools.len() >= self.rules.policy.max_pools {
+            self.drop_empty_pool()?;
         }
-        self.pools.get(pool).ok_or(Refused::Full)
+        let Matchmaker { rules, engines, spare, .. } = self;
+        let fresh = || Engine::new(Arc::clone(rules));
+        let cohorts = Cohorts::new(rules.policy.minor_bands_meet, || match spare.pop() {
+            Some(number) => {
+                engines[usize::from(number)] = fresh();
+                number
+            }
+            None => {
+                engines.push(fresh());
+                (engines.len() - 1) as u16
+            }
+        });
+        Ok(self.pools.entry(pool.into()).or_insert(cohorts))
     }
 
     fn drop_empty_pool(&mut self) -> Result<(), Refused> {

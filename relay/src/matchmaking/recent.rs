@@ -53,7 +53,7 @@ impl fmt::Debug for Pepper {
     }
 }
 
-/// Everybody's last partners. Bounded by [`MAX_RECENT`] a person and [`MAX_MEETINGS`] in all.
+/// Everybody's last partners. Bounded by [`MAX_RECENT`] a person and a million meetings in all.
 #[derive(Default)]
 pub struct RecentPartners {
     // Persons are keyed hashes already, so a fixed hasher gives nobody a handle on collisions.

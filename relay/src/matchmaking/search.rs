@@ -6,8 +6,8 @@
 //! nobody behind it in the list of all is cheaper, so the minimum is the true one.
 
 use super::arena::{Arena, List, NIL, Rank};
-use super::bucket::{Bucket, Masks, Relation, WORDS};
-use super::index::{Group, Index, LIST_ALL, LIST_NONE, lane, name};
+use super::bucket::{Bucket, LEVELS, Masks, Relation, ones};
+use super::index::{Class, Index, LIST_ALL, LIST_NONE, name};
 use super::policy::{Policy, strangers};
 use super::ticket::{Level, Person, TopicSet};
 
@@ -48,7 +48,7 @@ pub(super) fn search(field: Field<'_>, seeker: &Seeker<'_>, max_skips: u32) -> (
         field,
         seeker,
         free,
-        reach: std::array::from_fn(|level| free[level] | topical[level]),
+        topical,
         near: Level::ALL.map(|level| level_cost(field.policy, seeker.bucket.level(), level)),
         best: (u64::MAX, Rank::NEVER),
         found: NIL,
@@ -66,7 +66,7 @@ pub(super) fn search(field: Field<'_>, seeker: &Seeker<'_>, max_skips: u32) -> (
 
 /// What the pair would cost if `y` may be `seeker`'s partner; for those who look at one ticket after another.
 pub(super) fn price(field: Field<'_>, seeker: &Seeker<'_>, y: u32) -> Option<Price> {
-    let slot = field.arena.slot(y);
+    let (slot, rank) = (field.arena.slot(y), field.arena.rank(y));
     let shared = seeker.topics.shares(slot.topics);
     let fits = match field.masks.relation(seeker.bucket, slot.bucket) {
         Relation::Never => false,
@@ -75,21 +75,17 @@ pub(super) fn price(field: Field<'_>, seeker: &Seeker<'_>, y: u32) -> Option<Pri
     };
     let topic_cost = if shared { 0 } else { field.policy.topic_cost_ms };
     (fits && strangers(seeker.person, seeker.avoid, slot.person, &slot.avoid)).then(|| {
-        (
-            slot.rank.t0().0 + level_cost(field.policy, seeker.bucket.level(), slot.bucket.level()) + topic_cost,
-            slot.rank,
-        )
+        (rank.t0().0 + level_cost(field.policy, seeker.bucket.level(), slot.bucket.level()) + topic_cost, rank)
     })
 }
 
 struct Search<'a> {
     field: Field<'a>,
     seeker: &'a Seeker<'a>,
-    /// Per level, the buckets that need no shared topic, and all in reach.
-    free: &'a [u64; WORDS],
-    reach: [u64; WORDS],
-    /// Price of each level.
-    near: [u64; WORDS],
+    /// Per level, the cells that need no shared topic, those that do, and the price of the level.
+    free: &'a [u64; LEVELS],
+    topical: &'a [u64; LEVELS],
+    near: [u64; LEVELS],
     best: Price,
     found: u32,
     skips_left: u32,
@@ -99,25 +95,66 @@ struct Search<'a> {
 /// `None`: out of skips.
 type Complete = Option<()>;
 
-/// A bucket by its place in the index.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Spot {
-    group: usize,
-    level: usize,
-    bit: usize,
+/// A row to look at: the cells of it that are in reach, and the price of being in it.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    class: &'a Class,
+    number: usize,
+    list: u8,
+    mask: u64,
+    extra: u64,
+}
+
+impl Candidate<'_> {
+    /// Nobody in the row is cheaper than this.
+    fn floor(&self) -> Price {
+        let oldest = self.class.oldest(self.list);
+        (oldest.t0().0.saturating_add(self.extra), oldest)
+    }
 }
 
 impl<'a> Search<'a> {
     fn everywhere(&mut self) -> Complete {
-        // The most promising bucket first: then hardly any other is worth a look inside.
-        let Some(first) = self.most_promising() else { return Some(()) };
-        self.bucket(first)?;
-        for (number, group) in self.groups() {
-            for level in 0..WORDS {
-                for bit in ones(group.occupied[level] & self.reach[level]) {
-                    let spot = Spot { group: number, level, bit };
-                    if self.floor(group, spot) < self.best && spot != first {
-                        self.bucket(spot)?;
+        // The most promising row first: then hardly any other is worth a look.
+        let mut first: Option<Candidate<'_>> = None;
+        let mut lowest = (u64::MAX, Rank::NEVER);
+        self.each_candidate(|_, candidate| {
+            if candidate.floor() < lowest {
+                (first, lowest) = (Some(candidate), candidate.floor());
+            }
+            Some(lowest)
+        })?;
+        let Some(first) = first else { return Some(()) };
+        self.row(first)?;
+        self.each_candidate(|search, candidate| {
+            if candidate.floor() < search.best && (candidate.number, candidate.list) != (first.number, first.list) {
+                search.row(candidate)?;
+            }
+            Some(search.best)
+        })
+    }
+
+    /// Visits the rows with somebody in reach, perhaps, the nearest level first. `visit` returns the price that is to be beaten.
+    fn each_candidate(&mut self, mut visit: impl FnMut(&mut Self, Candidate<'a>) -> Option<Price>) -> Complete {
+        let &mut Search { field: Field { index, masks, policy, .. }, seeker, free, topical, near, .. } = self;
+        let mut bar = (u64::MAX, Rank::NEVER);
+        for group in ones(u64::from(index.groups() & masks.groups(seeker.bucket))) {
+            for level in seeker.bucket.level().outwards() {
+                let reach = free[level] | topical[level];
+                let number = group * LEVELS + level;
+                let Some(class) = index.class(number).filter(|_| reach != 0) else { continue };
+                let candidate = |list, mask, extra| Candidate { class, number, list, mask, extra: near[level] + extra };
+                self.work += 1;
+                if candidate(LIST_ALL, reach, 0).floor() >= bar {
+                    continue;
+                }
+                // Whoever chose nothing takes any topic, and is taken by anybody.
+                let all = if seeker.topics.is_empty() { reach } else { free[level] };
+                let shared = seeker.topics.iter().map(|topic| candidate(topic, reach, 0));
+                let others = [(LIST_ALL, all), (LIST_NONE, reach & !all)];
+                for candidate in shared.chain(others.map(|(list, mask)| candidate(list, mask, policy.topic_cost_ms))) {
+                    if candidate.mask != 0 && class.oldest(candidate.list) != Rank::NEVER {
+                        bar = visit(self, candidate)?;
                     }
                 }
             }
@@ -125,74 +162,50 @@ impl<'a> Search<'a> {
         Some(())
     }
 
-    fn groups(&self) -> impl Iterator<Item = (usize, &'a Group)> + use<'a> {
-        let Field { index, masks, .. } = self.field;
-        let fitting = index.groups() & masks.groups(self.seeker.bucket);
-        ones(u64::from(fitting)).filter_map(|number| Some((number, index.group(number)?)))
-    }
-
-    fn most_promising(&mut self) -> Option<Spot> {
-        let mut lowest = ((u64::MAX, Rank::NEVER), None);
-        for (number, group) in self.groups() {
-            for level in 0..WORDS {
-                let fitting = group.occupied[level] & self.reach[level];
-                self.work += fitting.count_ones();
-                for bit in ones(fitting) {
-                    let spot = Spot { group: number, level, bit };
-                    let floor = self.floor(group, spot);
-                    if floor < lowest.0 {
-                        lowest = (floor, Some(spot));
-                    }
+    fn row(&mut self, candidate: Candidate<'_>) -> Complete {
+        let Candidate { class, number, list, mask, extra } = candidate;
+        self.work += 1;
+        let Some(row) = self.field.index.row(class, list) else { return Some(()) };
+        let Some(oldest) = row.oldest_of(mask) else { return Some(()) };
+        let bucket = |cell| Bucket::of_cell(number, cell);
+        if self.is_cheaper(row.oldest[oldest], extra) && !self.list(&row.lists[oldest], bucket(oldest), list, extra)? {
+            for cell in ones(row.occupied & mask).filter(|&cell| cell != oldest) {
+                if self.is_cheaper(row.oldest[cell], extra) {
+                    self.list(&row.lists[cell], bucket(cell), list, extra)?;
                 }
             }
         }
-        lowest.1
+        Some(())
     }
 
-    /// Nobody in the bucket is cheaper than this.
-    fn floor(&self, group: &Group, spot: Spot) -> Price {
-        let oldest = group.oldest[spot.level * 64 + spot.bit];
-        (oldest.t0().0 + self.near[spot.level], oldest)
+    fn is_cheaper(&self, rank: Rank, extra: u64) -> bool {
+        (rank.t0().0 + extra, rank) < self.best
     }
 
-    fn bucket(&mut self, spot: Spot) -> Complete {
-        let inner = spot.level * 64 + spot.bit;
-        let Field { index, policy, .. } = self.field;
-        let Some(body) = index.group(spot.group).and_then(|group| index.body(group, inner)) else { return Some(()) };
-        let (bucket, near) = (Bucket::from_parts(spot.group, inner), self.near[spot.level]);
-        for topic in self.seeker.topics.iter() {
-            self.list(body.list(topic), bucket, topic, near)?;
-        }
-        // Whoever chose nothing takes any topic, and is taken by anybody.
-        let any = self.free[spot.level] >> spot.bit & 1 == 1 || self.seeker.topics.is_empty();
-        let others = if any { LIST_ALL } else { LIST_NONE };
-        self.list(body.list(others), bucket, others, near + policy.topic_cost_ms)
-    }
-
-    fn list(&mut self, list: &List, bucket: Bucket, number: u8, extra: u64) -> Complete {
-        if (list.oldest.t0().0.saturating_add(extra), list.oldest) >= self.best {
-            return Some(());
-        }
-        let arena = self.field.arena;
-        let mut at = list.head;
-        while at != NIL && !self.settles(at, extra)? {
-            at = arena.next(at, lane(arena.slot(at), number));
+    /// Whether the very first of the list was taken, so that the rest of its row is dearer.
+    fn list(&mut self, list: &List, bucket: Bucket, number: u8, extra: u64) -> Option<bool> {
+        let (arena, skips_before) = (self.field.arena, self.skips_left);
+        for at in arena.chain(list) {
+            if self.settles(at, extra)? {
+                break;
+            }
         }
         for at in arena.late(list, name(bucket, number)) {
             if self.settles(at, extra)? {
                 break;
             }
         }
-        Some(())
+        Some(self.skips_left == skips_before)
     }
 
     /// Whether nothing behind `at` in its list can be better than what is known now.
     fn settles(&mut self, at: u32, extra: u64) -> Option<bool> {
-        let slot = self.field.arena.slot(at);
-        let price = (slot.rank.t0().0 + extra, slot.rank);
+        let rank = self.field.arena.rank(at);
+        let price = (rank.t0().0 + extra, rank);
         if price >= self.best {
             return Some(true);
         }
+        let slot = self.field.arena.slot(at);
         if strangers(self.seeker.person, self.seeker.avoid, slot.person, &slot.avoid) {
             (self.best, self.found) = (price, at);
             return Some(true);
@@ -204,13 +217,4 @@ impl<'a> Search<'a> {
 
 fn level_cost(policy: &Policy, a: Level, b: Level) -> u64 {
     u64::from(a.distance(b)) * policy.level_cost_ms
-}
-
-/// Positions of the bits that are set, ascending.
-fn ones(mut word: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let bit = word.trailing_zeros() as usize;
-        word &= word.wrapping_sub(1);
-        (bit < 64).then_some(bit)
-    })
 }

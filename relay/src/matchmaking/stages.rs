@@ -14,24 +14,30 @@ const CHANGES: usize = STAGES as usize - 1;
 
 pub(super) struct Stages {
     lists: [List; CHANGES],
+    oldest: [Rank; CHANGES],
 }
 
 impl Stages {
     pub(super) const fn new() -> Stages {
-        Stages { lists: [List::EMPTY; CHANGES] }
+        Stages { lists: [List::EMPTY; CHANGES], oldest: [Rank::NEVER; CHANGES] }
     }
 
     pub(super) fn link(&mut self, arena: &mut Arena, at: u32) {
         let stage = arena.slot(at).bucket.stage();
         if let Some(list) = self.lists.get_mut(usize::from(stage)) {
-            arena.link(list, name(stage), |_| LANE_STAGE, at);
+            arena.link(list, name(stage), LANE_STAGE, at);
+            let oldest = &mut self.oldest[usize::from(stage)];
+            *oldest = arena.rank(at).min(*oldest);
         }
     }
 
     pub(super) fn unlink(&mut self, arena: &mut Arena, at: u32) {
         let stage = arena.slot(at).bucket.stage();
         if let Some(list) = self.lists.get_mut(usize::from(stage)) {
-            arena.unlink(list, name(stage), |_| LANE_STAGE, at);
+            arena.unlink(list, name(stage), LANE_STAGE, at);
+            if arena.rank(at) == self.oldest[usize::from(stage)] {
+                self.oldest[usize::from(stage)] = arena.oldest_rank(list, name(stage));
+            }
         }
     }
 
@@ -47,9 +53,8 @@ impl Stages {
     }
 
     fn first(&self, policy: &Policy) -> Option<(Rank, u8)> {
-        let waiting =
-            (0_u8..).zip(&self.lists).zip(policy.widen_after_ms).filter(|((_, list), _)| list.oldest != Rank::NEVER);
-        waiting.map(|((stage, list), after)| (list.oldest.later(after), stage)).min()
+        let due = self.oldest.iter().zip(policy.widen_after_ms).map(|(oldest, after)| oldest.later(after));
+        due.zip(0..).min().filter(|(due, _)| *due != Rank::NEVER)
     }
 }
 

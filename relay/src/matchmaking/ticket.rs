@@ -100,6 +100,16 @@ pub enum Level {
 impl Level {
     pub const ALL: [Level; 6] = [Level::A1, Level::A2, Level::B1, Level::B2, Level::C1, Level::C2];
 
+    /// The numbers of all levels, from this one outwards.
+    pub(super) fn outwards(self) -> impl Iterator<Item = usize> {
+        let own = self as usize;
+        (0..6)
+            .flat_map(move |steps| {
+                [own.checked_sub(steps), (steps > 0).then_some(own + steps).filter(|&level| level < 6)]
+            })
+            .flatten()
+    }
+
     /// Steps between two levels, 0 to 5.
     pub const fn distance(self, other: Level) -> u8 {
         (self as u8).abs_diff(other as u8)
