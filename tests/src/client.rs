@@ -78,21 +78,25 @@ impl Caller {
         }
     }
 
-    /// The next message of this type; `position`, `pong` and `queued` in between are passed over, anything else fails the test.
+    /// The next message of this type; `position` and `pong` in between are passed over, anything else fails the test.
     pub async fn expect(&mut self, t: &str) -> Value {
+        self.expect_past(&["position", "pong"], t).await
+    }
+
+    async fn expect_past(&mut self, passed_over: &[&str], t: &str) -> Value {
         loop {
             let message = self.next().await.unwrap_or_else(|ended| panic!("waiting for `{t}`: {ended:?}"));
             match message["t"].as_str() {
                 Some(given) if given == t => return message,
-                Some("position" | "pong" | "queued") => {}
+                Some(given) if passed_over.contains(&given) => {}
                 _ => panic!("waiting for `{t}`: {message}"),
             }
         }
     }
 
-    /// Waits for a partner and says that somebody is awake.
+    /// Waits in the queue for a partner, and says that somebody is awake.
     pub async fn matched(&mut self) -> Value {
-        let matched = self.expect("matched").await;
+        let matched = self.expect_past(&["queued", "position", "pong"], "matched").await;
         self.send(json!({ "t": "ack", "call": matched["call"] })).await;
         matched
     }

@@ -95,6 +95,7 @@ fn a_call_that_was_hung_up_is_dead_even_if_both_clients_hold_on_to_it() {
         assert!(count(after, "sent") > count(before, "sent") + 20.0, "{name} goes on sending: {before} {after}");
         assert_eq!(count(after, "received"), count(before, "received"), "{name} hears nothing more");
         let last = count(after, "lastReceivedAt") - hung_up;
+        eprintln!("both hold on: {name} heard the last packet {last:.0} ms after the hang-up");
         assert!(last <= SILENT_WITHIN_MS, "{name} heard the last packet {last} ms after the hang-up");
     }
 }
@@ -271,6 +272,10 @@ fn with_direct_calls_the_page_says_that_addresses_are_shown() {
     for person in [&ana, &ben] {
         person.is_talking();
         assert_eq!(person.page.text("#shield-text"), "Addresses are shown");
+        let seen = |kind: &str| {
+            person.frames().iter().any(|frame| frame["to"] == "page" && frame["data"].as_str().unwrap().contains(kind))
+        };
+        assert!(seen("typ host"), "what relayed calls must not show is seen here by the same recorder");
         person.hears_more_than(&person.media());
     }
 }
