@@ -87,7 +87,6 @@ impl<'a> Client<'a> {
 }
 
 #[test]
-#[ignore = "needs coturn's turnserver: cargo test -p loadgen --test coturn -- --ignored"]
 fn two_clients_talk_through_coturn_without_loss() {
     let coturn = Coturn::start();
     let clock = Clock::start();
