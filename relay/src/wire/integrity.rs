@@ -55,7 +55,7 @@ fn sha1_matches(datagram: &[u8], value: &Range<usize>, key: &Key) -> bool {
 
 /// "At most 32 bytes, but it MUST be at least 16 bytes and MUST be a multiple of 4 bytes": an initial portion (§14.6).
 fn sha256_matches(datagram: &[u8], value: &Range<usize>, key: &Key) -> bool {
-    if !(SHA256_MIN..=SHA256).contains(&value.len()) || value.len() % 4 != 0 {
+    if !(SHA256_MIN..=SHA256).contains(&value.len()) || !value.len().is_multiple_of(4) {
         return false;
     }
     let (Some(stated), Some(before)) =
