@@ -219,7 +219,3 @@ impl fmt::Debug for Authenticator {
         f.write_str("Authenticator([redacted])")
     }
 }
-
-#[cfg(test)]
-#[path = "authenticator_tests.rs"]
-mod tests;

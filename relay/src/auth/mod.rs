@@ -22,6 +22,9 @@ mod nonce;
 mod rest;
 mod users;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 pub use authenticator::{Authenticator, Refusal};
