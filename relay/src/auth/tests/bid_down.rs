@@ -12,7 +12,7 @@ use crate::wire::PasswordAlgorithm::{self, Md5, Sha256};
 fn careful(challenge: &[u8]) -> Option<Vec<u8>> {
     let message = Message::parse(challenge).ok()?;
     let nonce = std::str::from_utf8(message.nonce().ok()??).ok()?;
-    let features = nonce.strip_prefix("obMatJos2").and_then(|rest| rest.bytes().nth(3));
+    let features = nonce.strip_prefix("obMatJos2").and_then(|rest| rest.as_bytes().get(3).copied());
     let list = message.value(attribute::PASSWORD_ALGORITHMS);
     // The last of four base64 characters: its lowest bit is bit 0, the next one bit 1.
     let says = |bit: u8| features.is_some_and(|last| base64_value(last) >> bit & 1 == 1);
