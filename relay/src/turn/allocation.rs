@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::channel::Channels;
 use super::five_tuple::FiveTuple;
 use super::hashing::{Seeded, seeded};
+use super::meter::Meter;
 use super::permission::Permissions;
 use super::ports::Token;
 use super::relayed_port::RelayedPort;
@@ -21,6 +22,9 @@ pub(crate) struct Allocation {
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
     pub(crate) granted: Granted,
+    /// From the client, and to it from outside.
+    pub(crate) sent: Meter,
+    pub(crate) received: Meter,
     expires: Millis,
 }
 
@@ -78,7 +82,8 @@ impl Allocations {
         expires: Millis,
     ) -> Key {
         let (permissions, channels) = (Permissions::new(self.hash.clone()), Channels::new(self.hash.clone()));
-        let allocation = Allocation { client, relayed, owner, permissions, channels, granted, expires };
+        let (sent, received) = (Meter::default(), Meter::default());
+        let allocation = Allocation { client, relayed, owner, permissions, channels, granted, sent, received, expires };
         let key = match self.empty.pop() {
             Some(place) => Key(place),
             None => {
