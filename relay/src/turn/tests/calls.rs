@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::world::*;
 use crate::calls::{Full, Gone, Handle};
+use crate::turn::routes::Delivery;
 use crate::turn::*;
 use crate::wire::{Method, Request};
 
@@ -127,6 +128,44 @@ fn no_request_brings_a_closed_call_back() {
         assert_eq!(code, if revive == Method::Allocate { 403 } else { 437 }, "{revive:?}");
         assert_eq!(world.send(&a.client, b.relayed, b"x"), Out::Nothing);
         assert_eq!(world.free_ports(), free + 1, "its next request freed it");
+    }
+}
+
+/// The owner goes on refreshing on its own thread while signalling closes from another.
+#[test]
+fn a_refresh_on_another_thread_cannot_undo_the_end_of_a_call() {
+    let mut world = World::new(settings(), 1);
+    for round in 0..50 {
+        let (a, b) = world.call();
+        let (caller, callee) = (world.caller(a, 1), world.caller(b, 2));
+        let ports = [world.allocate(&caller), world.allocate(&callee)];
+        let [at_a, at_b] = ports.map(|relayed| world.shared.routes.locate(relayed).unwrap());
+        let refresh = world.signed(&callee, Method::Refresh, |r| r.lifetime(3600));
+        let bind = world.signed(&callee, Method::ChannelBind, |r| r.channel_number(0x4000).xor_peer_address(ports[0]));
+        let (shared, now, worker) = (world.shared.clone(), world.now, &mut world.workers[0]);
+        let answered = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for datagram in [&refresh, &bind].into_iter().cycle().take(200) {
+                    let (mut buffer, length) = (datagram.clone(), datagram.len());
+                    worker.handle_client(now, &callee.from, &mut Packet::new(&mut buffer, 0..length));
+                    while worker.poll_action().is_some() {}
+                    answered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+            });
+            while answered.load(std::sync::atomic::Ordering::Relaxed) < 20 + round {
+                std::thread::yield_now();
+            }
+            shared.ledger.close(a);
+            for _ in 0..200 {
+                let (there, back) =
+                    (shared.routes.deliver(at_a, at_b, now.mono), shared.routes.deliver(at_b, at_a, now.mono));
+                assert_eq!((there, back), (Delivery::Gone, Delivery::Gone));
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(world.refresh(&caller, 0).code, 437);
+        assert_eq!(world.refresh(&callee, 0).code, 437);
     }
 }
 
