@@ -26,11 +26,7 @@ impl Turn {
             return self.counters.drop_packet(Reason::NotForServers);
         }
         match message.method() {
-            Method::Binding if !self.may_answer_stranger(now, from) => {}
-            Method::Binding => match binding(from, &message) {
-                Ok(reply) => self.succeed(from, reply.finish(None)),
-                Err(reject) => self.send_reply(from, reject.code().code(), refusal(&message, reject).finish(None)),
-            },
+            Method::Binding => self.binding(now, from, &message),
             Method::Allocate
             | Method::Refresh
             | Method::CreatePermission
@@ -40,6 +36,16 @@ impl Turn {
             Method::Send | Method::Data | Method::ConnectionAttempt | Method::Other(_) => {
                 self.counters.drop_packet(Reason::UnknownMethod);
             }
+        }
+    }
+
+    fn binding(&mut self, now: Now, from: &FiveTuple, request: &Message<'_>) {
+        if !self.may_answer_stranger(now, from) {
+            return;
+        }
+        match binding(from, request) {
+            Ok(reply) => self.succeed(from, reply.finish(None)),
+            Err(reject) => self.send_reply(from, reject.code().code(), refusal(request, reject).finish(None)),
         }
     }
 
