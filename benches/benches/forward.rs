@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use relay::access::{self, Policy};
+use relay::access::{self, Policy, ReplyLimits};
 use relay::auth::{self, Authenticator, CallKeys};
 use relay::calls::Handle;
 use relay::time::{Millis, Now, Unix};
 use relay::turn::{
-    Action, FiveTuple, Forward, HEADROOM, Packet, RelayedAddress, RelayedPort, Settings, Shared, TAILROOM, Transport,
-    Turn,
+    Action, FiveTuple, Forward, HEADROOM, Limits, Packet, RelayedAddress, RelayedPort, Settings, Shared, TAILROOM,
+    Transport, Turn,
 };
 use relay::wire::{Key, Message, Method, Request, TransactionId};
 
@@ -149,11 +149,14 @@ impl World {
     fn new() -> World {
         let call_keys = Arc::new(CallKeys::new([1; 32]));
         let users = vec![("user".to_owned(), "secret".to_owned())];
-        let auth = auth::Settings { realm: REALM.to_owned(), users, rest_secrets: Vec::new() };
+        let auth = auth::Settings { realm: REALM.to_owned(), users, ..auth::Settings::default() };
         let authenticator = Authenticator::new(auth, Arc::clone(&call_keys), [2; 32]);
         let settings = Settings {
             addresses: vec![RelayedAddress::same("203.0.113.7".parse().unwrap())],
             user_allocations: u32::MAX,
+            // Counted as in a call, but never reached in the one moment all this happens in.
+            call_limits: Limits { packets_per_second: u32::MAX, bits_per_second: u64::MAX >> 8 },
+            unauthenticated: ReplyLimits { per_second: 0, ..ReplyLimits::default() },
             ..Settings::default()
         };
         let shared = Shared::new(settings, authenticator, Policy::new(&access::Settings::default()), [3; 32]);

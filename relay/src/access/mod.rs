@@ -1,4 +1,5 @@
-//! What they may do: which peers may be reached. One policy for every method and transport.
+//! What they may do: which peers may be reached, and how often ([`Limiter`], [`Bucket`]). One policy for every method and
+//! transport.
 //!
 //! 1. Port 0 and this server's own listeners: never.
 //! 2. Live relayed addresses of this server: always. The other side is a client like this one, and no loop can form.
@@ -10,7 +11,9 @@
 //! denied in either form, and what was allowed is sent to in its canonical form only. Call-bound credentials never come
 //! here: the ledger knows the one peer they have.
 
+mod bucket;
 mod canonical;
+mod limiter;
 mod listeners;
 mod policy;
 mod ranges;
@@ -20,7 +23,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+pub use bucket::{Bucket, Rate};
 pub use canonical::canonical;
+pub use limiter::{Limiter, ReplyLimits};
 pub use policy::{AllowedAddress, AllowedPeer, Denied, Policy};
 pub use ranges::denied_by_default;
 

@@ -1,23 +1,26 @@
 //! Checks a request by the steps of RFC 8489 §9.2.4 and writes the answer if one fails.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::call_keys::{self, CallKeys};
+use super::claim::{Claim, Name, OFFERED};
 use super::identity::{Authenticated, Identity, PersonHash};
 use super::nonce::Nonces;
 use super::rest::{self, RestName};
+use super::users::Users;
 use super::{Settings, mac};
 use crate::time::Now;
-use crate::wire::{ErrorCode, Key, Message, Method, Reply};
+use crate::wire::{ErrorCode, Integrity, Key, Message, Method, Reply};
 
 /// Checks the long-term credential mechanism. One for all workers; holds no state per client.
 pub struct Authenticator {
     realm: String,
-    users: HashMap<Vec<u8>, Key>,
+    users: Users,
     rest_secrets: Vec<String>,
+    rest_expiry_on_refresh: bool,
+    sha1: bool,
     call_keys: Arc<CallKeys>,
     nonces: Nonces,
     /// Hashes names.
@@ -29,34 +32,29 @@ pub struct Authenticator {
 /// Why a request was not accepted.
 #[derive(Clone, Copy, Debug)]
 pub enum Refusal {
-    /// 401: no, unknown, wrong or expired credentials. Always the same answer.
+    /// 401: no, unknown, wrong, expired or too weak credentials. Always the same answer.
     Challenge,
     /// 438: the nonce is too old or was never ours. The credentials were right: the answer carries integrity by this key.
     StaleNonce(Key),
-    /// 400: MESSAGE-INTEGRITY without USERNAME, REALM or NONCE, or one of them is not what it can be.
+    /// 400: integrity without a name, REALM or NONCE, one of them is not what it can be, or the list of password algorithms
+    /// is not the one we sent.
     BadRequest,
-}
-
-/// What a request says about its sender, not yet believed.
-struct Claim<'a> {
-    username: &'a [u8],
-    nonce: &'a [u8],
 }
 
 impl Authenticator {
     /// `secret` from a good source of randomness; the same for all workers, so that a nonce is good on each of them.
     pub fn new(settings: Settings, call_keys: Arc<CallKeys>, secret: [u8; 32]) -> Authenticator {
-        let Settings { realm, users, rest_secrets } = settings;
-        let key = |name: &str, password: &str| Key::long_term(name.as_bytes(), realm.as_bytes(), password.as_bytes());
-        let users = users.iter().map(|(name, password)| (name.clone().into_bytes(), key(name, password))).collect();
+        let Settings { realm, users, rest_secrets, rest_expiry_on_refresh, sha1, username_anonymity } = settings;
         let derive = |purpose: &[u8]| mac::sha256(&secret, &[purpose]);
         Authenticator {
             decoy: Key::long_term(&derive(b"decoy"), realm.as_bytes(), b""),
-            nonces: Nonces::new(derive(b"nonces")),
+            nonces: Nonces::new(derive(b"nonces"), username_anonymity),
             name_key: derive(b"names"),
+            users: Users::new(&users, &realm),
             realm,
-            users,
             rest_secrets,
+            rest_expiry_on_refresh,
+            sha1,
             call_keys,
         }
     }
@@ -74,16 +72,16 @@ impl Authenticator {
         allocate: bool,
     ) -> Result<Authenticated, Refusal> {
         let claim = self.claim(request)?;
-        let found = self.recognise(now, claim.username, request, allocate).ok_or(Refusal::Challenge)?;
-        self.check_nonce(now, client, claim.nonce, found)
+        let found = self.recognise(now, &claim, request, allocate).ok_or(Refusal::Challenge)?;
+        self.check_nonce(now, client, &claim, found)
     }
 
     /// Checks a request on an allocation that `owner` made: the same user name is checked against the same key, which stays
     /// good while the allocation lives although the keys of new credentials have moved on. Time-limited credentials that have
     /// expired can no longer prolong it, only end it.
     ///
-    /// Another user name is checked in full. Compare identities: if they differ, answer 441 (RFC 8656 §5); if not, a fresh
-    /// credential of the same user or call, and what comes back is the better owner to keep.
+    /// Another user name, or a key made in another way, is checked in full. Compare identities: if they differ, answer 441
+    /// (RFC 8656 §5); if not, a fresh credential of the same user or call, and what comes back is the better owner to keep.
     ///
     /// # Errors
     /// As [`Authenticator::authenticate`].
@@ -95,20 +93,24 @@ impl Authenticator {
         owner: &Authenticated,
     ) -> Result<Authenticated, Refusal> {
         let claim = self.claim(request)?;
-        if self.name_hash(claim.username) != owner.name {
+        let same_name = self.username(&claim).is_some_and(|name| self.name_hash(name) == owner.name);
+        if !same_name || claim.algorithm != owner.algorithm {
             return self.authenticate(now, client, request, false);
         }
-        if !request.integrity_matches(&owner.key) || (prolongs(request) && owner.expired(now.unix)) {
+        let too_late = self.rest_expiry_on_refresh && prolongs(request) && owner.expired(now.unix);
+        if !request.integrity_matches(&owner.key) || too_late {
             return Err(Refusal::Challenge);
         }
-        self.check_nonce(now, client, claim.nonce, owner.clone())
+        self.check_nonce(now, client, &claim, owner.clone())
     }
 
     /// The whole answer to a request that was refused (RFC 8489 §9.2.4).
     pub fn refuse(&self, now: Now, client: SocketAddr, request: &Message<'_>, refusal: &Refusal) -> Vec<u8> {
         let reply = Reply::error(request, refusal.code());
-        let challenge =
-            |reply: Reply| reply.realm(&self.realm).nonce(&self.nonces.make(now.mono, client, request.transaction()));
+        let challenge = |reply: Reply| {
+            let nonce = self.nonces.make(now.mono, client, request.transaction());
+            reply.realm(&self.realm).nonce(&nonce).password_algorithms(&OFFERED)
+        };
         match refusal {
             Refusal::BadRequest => reply.finish(None),
             Refusal::Challenge => challenge(reply).finish(None),
@@ -116,30 +118,37 @@ impl Authenticator {
         }
     }
 
-    /// The first steps of RFC 8489 §9.2.4: is there integrity, and all that belongs to it?
     fn claim<'a>(&self, request: &Message<'a>) -> Result<Claim<'a>, Refusal> {
-        if !request.has_integrity() {
+        let claim = Claim::read(request)?;
+        let too_weak = !self.sha1 && request.integrity() != Some(Integrity::Sha256);
+        if too_weak || claim.realm != self.realm.as_bytes() {
             return Err(Refusal::Challenge);
         }
-        let (Ok(Some(username)), Ok(Some(realm)), Ok(Some(nonce))) =
-            (request.username(), request.realm(), request.nonce())
-        else {
-            return Err(Refusal::BadRequest);
-        };
-        if realm != self.realm.as_bytes() {
-            return Err(Refusal::Challenge);
+        Ok(claim)
+    }
+
+    /// The name in the clear. What a hash hides can be looked up for static users only.
+    fn username<'a>(&'a self, claim: &Claim<'a>) -> Option<&'a [u8]> {
+        match &claim.name {
+            Name::Plain(name) => Some(name),
+            Name::Hidden(hash) => self.users.name(hash),
         }
-        Ok(Claim { username, nonce })
     }
 
     /// Finds the credential whose key made the request's integrity.
-    fn recognise(&self, now: Now, username: &[u8], request: &Message<'_>, allocate: bool) -> Option<Authenticated> {
+    fn recognise(&self, now: Now, claim: &Claim<'_>, request: &Message<'_>, allocate: bool) -> Option<Authenticated> {
+        let algorithm = claim.algorithm;
         let signed_by = |key: &Key| request.integrity_matches(key);
-        let long_term = |password: String| Key::long_term(username, self.realm.as_bytes(), password.as_bytes());
-        let found =
-            |identity, key, expires| Some(Authenticated { identity, name: self.name_hash(username), key, expires });
+        let Some(username) = self.username(claim) else {
+            signed_by(&self.decoy);
+            return None;
+        };
+        let long_term = |password: String| Key::derive(algorithm, username, self.realm.as_bytes(), password.as_bytes());
+        let found = |identity, key, expires| {
+            Some(Authenticated { identity, name: self.name_hash(username), key, algorithm, expires })
+        };
 
-        if let Some(&key) = self.users.get(username) {
+        if let Some(key) = self.users.key(username, algorithm) {
             return signed_by(&key)
                 .then(|| self.person(b"static", username))
                 .and_then(|person| found(person, key, None));
@@ -161,10 +170,23 @@ impl Authenticator {
         &self,
         now: Now,
         client: SocketAddr,
-        nonce: &[u8],
+        claim: &Claim<'_>,
         found: Authenticated,
     ) -> Result<Authenticated, Refusal> {
-        if self.nonces.is_fresh(now.mono, client, nonce) { Ok(found) } else { Err(Refusal::StaleNonce(found.key)) }
+        let found = Authenticated { key: found.key.signing_with(self.answers_with(claim)), ..found };
+        if self.nonces.is_fresh(now.mono, client, claim.nonce) {
+            Ok(found)
+        } else {
+            Err(Refusal::StaleNonce(found.key))
+        }
+    }
+
+    /// "Any response … MUST include the MESSAGE-INTEGRITY-SHA256 attribute …, unless the request was processed as though
+    /// PASSWORD-ALGORITHM was MD5 (because the request contained neither PASSWORD-ALGORITHMS nor PASSWORD-ALGORITHM). In
+    /// that case, the MESSAGE-INTEGRITY attribute MUST be used instead" (RFC 8489 §9.2.4). Without SHA-1 there is no such
+    /// case.
+    fn answers_with(&self, claim: &Claim<'_>) -> Integrity {
+        if claim.negotiated || !self.sha1 { Integrity::Sha256 } else { Integrity::Sha1 }
     }
 
     /// Users of the two kinds are different people even if their names are equal.
@@ -197,7 +219,3 @@ impl fmt::Debug for Authenticator {
         f.write_str("Authenticator([redacted])")
     }
 }
-
-#[cfg(test)]
-#[path = "authenticator_tests.rs"]
-mod tests;

@@ -2,7 +2,7 @@
 
 use crate::calls::Handle;
 use crate::time::Unix;
-use crate::wire::Key;
+use crate::wire::{Key, PasswordAlgorithm};
 
 /// A keyed hash of a user's name: tells users apart without saying who they are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -24,6 +24,8 @@ pub struct Authenticated {
     /// Keyed hash of the whole user name, so that the owner of an allocation is recognised.
     pub(super) name: u64,
     pub(super) key: Key,
+    /// How the key was made.
+    pub(super) algorithm: PasswordAlgorithm,
     /// Set for time-limited credentials.
     pub(super) expires: Option<Unix>,
 }
@@ -33,7 +35,7 @@ impl Authenticated {
         self.identity
     }
 
-    /// Signs the answer.
+    /// Signs the answer to the request this came from, with the attribute that answer must carry (RFC 8489 §9.2.4).
     pub fn key(&self) -> &Key {
         &self.key
     }

@@ -7,14 +7,23 @@
 //! - call-bound ones, `1.<expiry>.<handle>.<generation>`, minted here by [`CallKeys`] and good for one side of one call.
 //!
 //! Nothing is kept for a source that has not proved who it is, and nothing for one that has: the allocation keeps its
-//! [`Authenticated`]. Not supported yet: PASSWORD-ALGORITHMS, USERHASH, MESSAGE-INTEGRITY-SHA256; our nonces say so.
+//! [`Authenticated`].
+//!
+//! Every challenge offers SHA-256 and MD5, and its nonce says that it did. Clients that know only RFC 5389 pass that over and
+//! are answered as before, unless SHA-1 is switched off. USERHASH is understood for static users; the other kinds carry in
+//! their name what is needed to check them, which a hash of it does not.
 
 mod authenticator;
 mod call_keys;
+mod claim;
 mod identity;
 mod mac;
 mod nonce;
 mod rest;
+mod users;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -23,15 +32,37 @@ pub use call_keys::CallKeys;
 pub use identity::{Authenticated, Identity, PersonHash};
 pub use rest::rest_credential;
 
-/// Realm and the ordinary credentials, static and time-limited.
-#[derive(Clone, Default)]
+/// Realm and the ordinary credentials, static and time-limited, and which proofs of them count.
+#[derive(Clone)]
 pub struct Settings {
-    /// 1 to 127 characters (RFC 8489 §14.9). Short realms make small challenges.
+    /// 1 to 127 characters (RFC 8489 §14.9). Up to 16 bytes keep a challenge within 96.
     pub realm: String,
     /// Name and password, both prepared with OpaqueString (RFC 8265) if they are not ASCII.
     pub users: Vec<(String, String)>,
     /// Secrets of time-limited credentials, newest first. Each one is tried.
     pub rest_secrets: Vec<String>,
+    /// Also refuse to prolong an allocation by time-limited credentials that have expired since. To begin one they must
+    /// always be good.
+    pub rest_expiry_on_refresh: bool,
+    /// Accept MESSAGE-INTEGRITY alone. Without it only MESSAGE-INTEGRITY-SHA256 counts (RFC 8489 §16.3), which browsers do
+    /// not send.
+    pub sha1: bool,
+    /// Ask clients to hide their name (RFC 8489 §9.2: Username anonymity). They then send USERHASH, as all that know it must,
+    /// and only static users can be recognised by it: not for time-limited or call-bound credentials.
+    pub username_anonymity: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            realm: String::new(),
+            users: Vec::new(),
+            rest_secrets: Vec::new(),
+            rest_expiry_on_refresh: true,
+            sha1: true,
+            username_anonymity: false,
+        }
+    }
 }
 
 /// What a client is given to put into its ICE server list.

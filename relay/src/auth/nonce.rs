@@ -1,20 +1,29 @@
 //! Nonces that carry their own proof, so that nobody stores them.
 //!
 //! `obMatJos2` and four characters of security features (RFC 8489 §9.2), then base64url of time (4 bytes), salt (2 bytes)
-//! and a truncated HMAC over both and the client's address (8 bytes): 32 characters, no padding in the attribute.
+//! and a truncated HMAC over both and the client's address (8 bytes): 32 characters, no padding in the attribute. A nonce
+//! whose features were altered is none of ours.
 
 use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
 
 use super::mac;
 use crate::time::Millis;
 use crate::wire::TransactionId;
 
-/// The nonce cookie and 24 feature bits, none of them set: no PASSWORD-ALGORITHMS, no USERHASH (RFC 8489 §9.2, §18.1).
-const PREFIX: &str = "obMatJos2AAAA";
+/// What a nonce starts with whose next four characters are base64 of the 24 security features (RFC 8489 §9.2).
+const COOKIE: &str = "obMatJos2";
+const FEATURES: usize = 4;
+
+/// Bit 0: the challenge listed PASSWORD-ALGORITHMS. Bits count from the right, as erratum 6290 to RFC 8489 §18.1 has it and
+/// the sample in appendix B.1 does.
+const PASSWORD_ALGORITHMS: u8 = 1 << 0;
+
+/// Bit 1: the server wants USERHASH.
+const USERNAME_ANONYMITY: u8 = 1 << 1;
 
 /// A nonce is good for an hour (RFC 8656 §5).
 const LIFE_TICKS: u32 = (60 * 60 * 1000 / TICK_MILLIS) as u32;
@@ -29,14 +38,19 @@ const BODY: usize = TIME + SALT + PROOF;
 
 pub(super) struct Nonces {
     key: [u8; 32],
+    /// The nonce cookie: 13 characters.
+    prefix: String,
     /// Added to the time, so that a nonce does not tell how long this process has been running.
     origin: u32,
 }
 
 impl Nonces {
-    pub(super) fn new(key: [u8; 32]) -> Nonces {
+    /// Nonces that say PASSWORD-ALGORITHMS was offered, as it must be, and whether USERHASH is wanted.
+    pub(super) fn new(key: [u8; 32], username_anonymity: bool) -> Nonces {
         let origin = mac::short(&key, &[b"origin"]) as u32;
-        Nonces { key, origin }
+        let features = PASSWORD_ALGORITHMS | if username_anonymity { USERNAME_ANONYMITY } else { 0 };
+        let prefix = format!("{COOKIE}{}", STANDARD.encode([0, 0, features]));
+        Nonces { key, prefix, origin }
     }
 
     /// A nonce for this client. The salt comes from the request that is answered: two requests get two nonces, a
@@ -50,14 +64,14 @@ impl Nonces {
             salt.iter_mut().zip(pair).for_each(|(salt, byte)| *salt ^= byte);
         }
         proof.copy_from_slice(&self.proof(time, salt, client));
-        let mut nonce = String::from(PREFIX);
+        let mut nonce = self.prefix.clone();
         URL_SAFE_NO_PAD.encode_string(body, &mut nonce);
         nonce
     }
 
     /// Whether this is a nonce of ours for this client, not older than an hour.
     pub(super) fn is_fresh(&self, now: Millis, client: SocketAddr, nonce: &[u8]) -> bool {
-        let Some(text) = nonce.strip_prefix(PREFIX.as_bytes()) else { return false };
+        let Some(text) = nonce.strip_prefix(self.prefix.as_bytes()) else { return false };
         let mut body = [0; BODY];
         if text.len() != BODY.div_ceil(3) * 4 - 1 || URL_SAFE_NO_PAD.decode_slice(text, &mut body) != Ok(BODY) {
             return false;
@@ -83,6 +97,14 @@ impl Nonces {
     }
 }
 
+/// "If the NONCE attribute starts with the nonce cookie with the STUN Security Feature Password algorithms bit set to 1"
+/// (RFC 8489 §9.2.4), whoever made it.
+pub(super) fn says_algorithms_were_offered(nonce: &[u8]) -> bool {
+    let features = nonce.strip_prefix(COOKIE.as_bytes()).and_then(|rest| rest.get(..FEATURES));
+    let mut bits = [0; 3];
+    features.is_some_and(|text| STANDARD.decode_slice(text, &mut bits) == Ok(3)) && bits[2] & PASSWORD_ALGORITHMS != 0
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -94,7 +116,7 @@ mod tests {
     const HOUR: u64 = 3_600_000;
 
     fn nonces() -> Nonces {
-        Nonces::new([1; 32])
+        Nonces::new([1; 32], false)
     }
 
     fn client() -> SocketAddr {
@@ -108,10 +130,41 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_has_the_cookie_and_no_features_and_needs_no_padding() {
-        let nonce = nonces().make(START, client(), transaction(1));
-        assert!(nonce.starts_with("obMatJos2AAAA"));
-        assert_eq!(nonce.len(), 32);
+    fn a_nonce_has_the_cookie_and_the_true_features_and_needs_no_padding() {
+        for (anonymity, cookie) in [(false, "obMatJos2AAAB"), (true, "obMatJos2AAAD")] {
+            let nonce = Nonces::new([1; 32], anonymity).make(START, client(), transaction(1));
+            assert!(nonce.starts_with(cookie), "{nonce}");
+            assert_eq!(nonce.len(), 32);
+            assert!(says_algorithms_were_offered(nonce.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_nonce_that_offered_something_else_is_refused() {
+        let (plain, hidden) = (nonces(), Nonces::new([1; 32], true));
+        let nonce = plain.make(START, client(), transaction(1));
+        assert!(!hidden.is_fresh(START, client(), nonce.as_bytes()));
+        let raised = nonce.replace("AAAB", "AAAD");
+        assert!(!plain.is_fresh(START, client(), raised.as_bytes()));
+    }
+
+    #[test]
+    fn only_the_cookie_with_bit_zero_says_that_algorithms_were_offered() {
+        for nonce in ["obMatJos2AAAB", "obMatJos2AAADrest", "obMatJos2///////"] {
+            assert!(says_algorithms_were_offered(nonce.as_bytes()), "{nonce}");
+        }
+        for nonce in [
+            "",
+            "obMatJos2",
+            "obMatJos2AAA",
+            "obMatJos2AAAA",
+            "obMatJos2AAAC",
+            "obMatJos2gAAA",
+            "obMatJos2A-_B",
+            "xobMatJos2AAAB",
+        ] {
+            assert!(!says_algorithms_were_offered(nonce.as_bytes()), "{nonce}");
+        }
     }
 
     #[test]
@@ -137,7 +190,7 @@ mod tests {
         for other in ["192.0.2.1:4001", "192.0.2.2:4000", "[::1]:4000"] {
             assert!(!nonces().is_fresh(START, other.parse().unwrap(), nonce.as_bytes()), "{other}");
         }
-        assert!(!Nonces::new([2; 32]).is_fresh(START, client(), nonce.as_bytes()));
+        assert!(!Nonces::new([2; 32], false).is_fresh(START, client(), nonce.as_bytes()));
     }
 
     #[test]
@@ -152,7 +205,7 @@ mod tests {
             }
         }
         let long = [&nonce[..], b"A"].concat();
-        for foreign in [&b""[..], b"nonce", b"obMatJos2AAAA", &nonce[..31], &long, &[0xFF; 763]] {
+        for foreign in [&b""[..], b"nonce", b"obMatJos2AAAB", &nonce[..31], &long, &[0xFF; 763]] {
             assert!(!nonces.is_fresh(START, client(), foreign));
         }
     }
@@ -167,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_nonce_does_not_tell_the_uptime() {
-        let time = |key| Nonces::new([key; 32]).make(Millis(0), client(), transaction(1))[13..18].to_owned();
+        let time = |key| Nonces::new([key; 32], false).make(Millis(0), client(), transaction(1))[13..18].to_owned();
         assert_ne!(time(1), time(2));
     }
 }

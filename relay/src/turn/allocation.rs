@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 use super::channel::Channels;
 use super::five_tuple::FiveTuple;
 use super::hashing::{Hashed, Seeded, seeded};
+use super::meter::Meter;
 use super::permission::Permissions;
 use super::ports::Token;
 use super::relayed_port::RelayedPort;
@@ -22,8 +23,12 @@ pub(crate) struct Allocation {
     expires: Millis,
     pub(crate) relayed: RelayedPort,
     call_bound: bool,
+    /// From the client.
+    pub(crate) sent: Meter,
     pub(crate) channels: Channels,
     pub(crate) permissions: Permissions,
+    /// To the client, from outside.
+    pub(crate) received: Meter,
     pub(crate) owner: Authenticated,
     pub(crate) granted: Granted,
 }
@@ -85,7 +90,9 @@ impl Allocations {
     ) -> Key {
         let (permissions, channels) = (Permissions::new(self.hash.clone()), Channels::new(self.hash.clone()));
         let call_bound = matches!(owner.identity(), Identity::Call(_));
-        let allocation = Allocation { client, expires, relayed, call_bound, channels, permissions, owner, granted };
+        let (sent, received) = (Meter::default(), Meter::default());
+        let allocation =
+            Allocation { client, expires, relayed, call_bound, sent, channels, permissions, received, owner, granted };
         let key = match self.empty.pop() {
             Some(place) => Key(place),
             None => {

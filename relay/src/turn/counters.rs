@@ -37,6 +37,12 @@ pub enum Reason {
     NoRoom,
     /// A retransmitted request whose first copy is still being worked on.
     InProgress,
+    /// Somebody unknown, from a network that has had enough answers.
+    ReplyLimit,
+    /// More packets than the allocation may relay.
+    PacketRate,
+    /// More bits than the allocation may relay.
+    Bandwidth,
 }
 
 /// How a relayed packet travelled.
@@ -48,7 +54,7 @@ pub enum Path {
     Hairpin,
 }
 
-const REASONS: [(Reason, &str); 14] = [
+const REASONS: [(Reason, &str); 17] = [
     (Reason::Unrecognised, "unrecognised"),
     (Reason::Malformed, "malformed"),
     (Reason::NotForServers, "not_for_servers"),
@@ -63,6 +69,9 @@ const REASONS: [(Reason, &str); 14] = [
     (Reason::RouteBusy, "route_busy"),
     (Reason::NoRoom, "no_room"),
     (Reason::InProgress, "in_progress"),
+    (Reason::ReplyLimit, "reply_limit"),
+    (Reason::PacketRate, "packet_rate"),
+    (Reason::Bandwidth, "bandwidth"),
 ];
 
 const PATHS: [(Path, &str); 3] =

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::Turn;
-use super::allocation::Allocation;
+use super::allocation::{Allocation, Key};
 use super::counters::{Path, Reason};
 use super::five_tuple::{ClientPath, FiveTuple};
 use super::io::{Forward, Packet};
+use super::meter::Direction;
 use super::peer::Peer;
 use super::relayed_port::RelayedPort;
 use super::routes::Delivery;
@@ -19,7 +20,7 @@ impl Turn {
     /// ChannelData from a client (RFC 8656 §12.6).
     pub(super) fn client_to_peer(&mut self, now: Millis, from: &FiveTuple, packet: &mut Packet<'_>) -> Forward {
         let Some(view) = channel_data::parse(packet.bytes()) else { return self.dropped(Reason::Malformed) };
-        let Some(allocation) = self.sender(from, now) else { return self.dropped(Reason::NoAllocation) };
+        let Some((key, allocation)) = self.sender(from, now) else { return self.dropped(Reason::NoAllocation) };
         let Some(channel) = allocation.channels.get(view.number, now) else {
             return self.dropped(Reason::UnboundChannel);
         };
@@ -27,6 +28,9 @@ impl Turn {
         // Channels outlive permissions that are not refreshed (RFC 8656 §12).
         if !allocation.may_reach(&peer, now) {
             return self.dropped(Reason::NoPermission);
+        }
+        if let Err(why) = self.meter(now, key, Direction::Sent, view.len) {
+            return self.dropped(why);
         }
         let start = packet.data.start + channel_data::HEADER;
         self.onward(now, relayed, &peer, packet, start..start + view.len)
@@ -68,8 +72,8 @@ impl Turn {
         peer: SocketAddr,
         packet: &mut Packet<'_>,
     ) -> Forward {
-        let found = self.allocations.find_port(to).and_then(|key| self.allocations.get(key));
-        let Some(allocation) = found.filter(|allocation| allocation.is_live(now)) else {
+        let found = self.allocations.find_port(to).and_then(|key| Some((key, self.allocations.get(key)?)));
+        let Some((key, allocation)) = found.filter(|(_, allocation)| allocation.is_live(now)) else {
             return self.dropped(Reason::NoAllocation);
         };
         // Only sockets get here, and call-bound allocations have none.
@@ -83,6 +87,9 @@ impl Turn {
         let number = allocation.channels.number_of(source.name, now);
         let client = allocation.client;
         let payload = packet.data.clone();
+        if let Err(why) = self.meter(now, key, Direction::Received, payload.len()) {
+            return self.dropped(why);
+        }
         self.deliver(client, number, source.name, packet, payload, Path::PeerToClient)
     }
 
@@ -130,9 +137,10 @@ impl Turn {
         Forward::ToPeer { from, to, data }
     }
 
-    pub(super) fn sender(&self, from: &FiveTuple, now: Millis) -> Option<&Allocation> {
-        let allocation = self.allocations.get(self.allocations.find(from)?)?;
-        allocation.is_live(now).then_some(allocation)
+    pub(super) fn sender(&self, from: &FiveTuple, now: Millis) -> Option<(Key, &Allocation)> {
+        let key = self.allocations.find(from)?;
+        let allocation = self.allocations.get(key)?;
+        allocation.is_live(now).then_some((key, allocation))
     }
 
     pub(super) fn dropped(&self, why: Reason) -> Forward {

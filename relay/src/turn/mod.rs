@@ -14,6 +14,7 @@ mod five_tuple;
 mod forward;
 pub(crate) mod hashing;
 mod io;
+mod meter;
 mod opening;
 mod peer;
 mod permission;
@@ -40,8 +41,10 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 use allocation::{Allocations, Key};
+use meter::Rates;
 use opening::Openings;
 
+use crate::access::Limiter;
 use crate::auth::Identity;
 use crate::time::{Millis, Now};
 use crate::wire::{Class, classify, indication};
@@ -49,6 +52,7 @@ use crate::wire::{Class, classify, indication};
 pub use counters::{Counters, Path, Reason, Relayed};
 pub use five_tuple::{ClientPath, FiveTuple, Transport};
 pub use io::{Action, Command, Forward, HEADROOM, OpenError, Packet, TAILROOM};
+pub use meter::Limits;
 pub use ports::Ports;
 pub use relayed_port::{AddressId, RelayedAddress, RelayedPort};
 pub use routes::Routes;
@@ -61,6 +65,9 @@ pub struct Turn {
     worker: u16,
     allocations: Allocations,
     openings: Openings,
+    limiter: Limiter,
+    call_rates: Rates,
+    user_rates: Rates,
     actions: VecDeque<Action>,
     counters: Arc<Counters>,
     /// Where the transaction ids of Data indications have got to.
@@ -72,7 +79,11 @@ impl Turn {
     /// `worker` is this worker's mailbox number; `seed` must differ between workers.
     pub fn new(shared: Arc<Shared>, worker: u16, seed: [u8; 32]) -> Turn {
         let mut random = ChaCha12Rng::from_seed(seed);
+        let settings = &shared.settings;
         Turn {
+            limiter: Limiter::new(&settings.unauthenticated, random.next_u64()),
+            call_rates: Rates::new(settings.call_limits),
+            user_rates: Rates::new(settings.user_limits),
             shared,
             worker,
             allocations: Allocations::new(random.next_u64()),

@@ -7,7 +7,7 @@ use super::counters::Reason;
 use super::five_tuple::FiveTuple;
 use super::io::Action;
 use super::reject::Reject;
-use crate::auth::{Authenticated, Identity};
+use crate::auth::{Authenticated, Identity, Refusal};
 use crate::time::Now;
 use crate::wire::{Message, MessageClass, Method, Reply};
 
@@ -26,10 +26,7 @@ impl Turn {
             return self.counters.drop_packet(Reason::NotForServers);
         }
         match message.method() {
-            Method::Binding => match binding(from, &message) {
-                Ok(reply) => self.succeed(from, reply.finish(None)),
-                Err(reject) => self.send_reply(from, reject.code().code(), refusal(&message, reject).finish(None)),
-            },
+            Method::Binding => self.binding(now, from, &message),
             Method::Allocate
             | Method::Refresh
             | Method::CreatePermission
@@ -39,6 +36,16 @@ impl Turn {
             Method::Send | Method::Data | Method::ConnectionAttempt | Method::Other(_) => {
                 self.counters.drop_packet(Reason::UnknownMethod);
             }
+        }
+    }
+
+    fn binding(&mut self, now: Now, from: &FiveTuple, request: &Message<'_>) {
+        if !self.may_answer_stranger(now, from) {
+            return;
+        }
+        match binding(from, request) {
+            Ok(reply) => self.succeed(from, reply.finish(None)),
+            Err(reject) => self.send_reply(from, reject.code().code(), refusal(request, reject).finish(None)),
         }
     }
 
@@ -52,10 +59,7 @@ impl Turn {
         };
         let who = match verified {
             Ok(who) => who,
-            Err(why) => {
-                let bytes = authenticator.refuse(now, from.remote, request, &why);
-                return self.send_reply(from, why.code().code(), bytes);
-            }
+            Err(why) => return self.refuse(now, from, request, existing, &why),
         };
         match self.answer(now, from, request, &who, existing) {
             Ok(Answer::Now(reply)) => self.succeed(from, reply.finish(Some(who.key()))),
@@ -65,6 +69,24 @@ impl Turn {
                 self.send_reply(from, reject.code().code(), bytes);
             }
         }
+    }
+
+    fn refuse(&mut self, now: Now, from: &FiveTuple, request: &Message<'_>, existing: Option<Key>, why: &Refusal) {
+        // The right password on a five-tuple whose address was proved by an earlier nonce: no stranger.
+        let known = existing.is_some() && matches!(why, Refusal::StaleNonce(_));
+        if known || self.may_answer_stranger(now, from) {
+            let bytes = self.shared.authenticator.refuse(now, from.remote, request, why);
+            self.send_reply(from, why.code().code(), bytes);
+        }
+    }
+
+    /// Whether a request that may have been sent by anybody, in anybody's name, is answered (RFC 8489 §16.2.1).
+    fn may_answer_stranger(&mut self, now: Now, from: &FiveTuple) -> bool {
+        let may = self.limiter.admit(now.mono, from.remote.ip());
+        if !may {
+            self.counters.drop_packet(Reason::ReplyLimit);
+        }
+        may
     }
 
     fn answer(

@@ -6,6 +6,7 @@ use super::Turn;
 use super::counters::Reason;
 use super::five_tuple::FiveTuple;
 use super::io::{Forward, Packet};
+use super::meter::Direction;
 use super::peer::{Peer, canonical_peer, family_matches};
 use crate::time::Millis;
 use crate::wire::indication;
@@ -13,7 +14,7 @@ use crate::wire::indication;
 impl Turn {
     pub(super) fn send(&mut self, now: Millis, from: &FiveTuple, packet: &mut Packet<'_>) -> Forward {
         let Ok(send) = indication::parse_send(packet.bytes()) else { return self.dropped(Reason::Malformed) };
-        let Some(allocation) = self.sender(from, now) else { return self.dropped(Reason::NoAllocation) };
+        let Some((key, allocation)) = self.sender(from, now) else { return self.dropped(Reason::NoAllocation) };
         let mut peer = Peer::unchecked(&self.shared, send.peer);
         if !family_matches(&self.shared, allocation.relayed, send.peer, &peer) {
             return self.dropped(Reason::FamilyMismatch);
@@ -24,6 +25,9 @@ impl Turn {
         let relayed = allocation.relayed;
         if !allocation.is_call_bound() {
             peer.outside = self.outside(&peer, send.peer);
+        }
+        if let Err(why) = self.meter(now, key, Direction::Sent, send.data.len()) {
+            return self.dropped(why);
         }
         let payload = packet.data.start + send.data.start..packet.data.start + send.data.end;
         self.onward(now, relayed, &peer, packet, payload)

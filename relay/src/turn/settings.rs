@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use super::meter::Limits;
 use super::relayed_port::RelayedAddress;
+use crate::access::ReplyLimits;
 
 /// Limits and ranges of the TURN machine. Every table below has its bound here.
 #[derive(Clone, Debug)]
@@ -29,6 +31,12 @@ pub struct Settings {
     pub max_reservations: u32,
     /// Handles the [`crate::calls::Ledger`] holds open at once.
     pub max_handles: u32,
+    /// Answers to those who have not proved who they are, for each network and worker.
+    pub unauthenticated: ReplyLimits,
+    /// What one allocation of a call may send. Before the call there is nobody to send to.
+    pub call_limits: Limits,
+    /// What one allocation of a user may send, and as much again may reach it from outside.
+    pub user_limits: Limits,
 }
 
 impl Default for Settings {
@@ -46,6 +54,9 @@ impl Default for Settings {
             max_channels: 1024,
             max_reservations: 1024,
             max_handles: 100_000,
+            unauthenticated: ReplyLimits::default(),
+            call_limits: Limits::VOICE,
+            user_limits: Limits::NONE,
         }
     }
 }

@@ -24,8 +24,11 @@ pub const EVEN_PORT: u16 = 0x0018;
 pub const REQUESTED_TRANSPORT: u16 = 0x0019;
 pub const DONT_FRAGMENT: u16 = 0x001A;
 pub const MESSAGE_INTEGRITY_SHA256: u16 = 0x001C;
+pub const PASSWORD_ALGORITHM: u16 = 0x001D;
+pub const USERHASH: u16 = 0x001E;
 pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 pub const RESERVATION_TOKEN: u16 = 0x0022;
+pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
 pub const SOFTWARE: u16 = 0x8022;
 pub const FINGERPRINT: u16 = 0x8028;
 
@@ -40,8 +43,7 @@ pub const fn comprehension_required(number: u16) -> bool {
     number < 0x8000
 }
 
-/// Whether this server understands the attribute. USERHASH and PASSWORD-ALGORITHM are not among them: our nonces do not
-/// offer them, so a client that sends them is told so with 420.
+/// Whether this server understands the attribute. Those it does not, and must, are listed in a 420 (RFC 8489 §6.3.1).
 pub const fn understood(number: u16) -> bool {
     matches!(
         number,
@@ -62,6 +64,8 @@ pub const fn understood(number: u16) -> bool {
             | REQUESTED_TRANSPORT
             | DONT_FRAGMENT
             | MESSAGE_INTEGRITY_SHA256
+            | PASSWORD_ALGORITHM
+            | USERHASH
             | XOR_MAPPED_ADDRESS
             | RESERVATION_TOKEN
     )

@@ -8,7 +8,8 @@ use stun::message::{Message, MessageType, Setter};
 use stun::xoraddr::XorMappedAddress;
 
 use super::header::{self, MessageClass, Method, TransactionId};
-use super::integrity::Key;
+use super::integrity::{self, Integrity};
+use super::key::Key;
 
 pub(super) struct Encoder(Message);
 
@@ -44,12 +45,18 @@ impl Encoder {
         self
     }
 
-    /// Adds MESSAGE-INTEGRITY over what is there so far (RFC 8489 §14.5).
+    /// Adds the attribute the key signs with, over what is there so far (RFC 8489 §14.5, §14.6).
     pub(super) fn integrity(self, key: &Key) -> Encoder {
-        self.put(&MessageIntegrity(key.as_bytes().to_vec()))
+        match key.signs() {
+            Integrity::Sha1 => self.put(&MessageIntegrity(key.as_bytes().to_vec())),
+            Integrity::Sha256 => match integrity::sha256(&self.0.raw, integrity::SHA256, key) {
+                Some(mac) => self.raw(Integrity::Sha256.attribute(), &mac),
+                None => self, // longer than a STUN message can be: the receiver refuses it either way
+            },
+        }
     }
 
-    /// The bytes, MESSAGE-INTEGRITY last if there is a key.
+    /// The bytes, signed last if there is a key.
     pub(super) fn finish(self, integrity: Option<&Key>) -> Vec<u8> {
         match integrity {
             Some(key) => self.integrity(key).0.raw,

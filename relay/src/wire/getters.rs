@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::address;
 use super::attribute as attr;
-use super::integrity::{self, Key};
+use super::integrity::{self, Integrity};
+use super::key::{Key, USERHASH};
 use super::malformed::BadAttribute;
 use super::message::{Message, Slot};
 use super::unknown::UnknownAttributes;
@@ -37,14 +38,26 @@ impl<'a> Message<'a> {
         self.text(attr::NONCE, attr::MAX_TEXT)
     }
 
-    /// Whether MESSAGE-INTEGRITY is there, right or wrong.
-    pub fn has_integrity(&self) -> bool {
-        self.first(attr::MESSAGE_INTEGRITY).is_some()
+    /// USERHASH: 32 bytes in the place of the name (RFC 8489 §14.4).
+    pub fn userhash(&self) -> Result<Option<[u8; USERHASH]>, BadAttribute> {
+        self.fixed(attr::USERHASH)
     }
 
-    /// Whether MESSAGE-INTEGRITY is there and made with this key (RFC 8489 §14.5). Compares in constant time.
+    /// The attribute that protects the message, right or wrong: where both are, MESSAGE-INTEGRITY-SHA256 is the one that
+    /// counts (RFC 8489 §9.2.4).
+    pub fn integrity(&self) -> Option<Integrity> {
+        [Integrity::Sha256, Integrity::Sha1].into_iter().find(|which| self.first(which.attribute()).is_some())
+    }
+
+    /// Whether the message is protected, rightly or wrongly.
+    pub fn has_integrity(&self) -> bool {
+        self.integrity().is_some()
+    }
+
+    /// Whether the message is protected, and by this key. Compares in constant time.
     pub fn integrity_matches(&self, key: &Key) -> bool {
-        self.first(attr::MESSAGE_INTEGRITY).is_some_and(|value| integrity::matches(self.datagram(), &value, key))
+        let Some(which) = self.integrity() else { return false };
+        self.first(which.attribute()).is_some_and(|value| integrity::matches(which, self.datagram(), &value, key))
     }
 
     /// REQUESTED-TRANSPORT: the IP protocol number (RFC 8656 §18.7).

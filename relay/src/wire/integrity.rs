@@ -1,63 +1,82 @@
-//! MESSAGE-INTEGRITY (RFC 8489 §14.5), computed and compared by the `stun` crate.
+//! MESSAGE-INTEGRITY, computed and compared by the `stun` crate, and MESSAGE-INTEGRITY-SHA256 (RFC 8489 §14.5, §14.6).
 
-use std::fmt;
 use std::ops::Range;
 
-use md5::{Digest, Md5};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
 use super::STUN_HEADER;
+use super::attribute::{self as attr, ATTRIBUTE_HEADER};
+use super::key::Key;
 
-/// The HMAC key of a credential. Printing one prints nothing of it.
-#[derive(Clone, Copy)]
-pub struct Key {
-    bytes: [u8; Key::MAX],
-    len: u8,
+/// The two attributes that protect a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Integrity {
+    /// MESSAGE-INTEGRITY: HMAC-SHA1.
+    Sha1,
+    /// MESSAGE-INTEGRITY-SHA256: HMAC-SHA256.
+    Sha256,
 }
 
-impl Key {
-    /// Room for a SHA-256 key; a longer short-term password is refused.
-    pub const MAX: usize = 32;
-
-    /// The long-term key MD5(username ":" realm ":" password) (RFC 8489 §9.2.2). All three must be prepared with
-    /// OpaqueString (RFC 8265) if they are not ASCII.
-    pub fn long_term(username: &[u8], realm: &[u8], password: &[u8]) -> Key {
-        let mut md5 = Md5::new();
-        for part in [username, b":", realm, b":", password] {
-            md5.update(part);
+impl Integrity {
+    pub(super) const fn attribute(self) -> u16 {
+        match self {
+            Integrity::Sha1 => attr::MESSAGE_INTEGRITY,
+            Integrity::Sha256 => attr::MESSAGE_INTEGRITY_SHA256,
         }
-        let mut key = Key { bytes: [0; Key::MAX], len: 16 };
-        key.bytes[..16].copy_from_slice(&md5.finalize());
-        key
-    }
-
-    /// The short-term key, which is the password itself (RFC 8489 §9.1.1). `None` if it is longer than [`Key::MAX`].
-    pub fn short_term(password: &[u8]) -> Option<Key> {
-        let mut key = Key { bytes: [0; Key::MAX], len: u8::try_from(password.len()).ok()? };
-        key.bytes.get_mut(..password.len())?.copy_from_slice(password);
-        Some(key)
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key([redacted])")
     }
 }
 
 /// Bytes of an HMAC-SHA1.
-const SIZE: usize = 20;
+const SHA1: usize = 20;
 
-/// Whether the HMAC at `value` is that of the message in front of it.
-pub(super) fn matches(datagram: &[u8], value: &Range<usize>, key: &Key) -> bool {
-    if value.len() != SIZE {
+/// Bytes of an HMAC-SHA256. What we write is never cut off.
+pub(super) const SHA256: usize = 32;
+
+/// A shorter part of an HMAC-SHA256 proves nothing (RFC 8489 §14.6).
+const SHA256_MIN: usize = 16;
+
+/// Whether the attribute whose value is at `value` is right for the message in front of it.
+pub(super) fn matches(which: Integrity, datagram: &[u8], value: &Range<usize>, key: &Key) -> bool {
+    match which {
+        Integrity::Sha1 => sha1_matches(datagram, value, key),
+        Integrity::Sha256 => sha256_matches(datagram, value, key),
+    }
+}
+
+fn sha1_matches(datagram: &[u8], value: &Range<usize>, key: &Key) -> bool {
+    if value.len() != SHA1 {
         return false; // the `stun` crate would miscount
     }
     let Some(mut message) = decode_until(datagram, value.end) else { return false };
     stun::integrity::MessageIntegrity(key.as_bytes().to_vec()).check(&mut message).is_ok()
+}
+
+/// "At most 32 bytes, but it MUST be at least 16 bytes and MUST be a multiple of 4 bytes": an initial portion (§14.6).
+fn sha256_matches(datagram: &[u8], value: &Range<usize>, key: &Key) -> bool {
+    if !(SHA256_MIN..=SHA256).contains(&value.len()) || !value.len().is_multiple_of(4) {
+        return false;
+    }
+    let (Some(stated), Some(before)) =
+        (datagram.get(value.clone()), datagram.get(..value.start.saturating_sub(ATTRIBUTE_HEADER)))
+    else {
+        return false;
+    };
+    sha256(before, value.len(), key).is_some_and(|right| right[..stated.len()].ct_eq(stated).into())
+}
+
+/// HMAC-SHA256 of a message to which an attribute with a value of `size` bytes will be added: the length in the header
+/// counts it, the text does not (RFC 8489 §14.6). `None` if that is no message.
+pub(super) fn sha256(before: &[u8], size: usize, key: &Key) -> Option<[u8; SHA256]> {
+    let (header, attributes) = before.split_first_chunk::<STUN_HEADER>()?;
+    let length = u16::try_from(attributes.len() + ATTRIBUTE_HEADER + size).ok()?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
+    mac.update(&header[..2]);
+    mac.update(&length.to_be_bytes());
+    mac.update(&header[4..]);
+    mac.update(attributes);
+    Some(mac.finalize().into_bytes().into())
 }
 
 /// The message up to `end`, its length adjusted to match (RFC 8489 §14.5), as the `stun` crate sees it. What follows is cut

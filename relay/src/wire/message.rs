@@ -150,7 +150,7 @@ impl std::fmt::Debug for Message<'_> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::{BadAttribute, Key, Request, UnknownAttributes};
+    use super::super::{BadAttribute, Integrity, Key, Request, UnknownAttributes};
     use super::*;
 
     const ID: TransactionId = TransactionId([3; 12]);
@@ -215,7 +215,7 @@ mod tests {
     fn sha256_integrity_and_fingerprint_may_follow_message_integrity() {
         let datagram = allocate()
             .integrity(&key())
-            .raw(attr::MESSAGE_INTEGRITY_SHA256, &[0; 32])
+            .integrity(&key().signing_with(Integrity::Sha256))
             .lifetime(0)
             .finish_with_fingerprint(None);
         let message = Message::parse(&datagram).unwrap();
@@ -227,8 +227,16 @@ mod tests {
 
     #[test]
     fn only_fingerprint_counts_after_sha256_integrity() {
-        let datagram = allocate().raw(attr::MESSAGE_INTEGRITY_SHA256, &[0; 32]).integrity(&key()).finish(None);
-        assert!(!Message::parse(&datagram).unwrap().has_integrity());
+        let datagram = allocate()
+            .raw(attr::MESSAGE_INTEGRITY_SHA256, &[0; 32])
+            .integrity(&key())
+            .lifetime(0)
+            .finish_with_fingerprint(None);
+        let message = Message::parse(&datagram).unwrap();
+        assert_eq!(message.value(attr::MESSAGE_INTEGRITY), None);
+        assert_eq!(message.lifetime(), Ok(None));
+        assert!(message.value(attr::FINGERPRINT).is_some());
+        assert!(!message.integrity_matches(&key()));
     }
 
     #[test]
@@ -320,7 +328,7 @@ mod tests {
 
     #[test]
     fn unknown_required_attributes_are_listed_once_and_optional_ones_are_not() {
-        let mut request = allocate().raw(0x7FF1, &[]).raw(0xFFF1, &[]).raw(0x7FF1, &[]).raw(0x001E, &[0; 32]);
+        let mut request = allocate().raw(0x7FF1, &[]).raw(0xFFF1, &[]).raw(0x7FF1, &[]).raw(0x0024, &[0; 4]);
         let message_bytes = {
             for number in 0x7000..0x7020 {
                 request = request.raw(number, &[]);
@@ -328,7 +336,7 @@ mod tests {
             request.finish(None)
         };
         let unknown = Message::parse(&message_bytes).unwrap().unknown_required();
-        assert_eq!(unknown.numbers()[..3], [0x7FF1, 0x001E, 0x7000]);
+        assert_eq!(unknown.numbers()[..3], [0x7FF1, 0x0024, 0x7000]);
         assert_eq!(unknown.numbers().len(), UnknownAttributes::MAX);
     }
 

@@ -9,7 +9,7 @@
 //!
 //! The `stun` and `turn` crates encode and authenticate control messages in here; nothing outside this folder imports them.
 //!
-//! Not supported: RFC 3489 messages (no magic cookie), TCP framing, MESSAGE-INTEGRITY-SHA256.
+//! Not supported: RFC 3489 messages (no magic cookie), TCP framing.
 
 pub mod attribute;
 pub mod channel_data;
@@ -22,8 +22,10 @@ mod fingerprint;
 mod getters;
 mod header;
 mod integrity;
+mod key;
 mod malformed;
 mod message;
+mod password_algorithm;
 mod reply;
 mod request;
 mod unknown;
@@ -32,12 +34,16 @@ mod unknown;
 mod properties;
 #[cfg(test)]
 mod rfc5769;
+#[cfg(test)]
+mod rfc8489;
 
 pub use error_code::ErrorCode;
 pub use header::{MessageClass, Method, TransactionId};
-pub use integrity::Key;
+pub use integrity::Integrity;
+pub use key::{Key, USERHASH, userhash};
 pub use malformed::{BadAttribute, Malformed};
 pub use message::Message;
+pub use password_algorithm::PasswordAlgorithm;
 pub use reply::Reply;
 pub use request::Request;
 pub use unknown::UnknownAttributes;

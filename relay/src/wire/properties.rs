@@ -74,6 +74,8 @@ fn read_everything(datagram: &[u8]) -> bool {
     let _ = (message.requested_address_family(), message.dont_fragment(), message.channel_number());
     let _ = (message.xor_mapped_address(), message.xor_relayed_address(), message.error_code());
     let _ = (message.xor_peer_addresses().count(), message.has_integrity(), message.integrity_matches(&key));
+    let offered = [PasswordAlgorithm::Sha256, PasswordAlgorithm::Md5];
+    let _ = (message.userhash(), message.password_algorithm(), message.repeats_password_algorithms(&offered));
     if let Some(range) = message.data_range() {
         assert!(range.end <= datagram.len());
     }
@@ -120,9 +122,11 @@ proptest! {
         lifetime in any::<u32>(),
         id in any::<[u8; 12]>(),
         flip in any::<proptest::sample::Index>(),
+        algorithm in prop_oneof![Just(PasswordAlgorithm::Md5), Just(PasswordAlgorithm::Sha256)],
+        signs in prop_oneof![Just(Integrity::Sha1), Just(Integrity::Sha256)],
     ) {
-        let key = Key::long_term(name.as_bytes(), b"realm", b"password");
-        let other = Key::long_term(name.as_bytes(), b"realm", b"Password");
+        let key = |password| Key::derive(algorithm, name.as_bytes(), b"realm", password).signing_with(signs);
+        let (key, other) = (key(b"password"), key(b"Password"));
         let request = Request::new(Method::Refresh, TransactionId(id));
         let mut datagram = request.credentials(&name, "realm", "nonce").lifetime(lifetime).finish(Some(&key));
         let message = Message::parse(&datagram).unwrap();

@@ -12,8 +12,9 @@ use super::attribute as attr;
 use super::encoder::Encoder;
 use super::error_code::ErrorCode;
 use super::header::{MessageClass, Method, TransactionId};
-use super::integrity::Key;
+use super::key::Key;
 use super::message::Message;
+use super::password_algorithm::{self, PasswordAlgorithm};
 use super::unknown::UnknownAttributes;
 
 /// A response being put together. No SOFTWARE, no reason phrase, zero padding; attributes in the order they are added.
@@ -72,14 +73,19 @@ impl Reply {
         Reply(self.0.raw(attr::NONCE, text(nonce)))
     }
 
+    /// PASSWORD-ALGORITHMS, the preferred one first (RFC 8489 §14.11).
+    pub fn password_algorithms(self, algorithms: &[PasswordAlgorithm]) -> Reply {
+        Reply(self.0.raw(attr::PASSWORD_ALGORITHMS, &password_algorithm::list(algorithms)))
+    }
+
     /// UNKNOWN-ATTRIBUTES of a 420 (RFC 8489 §14.13).
     pub fn unknown_attributes(self, unknown: &UnknownAttributes) -> Reply {
         let list = unknown.numbers().iter().copied().map(AttrType).collect();
         Reply(self.0.put(&stun::uattrs::UnknownAttributes(list)))
     }
 
-    /// The bytes to send. With a key, MESSAGE-INTEGRITY comes last (RFC 8489 §9.2.4: on every response to a request that
-    /// had it and was right).
+    /// The bytes to send. With a key, the attribute it signs with comes last (RFC 8489 §9.2.4: on every response to a
+    /// request that was protected and right).
     pub fn finish(self, integrity: Option<&Key>) -> Vec<u8> {
         self.0.finish(integrity)
     }

@@ -15,7 +15,8 @@ use turn::proto::rsrvtoken::ReservationToken;
 use super::attribute as attr;
 use super::encoder::Encoder;
 use super::header::{MessageClass, Method, TransactionId};
-use super::integrity::Key;
+use super::key::{Key, userhash};
+use super::password_algorithm::{self, PasswordAlgorithm};
 
 /// A request or indication being put together; attributes in the order they are added.
 #[must_use]
@@ -40,6 +41,19 @@ impl Request {
         self.raw(attr::USERNAME, username.as_bytes())
             .raw(attr::REALM, realm.as_bytes())
             .raw(attr::NONCE, nonce.as_bytes())
+    }
+
+    /// As [`Request::credentials`], the name hidden in USERHASH (RFC 8489 §14.4).
+    pub fn hidden_credentials(self, username: &str, realm: &str, nonce: &str) -> Request {
+        self.raw(attr::USERHASH, &userhash(username.as_bytes(), realm.as_bytes()))
+            .raw(attr::REALM, realm.as_bytes())
+            .raw(attr::NONCE, nonce.as_bytes())
+    }
+
+    /// PASSWORD-ALGORITHMS as the server listed them, and PASSWORD-ALGORITHM, the one of them that was used.
+    pub fn password_algorithm(self, offered: &[PasswordAlgorithm], used: PasswordAlgorithm) -> Request {
+        self.raw(attr::PASSWORD_ALGORITHMS, &password_algorithm::list(offered))
+            .raw(attr::PASSWORD_ALGORITHM, &used.entry())
     }
 
     /// REQUESTED-TRANSPORT: 17 is UDP, 6 is TCP (RFC 8656 §18.7).
@@ -87,12 +101,12 @@ impl Request {
         Request(self.0.raw(number, value))
     }
 
-    /// MESSAGE-INTEGRITY here, so that attributes may follow it.
+    /// The attribute the key signs with here, so that others may follow it.
     pub fn integrity(self, key: &Key) -> Request {
         Request(self.0.integrity(key))
     }
 
-    /// The bytes to send, MESSAGE-INTEGRITY last if there is a key.
+    /// The bytes to send, signed last if there is a key.
     pub fn finish(self, integrity: Option<&Key>) -> Vec<u8> {
         self.0.finish(integrity)
     }

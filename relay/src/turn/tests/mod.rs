@@ -10,6 +10,7 @@ mod channels;
 mod data_path;
 mod hairpin;
 mod hostile;
+mod limits;
 mod permissions;
 mod ports;
 mod refreshing;

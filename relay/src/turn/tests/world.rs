@@ -106,7 +106,7 @@ impl World {
     pub(super) fn with_access(settings: Settings, workers: u16, access: access::Settings) -> World {
         let call_keys = Arc::new(CallKeys::new([7; 32]));
         let users = ["alice", "bob", "carol"].map(|name| (name.to_owned(), format!("{name}'s secret"))).to_vec();
-        let auth = auth::Settings { realm: REALM.to_owned(), users, rest_secrets: Vec::new() };
+        let auth = auth::Settings { realm: REALM.to_owned(), users, ..auth::Settings::default() };
         let authenticator = Authenticator::new(auth, Arc::clone(&call_keys), [9; 32]);
         let shared = Shared::new(settings, authenticator, access::Policy::new(&access), [1; 32]);
         World {
