@@ -63,7 +63,15 @@ cargo test -p e2e -- "${skips[@]}"
 
 step "the README's first command"
 cargo build --quiet --release -p loadgen
-cargo run --quiet --release -p loadgen -- run
+measured=0
+for attempt in 1 2; do
+  code=0
+  cargo run --quiet --release -p loadgen -- run || code=$?
+  # 5 is loadgen's own judgement that this machine was too busy to measure: tried once more, then neither good nor bad.
+  if ((code == 0)); then measured=1; break; fi
+  ((code == 5)) || exit "$code"
+done
+((measured)) || echo "warning: the machine was too busy for numbers to be trusted; nothing else failed" >&2
 
 if ((${#skips[@]})); then
   printf '\nleft out (see above for what to install): %s\n' "${left_out[*]}"
