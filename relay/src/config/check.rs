@@ -134,11 +134,17 @@ fn relayed_addresses_are_known(file: &File, settings: &Settings, found: &mut Col
 fn auth(written: &file::Auth, found: &mut Collector) -> Auth {
     let users = written.users.as_deref().unwrap_or_default();
     let secrets = written.rest_secrets.as_deref().unwrap_or_default();
+    let default = Auth::default();
     Auth {
         users: users.iter().filter_map(|(name, password)| user(name, password, found)).collect(),
         issuer: not_empty("auth.issuer", written.issuer.as_ref(), found),
         audience: not_empty("auth.audience", written.audience.as_ref(), found),
         rest_secrets: secrets.iter().filter_map(|secret| rest_secret(secret, found)).collect(),
+        rest_expiry_on_refresh: written
+            .rest_expiry_on_refresh
+            .as_ref()
+            .map_or(default.rest_expiry_on_refresh, |it| it.value),
+        sha1: written.sha1.as_ref().map_or(default.sha1, |it| it.value),
         tokens: tokens::keys(written.tokens.as_deref().unwrap_or_default(), found),
     }
 }

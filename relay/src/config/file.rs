@@ -10,7 +10,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("listen", &["udp", "tcp", "tls", "signalling", "admin"]),
     ("tls", &["certificate", "private_key"]),
     ("relay", &["realm", "addresses", "ports", "workers", "legacy_channels"]),
-    ("auth", &["users", "issuer", "audience", "rest_secrets", "tokens"]),
+    ("auth", &["users", "issuer", "audience", "rest_secrets", "rest_expiry_on_refresh", "sha1", "tokens"]),
     ("access", &["allow_peers", "deny_peers", "user_allocations"]),
     ("limits", &["exempt"]),
     ("signalling", &["origins", "turn_urls", "demo_page"]),
@@ -79,6 +79,8 @@ pub(super) struct Auth {
     pub(super) issuer: Option<At<String>>,
     pub(super) audience: Option<At<String>>,
     pub(super) rest_secrets: Strings,
+    pub(super) rest_expiry_on_refresh: Option<At<bool>>,
+    pub(super) sha1: Option<At<bool>>,
     pub(super) tokens: Option<Vec<Token>>,
 }
 
@@ -239,6 +241,8 @@ fn auth(table: &Table<'_>, found: &mut Collector) -> Auth {
         issuer: table.string("issuer", found),
         audience: table.string("audience", found),
         rest_secrets: table.strings("rest_secrets", found),
+        rest_expiry_on_refresh: table.boolean("rest_expiry_on_refresh", found),
+        sha1: table.boolean("sha1", found),
         tokens: tokens.map(|items| items.iter().filter_map(|item| token(item, found)).collect()),
     }
 }

@@ -90,7 +90,7 @@ pub struct RelayAddress {
     pub public: IpAddr,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     /// Static long-term credentials.
     pub users: Vec<User>,
@@ -100,7 +100,25 @@ pub struct Auth {
     pub audience: Option<String>,
     /// Secrets of time-limited credentials, newest first.
     pub rest_secrets: Vec<Secret>,
+    /// Expired time-limited credentials do not prolong an allocation either.
+    pub rest_expiry_on_refresh: bool,
+    /// MESSAGE-INTEGRITY (HMAC-SHA1) alone is proof enough; browsers send nothing else.
+    pub sha1: bool,
     pub tokens: Vec<TokenKey>,
+}
+
+impl Default for Auth {
+    fn default() -> Auth {
+        Auth {
+            users: Vec::new(),
+            issuer: None,
+            audience: None,
+            rest_secrets: Vec::new(),
+            rest_expiry_on_refresh: true,
+            sha1: true,
+            tokens: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]

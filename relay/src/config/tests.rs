@@ -105,6 +105,8 @@ fn the_agreed_names_are_understood() {
         issuer = "https://app.example"
         audience = "voice"
         rest_secrets = ["the newest of secrets", "the one before that"]
+        rest_expiry_on_refresh = false
+        sha1 = false
         tokens = [
             { kid = "app-1", alg = "EdDSA", public_key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" },
             { kid = "dev", alg = "HS256", secret = "0123456789abcdef0123456789abcdef" },

@@ -63,6 +63,10 @@ fn auth(settings: &Settings) -> auth::Settings {
         realm: settings.relay.realm.clone(),
         users: settings.auth.users.iter().map(|user| (user.name.clone(), text(&user.password))).collect(),
         rest_secrets: settings.auth.rest_secrets.iter().map(text).collect(),
+        rest_expiry_on_refresh: settings.auth.rest_expiry_on_refresh,
+        sha1: settings.auth.sha1,
+        // Only static users could be told apart behind it (RFC 8489 §9.2); it would lock out everybody else.
+        username_anonymity: false,
     }
 }
 
@@ -84,6 +88,7 @@ fn turn(settings: &Settings) -> turn::Settings {
         ports: settings.relay.ports.clone(),
         legacy_channels: settings.relay.legacy_channels,
         user_allocations: settings.access.user_allocations,
+        unauthenticated: access::ReplyLimits { exempt: settings.limits.exempt.clone(), ..Default::default() },
         ..turn::Settings::default()
     }
 }

@@ -80,7 +80,7 @@ impl World {
         let keys = Arc::new(CallKeys::new([1; 32]));
         let users =
             vec![("alice".to_owned(), "a long secret".to_owned()), ("bob".to_owned(), "another secret".to_owned())];
-        let settings = auth::Settings { realm: REALM.to_owned(), users, rest_secrets: Vec::new() };
+        let settings = auth::Settings { realm: REALM.to_owned(), users, ..Default::default() };
         let authenticator = Authenticator::new(settings, Arc::clone(&keys), [2; 32]);
         let relayed = RelayedAddress { bind: [198, 51, 100, 1].into(), public: [198, 51, 100, 1].into() };
         let policy = Policy::new(&access::Settings {
