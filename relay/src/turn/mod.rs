@@ -29,6 +29,7 @@ pub(crate) mod routes;
 mod send;
 mod settings;
 mod shared;
+mod small_map;
 mod timers;
 
 use std::collections::VecDeque;
