@@ -32,6 +32,7 @@ pub mod clock;
 pub mod dataplane;
 pub mod metrics;
 pub mod signalling;
+pub mod stream;
 pub mod web;
 
 pub mod config;

@@ -14,3 +14,4 @@ mod permissions;
 mod ports;
 mod refreshing;
 mod requests;
+mod streams;
