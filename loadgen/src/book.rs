@@ -1,8 +1,8 @@
 //! Joins the two sides of each call and counts: latencies per phase, outcomes, quality, rule violations.
 //!
 //! What counts: a caller by its own intended start, a call by the later of its two callers', if that lies in the measured
-//! window. A call succeeded if both sides heard each other (without media: both checks came through). Callers still
-//! unmatched or setting up when the run ends are neither success nor failure; calls cut by the end of the run succeeded.
+//! window. A call succeeded if both sides heard each other (without media: both checks came through) and it was not
+//! dropped before somebody hung up. Callers still unmatched or setting up when the run ends are neither success nor failure; calls cut by the end of the run succeeded.
 
 use std::{collections::BTreeMap, collections::HashMap, time::Duration};
 
@@ -281,7 +281,7 @@ impl Book {
         for violation in rules::check(a, b) {
             self.note(violation, 1);
         }
-        let up = self.is_up(a) && self.is_up(b);
+        let up = self.is_up(a) && self.is_up(b) && failed(a, b).is_none();
         let counts = self.window.contains(a.times.intended.max(b.times.intended));
         if !counts {
             self.counts.outside_calls_up += u64::from(up);
@@ -470,6 +470,16 @@ mod tests {
         deaf.times.first_voice = None;
         deaf.outcome = Outcome::Failed(Cause::Ended("hangup".into()));
         book.add(deaf);
+        assert_eq!((book.counts.calls_up, book.counts.calls_failed), (0, 1));
+    }
+
+    #[test]
+    fn a_call_dropped_while_up_is_no_success() {
+        let mut book = book();
+        let mut dropped = side(1, Role::Offerer, 1_000);
+        dropped.outcome = Outcome::Failed(Cause::Dropped("lost".into()));
+        book.add(dropped);
+        book.add(side(2, Role::Answerer, 1_000));
         assert_eq!((book.counts.calls_up, book.counts.calls_failed), (0, 1));
     }
 

@@ -139,7 +139,7 @@ pub fn serve() -> Result<(), String> {
     let settings = relay::config::parse(&text, Path::new(".")).map_err(|problems| problems.to_string())?;
     let running = relay::server::start(&settings).map_err(|error| error.to_string())?;
     let mut output = io::stdout().lock();
-    write!(output, "{}ready\n", running.addresses())
+    writeln!(output, "{}ready", running.addresses())
         .and_then(|()| output.flush())
         .map_err(|error| error.to_string())?;
     while input.read_line(&mut text).is_ok_and(|length| length > 0) {}

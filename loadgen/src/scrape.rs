@@ -44,9 +44,8 @@ fn parse(page: &str) -> Metrics {
             *metrics.allocations.get_or_insert(0) += value;
         } else if let Some(labels) = name.strip_prefix("relay_drops_total{") {
             let reason = labels.split("reason=\"").nth(1).and_then(|rest| rest.split('"').next());
-            match (reason, value) {
-                (Some(reason), 1..) => metrics.drops.push((reason.to_owned(), value)),
-                _ => {}
+            if let (Some(reason), 1..) = (reason, value) {
+                metrics.drops.push((reason.to_owned(), value));
             }
         }
     }

@@ -132,7 +132,7 @@ impl Inbox {
             header.msg_hdr.msg_iov = iovec;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = CONTROL as _;
+            header.msg_hdr.msg_controllen = CONTROL;
         }
         let (first, count, flags) = (headers.as_mut_ptr(), BATCH as libc::c_uint, libc::MSG_DONTWAIT as _);
         // SAFETY: every header points to an iovec, a data and a control buffer that outlive the call and are borrowed
@@ -141,7 +141,7 @@ impl Inbox {
         let Ok(got) = usize::try_from(got) else { return would_block(io::Error::last_os_error()) };
         for (lengths, header) in self.lengths.iter_mut().zip(&headers[..got]) {
             lengths.data = (header.msg_len as usize).min(DATAGRAM);
-            lengths.control = (header.msg_hdr.msg_controllen as usize).min(CONTROL);
+            lengths.control = header.msg_hdr.msg_controllen.min(CONTROL);
         }
         Ok(got)
     }
@@ -259,7 +259,7 @@ impl Outbox {
             header.msg_hdr.msg_name = ptr::from_mut(&mut self.names[at]).cast();
             header.msg_hdr.msg_namelen = lengths.name;
             header.msg_hdr.msg_control = self.control[at].0.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = lengths.control as _;
+            header.msg_hdr.msg_controllen = lengths.control;
         }
         let mut sent = 0;
         while sent < self.waiting {
@@ -293,7 +293,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], source: Option<Ipv4Addr>, to: 
     header.msg_iovlen = 1;
     header.msg_namelen = write_name(&mut name, to);
     header.msg_name = ptr::from_mut(&mut name).cast();
-    header.msg_controllen = source.map_or(0, |source| write_source(&mut control, source)) as _;
+    header.msg_controllen = source.map_or(0, |source| write_source(&mut control, source));
     header.msg_control = control.0.as_mut_ptr().cast();
     // SAFETY: all pointers lead to locals and to `bytes`, which outlive the call; the kernel only reads them.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_DONTWAIT) };

@@ -43,7 +43,7 @@ fn run(faults: Faults, scenario: &str) -> (Run, Verdict) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let run = runtime.block_on(runner::run(scenario, aim, |_| {})).unwrap();
     let verdict = judge(&run);
-    println!("{}", table::render(&run, &verdict));
+    eprintln!("{}", table::render(&run, &verdict));
     (run, verdict)
 }
 

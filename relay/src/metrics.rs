@@ -8,11 +8,12 @@ use std::fmt::{Display, Write as _};
 /// `Content-Type` of what [`Exposition::finish`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Whether a family only ever grows.
+/// What a family's numbers do: only grow, come and go, or fall into buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Counter,
     Gauge,
+    Histogram,
 }
 
 /// A text under construction.
@@ -27,6 +28,7 @@ impl Exposition {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -60,11 +62,37 @@ impl Family<'_> {
         }
         let _ = writeln!(self.text, "}} {value}");
     }
+
+    /// Durations counted in milliseconds, shown in seconds. `counts` has one more bucket than `bounds_ms`, for what takes longer;
+    /// neither is cumulative.
+    pub fn durations(&mut self, bounds_ms: &[u64], counts: &[u64], sum_ms: u64) {
+        let mut total = 0;
+        for (place, count) in counts.iter().enumerate() {
+            total += count;
+            let bound = bounds_ms.get(place).map_or_else(|| "+Inf".to_owned(), |bound| seconds(*bound).to_string());
+            let _ = writeln!(self.text, "{}_bucket{{le=\"{bound}\"}} {total}", self.name);
+        }
+        let _ = writeln!(self.text, "{name}_sum {}\n{name}_count {total}", seconds(sum_ms), name = self.name);
+    }
+}
+
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1000.0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_cumulative_and_in_seconds() {
+        let mut text = Exposition::default();
+        text.family("relay_wait_seconds", Kind::Histogram, "Waiting.").durations(&[5, 1_000], &[1, 0, 2], 4_003);
+        assert!(text.finish().ends_with(
+            "relay_wait_seconds_bucket{le=\"0.005\"} 1\nrelay_wait_seconds_bucket{le=\"1\"} 1\n\
+             relay_wait_seconds_bucket{le=\"+Inf\"} 3\nrelay_wait_seconds_sum 4.003\nrelay_wait_seconds_count 3\n"
+        ));
+    }
 
     #[test]
     fn a_family_has_help_and_type_before_its_samples() {

@@ -14,7 +14,6 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,22 +27,26 @@ use crate::admin::Admin;
 use crate::auth::CallKeys;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::dataplane;
+use crate::signalling::{self, LocalRelay, Signalling};
+use crate::{dataplane, turn, web};
 use edges::{Edges, Work};
 use http::Patience;
 use parts::Seeds;
 use stats::Sources;
 
 /// For a scraper and a few curious people.
-/// Below the descriptors a process usually may hold, so that relayed sockets find some too. Clients send a ping every 20 s.
-const SIGNALLING_PATIENCE: Patience = Patience { connections: 15_000, silence: Duration::from_secs(75) };
-const ADMIN_PATIENCE: Patience = Patience { connections: 32, silence: Duration::from_secs(75) };
+/// A silence of more than three heartbeats is the end of a client.
+const SILENCE: Duration = Duration::from_millis(parts::HEARTBEAT_MS * 15 / 4);
+/// For a scraper and a few curious people.
+const ADMIN_CONNECTIONS: usize = 32;
+/// More signalling connections than one desk serves well.
+const MOST_SESSIONS: u64 = 100_000;
 
 /// A daemon at work. Dropping it stops it, like [`Running::stop`].
 pub struct Running {
     addresses: Addresses,
     admin: Admin,
-    // Before the data plane, so that signalling ends first.
+    // Dropped before the workers: signalling ends first, while the calls it closes are still there.
     edges: Edges,
     _workers: Arc<dataplane::Running>,
 }
@@ -53,35 +56,58 @@ pub struct Running {
 /// # Errors
 /// What could not be had and what to do about it. Nothing is left running or bound.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
-    descriptors::raise_limit();
+    // Some descriptors are left for relayed sockets.
+    let sessions = (descriptors::raise_limit() / 4 * 3).min(MOST_SESSIONS) as usize;
     let seeds = Seeds::from_system()?;
     let clock = Clock::start();
     let bound = Bound::all(settings)?;
     let addresses = bound.addresses();
-    let call_keys = Arc::new(CallKeys::new(seeds.call_keys));
-    let shared = parts::shared(settings, &addresses.all(), &call_keys, &seeds)?;
+    let keys = Arc::new(CallKeys::new(seeds.call_keys));
+    let shared = parts::shared(settings, &addresses.all(), &keys, &seeds)?;
+    let runtime = edges::runtime().map_err(StartError::Threads)?;
 
     let workers = bound.dataplane.start(&shared, clock, seeds.workers).map_err(StartError::Threads)?;
-    let sources = Sources { turn: workers.counters(), io: workers.io_counters() };
-    let admin = Admin::new(move || sources.render());
     let workers = Arc::new(workers);
-    let runtime = edges::runtime().map_err(StartError::Threads)?;
-    let services = {
-        let _inside = runtime.enter();
-        let signalling = bound.signalling.map(|listener| (listener, SIGNALLING_PATIENCE, crate::web::router()));
-        let admin = bound.admin.map(|listener| (listener, ADMIN_PATIENCE, admin.clone().router()));
-        let services = signalling.into_iter().chain(admin);
-        services
-            .map(|(listener, patience, router)| Ok((listener.into_listener(patience)?, router)))
-            .collect::<io::Result<_>>()
-    };
-    let health = Arc::clone(&workers);
-    let work =
-        Work { services: services.map_err(StartError::Threads)?, is_healthy: Arc::new(move || !health.has_ended()) };
+    let inside = runtime.enter();
+    let signalling = bound.signalling.is_some().then(|| {
+        let settings = parts::signalling(settings, &addresses, sessions, &seeds);
+        signalling::spawn(settings, Box::new(local_relay(&shared, &keys, &workers)), clock, seeds.desk)
+    });
+    let admin = Admin::new(metrics(&workers, signalling.as_ref()));
+    let mut services = Vec::new();
+    if let Some((listener, signalling)) = bound.signalling.zip(signalling.as_ref()) {
+        let listener = listener.into_listener(Patience { connections: sessions, silence: SILENCE });
+        services.push((listener.map_err(StartError::Threads)?, signalling.router().merge(web::router())));
+    }
+    if let Some(listener) = bound.admin {
+        let listener = listener.into_listener(Patience { connections: ADMIN_CONNECTIONS, silence: SILENCE });
+        services.push((listener.map_err(StartError::Threads)?, admin.clone().router()));
+    }
+    drop(inside);
+    let watched = Arc::clone(&workers);
+    let work = Work { services, signalling, worker_has_ended: Box::new(move || watched.has_ended()) };
     let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
     admin.set_ready(true);
     tracing::info!(workers = workers.counters().len(), "started");
     Ok(Running { addresses, admin, edges, _workers: workers })
+}
+
+/// What signalling may do to the relay in this process.
+fn local_relay(shared: &Arc<turn::Shared>, keys: &Arc<CallKeys>, workers: &dataplane::Running) -> LocalRelay {
+    let mailboxes = workers.mailboxes();
+    LocalRelay::new(Arc::clone(shared), Arc::clone(keys), move |worker, command| {
+        // A full mailbox loses the command: routes are dead already, the allocation goes when it expires.
+        let _ = mailboxes.post(worker, command);
+    })
+}
+
+fn metrics(
+    workers: &dataplane::Running,
+    signalling: Option<&Signalling>,
+) -> impl Fn() -> String + Send + Sync + 'static {
+    let signalling = signalling.map(Signalling::counters);
+    let sources = Sources { turn: workers.counters(), io: workers.io_counters(), signalling };
+    move || sources.render()
 }
 
 /// Runs until SIGTERM or SIGINT, calling `announce` once everything listens.

@@ -125,10 +125,9 @@ impl Caller {
         let bound = self.record.times.channel.is_some();
         let Some(leg) = &mut self.leg else { return };
         leg.bound = bound;
-        if let (true, Some(remote), Some(check)) = (bound, &leg.remote, &mut leg.check) {
-            if check.first_sent.is_none() {
-                check.start(now, remote.clone());
-            }
+        let check = leg.check.as_mut().filter(|check| bound && check.first_sent.is_none());
+        if let (Some(remote), Some(check)) = (&leg.remote, check) {
+            check.start(now, remote.clone());
         }
     }
 

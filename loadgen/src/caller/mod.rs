@@ -9,7 +9,9 @@
 //!                           ▲────── requeued ◄────────┘  any failure ────────►┘
 //! ```
 
+mod ending;
 mod leg;
+mod plan;
 pub mod record;
 pub mod signal;
 
@@ -19,16 +21,16 @@ use rand::RngCore;
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 
 use crate::{
-    media::{packet::StreamId, stream::Account},
+    media::stream::Account,
     peer::{
         stun::{self, Method, View},
         turn::{Event, Failure, TurnClient},
     },
-    population::Person,
     time::Nanos,
 };
 use leg::Leg;
-use record::{Cause, Outcome, Record, Step, Times, Told};
+pub use plan::{Output, Plan, Terms};
+use record::{Cause, Outcome, Record, Times, Told};
 use signal::{Frame, Ice, Role};
 
 /// Waiting for `ended` after a hang-up, and for the allocation to be given back, each at most.
@@ -38,48 +40,6 @@ const CHANNEL: u16 = stun::FIRST_CHANNEL;
 /// The Data indication (RFC 8656 §11.4), in which data comes before the channel is bound.
 const DATA_METHOD: u16 = 0x007;
 const DATA: u16 = 0x0013;
-
-/// What holds for every caller of a run.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    pub patience: Duration,
-    pub setup_timeout: Duration,
-    /// Whether voice-like packets flow.
-    pub media: bool,
-    /// Used instead of the TURN server in `ice`.
-    pub turn: Option<SocketAddr>,
-}
-
-/// What one caller sets out with.
-#[derive(Clone)]
-pub struct Plan {
-    pub number: u32,
-    /// t0, the schedule's start.
-    pub intended: Nanos,
-    pub person: Person,
-    pub token: String,
-    /// Seeds transaction numbers and ICE passwords.
-    pub random: [u8; 32],
-}
-
-/// What the caller wants done.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Output {
-    /// A frame for the server.
-    Signal(String),
-    /// Datagrams go to this TURN server from now on.
-    Attach(SocketAddr),
-    /// A datagram for the TURN server.
-    Datagram(Vec<u8>),
-    /// Expect this stream.
-    Hear { channel: u16, stream: StreamId },
-    /// Send this stream.
-    Talk { channel: u16, stream: StreamId },
-    /// Stop both and send the account.
-    Hush,
-    /// Nothing more: close the WebSocket.
-    Close,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
@@ -204,35 +164,6 @@ impl Caller {
     pub fn handle_account(&mut self, now: Nanos, account: Account) {
         self.record.account = Some(account);
         self.awaiting_account = false;
-        self.pump(now, now);
-    }
-
-    /// Nobody arrives any more: whoever still waits for a partner no longer loses patience.
-    pub fn handle_last_call(&mut self) {
-        self.last_call = true;
-        if self.state == State::Waiting {
-            self.deadline = None;
-        }
-    }
-
-    /// The run is over: leave the queue, hang up, be gone.
-    pub fn handle_leave(&mut self, now: Nanos) {
-        match self.state {
-            State::Opening | State::Greeting => {
-                self.settle(Outcome::InFlight);
-                self.free(now);
-            }
-            State::Waiting => {
-                self.settle(Outcome::Unmatched);
-                self.signal(signal::leave());
-                self.free(now);
-            }
-            State::Negotiating | State::Talking => {
-                self.settle(if self.is_up() { Outcome::Cut } else { Outcome::InFlight });
-                self.hang_up(now);
-            }
-            State::HangingUp | State::Freeing | State::Done => {}
-        }
         self.pump(now, now);
     }
 
@@ -362,40 +293,6 @@ impl Caller {
         self.outputs.push_back(Output::Attach(server));
     }
 
-    /// `ended` takes the call back, up or not, ours to hang up or not.
-    fn handle_ended(&mut self, now: Nanos, why: &str, requeued: bool) {
-        self.record.times.ended = Some(now);
-        match self.state {
-            State::Negotiating | State::Talking if self.is_up() => self.settle(Outcome::Completed),
-            State::Negotiating | State::Talking if requeued => return self.begin_again(now),
-            State::Negotiating | State::Talking => self.settle(Outcome::Failed(Cause::Ended(why.to_owned()))),
-            _ => {}
-        }
-        if self.state < State::Freeing {
-            self.free(now);
-        }
-    }
-
-    /// The partner did not come through; the place in the queue is kept, the relay's side starts anew.
-    fn begin_again(&mut self, now: Nanos) {
-        self.hush();
-        self.forget_turn();
-        self.forget_leg();
-        self.record.requeued += 1;
-        let Times { intended, started, registered, queue_sent, queued, .. } = self.record.times;
-        self.record.times = Times { intended, started, registered, queue_sent, queued, ..Times::default() };
-        self.record.told = None;
-        self.wait(now);
-    }
-
-    fn handle_error(&mut self, now: Nanos, q: Option<u64>, code: String, fatal: bool) {
-        let hopeless = fatal || matches!(q, Some(signal::HELLO | signal::QUEUE));
-        if hopeless && self.state < State::HangingUp {
-            return self.fail(now, Cause::Refused(code));
-        }
-        self.last_error.get_or_insert(code);
-    }
-
     fn handle_turn(&mut self, at: Nanos, now: Nanos, event: Event) {
         match event {
             Event::Allocated { relayed, sent } => {
@@ -435,87 +332,6 @@ impl Caller {
         if self.leg.as_ref().is_some_and(|leg| leg.role == Role::Offerer) {
             self.hang_up_at = Some(at.after(self.hold));
         }
-    }
-
-    /// Time is up for the current step.
-    fn run_out(&mut self, now: Nanos) {
-        match self.state {
-            State::Waiting => {
-                self.signal(signal::leave());
-                self.fail(now, Cause::NoPartner);
-            }
-            State::HangingUp => self.free(now),
-            State::Freeing => self.finish(),
-            State::Done => {}
-            _ => {
-                let step = self.furthest_step();
-                let cause = self.last_error.take().map_or(Cause::Timeout(step), Cause::Refused);
-                self.fail(now, cause);
-            }
-        }
-    }
-
-    fn furthest_step(&self) -> Step {
-        let Times { registered, matched, allocated, channel, connected, .. } = self.record.times;
-        match () {
-            () if connected.is_some() => Step::Connected,
-            () if channel.is_some() => Step::ChannelBound,
-            () if matched.is_some() && allocated.is_some() => Step::Allocated,
-            () if matched.is_some() => Step::Matched,
-            () if registered.is_some() => Step::Registered,
-            () => Step::Open,
-        }
-    }
-
-    fn fail(&mut self, now: Nanos, cause: Cause) {
-        self.settle(Outcome::Failed(cause));
-        if matches!(self.state, State::Negotiating | State::Talking) {
-            self.hang_up(now);
-        } else if self.state < State::Freeing {
-            self.free(now);
-        }
-    }
-
-    /// The first word on the outcome is the last.
-    fn settle(&mut self, outcome: Outcome) {
-        self.outcome.get_or_insert(outcome);
-    }
-
-    fn hang_up(&mut self, now: Nanos) {
-        self.hush();
-        if let Some(leg) = &self.leg {
-            let hangup = signal::of_call("hangup", &leg.call);
-            self.signal(hangup);
-            self.record.times.hung_up = Some(now);
-        }
-        self.state = State::HangingUp;
-        self.deadline = Some(now.after(GOODBYE));
-        self.hang_up_at = None;
-    }
-
-    fn hush(&mut self) {
-        if self.leg.as_mut().is_some_and(|leg| std::mem::take(&mut leg.hearing)) {
-            self.awaiting_account = true;
-            self.outputs.push_back(Output::Hush);
-        }
-    }
-
-    /// Gives the allocation back, whatever came before.
-    fn free(&mut self, now: Nanos) {
-        self.hush();
-        self.state = State::Freeing;
-        self.hang_up_at = None;
-        self.deadline = Some(now.after(GOODBYE));
-        match (&mut self.turn, self.relayed) {
-            (Some(turn), Some(_)) => turn.free(now),
-            _ => self.forget_turn(),
-        }
-    }
-
-    fn finish(&mut self) {
-        self.state = State::Done;
-        self.deadline = None;
-        self.outputs.push_back(Output::Close);
     }
 
     /// Moves what the TURN client and the check have to say into outputs and decisions.

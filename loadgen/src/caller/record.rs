@@ -86,6 +86,8 @@ pub enum Cause {
     Timeout(Step),
     /// The server ended the call during set-up, for this reason.
     Ended(String),
+    /// The call was up and ended without anybody hanging up, for this reason.
+    Dropped(String),
     /// The WebSocket closed under the call.
     SocketLost,
     /// A frame that is not of the protocol.
@@ -135,6 +137,7 @@ impl Cause {
             Cause::NoTurnServer => "no TURN server over UDP by address (name it with --turn IP:PORT)".to_owned(),
             Cause::Timeout(step) => format!("time-out after {}", step.name()),
             Cause::Ended(why) => format!("ended by server: {why}"),
+            Cause::Dropped(why) => format!("dropped when up: {why}"),
             Cause::SocketLost => "signalling connection lost".to_owned(),
             Cause::Protocol => "frame not of the protocol".to_owned(),
         }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::*;
+use super::{record::Step, *};
 use crate::{
     peer::stun::{Builder, Class, attribute, long_term_key, parse_channel_data},
     scenario::Scenario,
@@ -317,6 +317,18 @@ fn a_refused_hello_names_the_code() {
     assert!(world.callers[0].is_done());
     let [refused, _] = world.callers;
     assert_eq!(refused.into_record().outcome, Outcome::Failed(Cause::Refused("E_TOKEN".into())));
+}
+
+#[test]
+fn a_call_that_ends_without_a_hang_up_was_dropped() {
+    let mut world = World::new(terms());
+    world.open();
+    world.match_them();
+    world.hear_each_other();
+    world.tell(1, json!({"t": "ended", "call": "c", "by": "server", "why": "lost"}));
+    world.run_to_the_end();
+    let [_, dropped] = world.records();
+    assert_eq!(dropped.outcome, Outcome::Failed(Cause::Dropped("lost".into())));
 }
 
 #[test]

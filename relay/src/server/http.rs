@@ -9,10 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::signalling::Peer;
 
 /// How much one listener puts up with.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +49,8 @@ impl Bound {
     /// Hands the listener to the runtime that runs here.
     pub(super) fn into_listener(self, patience: Patience) -> io::Result<Listener> {
         let room = Arc::new(Semaphore::new(patience.connections));
-        Ok(Listener { listener: TcpListener::from_std(self.listener)?, room, silence: patience.silence })
+        let Patience { connections, silence } = patience;
+        Ok(Listener { listener: TcpListener::from_std(self.listener)?, room, connections, silence })
     }
 }
 
@@ -54,7 +59,14 @@ impl Bound {
 pub(super) struct Listener {
     listener: TcpListener,
     room: Arc<Semaphore>,
+    connections: usize,
     silence: Duration,
+}
+
+impl Listener {
+    pub(super) fn crowd(&self) -> Crowd {
+        Crowd { room: Arc::clone(&self.room), connections: self.connections }
+    }
 }
 
 impl axum::serve::Listener for Listener {
@@ -79,6 +91,27 @@ impl axum::serve::Listener for Listener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, Listener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Listener>) -> Peer {
+        Peer(*stream.remote_addr())
+    }
+}
+
+/// The connections of one listener, from aside.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    room: Arc<Semaphore>,
+    connections: usize,
+}
+
+impl Crowd {
+    /// Returns once every connection is closed.
+    pub(super) async fn gone(&self) {
+        // An error means that the semaphore is closed, which nobody does.
+        let _ = self.room.acquire_many(u32::try_from(self.connections).unwrap_or(u32::MAX)).await;
     }
 }
 

@@ -6,13 +6,19 @@ use std::sync::Arc;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 
-use super::addresses::{own_addresses, own_listeners};
+use super::addresses::{Addresses, own_addresses, own_listeners, turn_urls};
 use super::error::StartError;
-use crate::access;
 use crate::auth::{self, Authenticator, CallKeys};
-use crate::config::Settings;
-use crate::dataplane;
-use crate::turn;
+use crate::config::{AgeBand, CallPath, Settings, TokenKey, VerifyingKey};
+use crate::matchmaking::{self, Band};
+use crate::signalling::token::{self, Minter};
+use crate::signalling::{self, desk};
+use crate::{access, dataplane, turn};
+
+/// Who issues the demo page's tokens, and for whom, where the configuration does not say.
+const DEMO: &str = "demo";
+/// Told to signalling clients; they ping as often.
+pub(super) const HEARTBEAT_MS: u64 = 20_000;
 
 /// Randomness for everything that may not read any itself. All from the system, each for one purpose.
 pub(super) struct Seeds {
@@ -21,6 +27,8 @@ pub(super) struct Seeds {
     pub(super) nonces: [u8; 32],
     pub(super) call_keys: [u8; 32],
     pub(super) desk: [u8; 32],
+    /// Signs the demo page's tokens.
+    pub(super) demo: [u8; 32],
 }
 
 impl Seeds {
@@ -30,7 +38,14 @@ impl Seeds {
             OsRng.try_fill_bytes(&mut seed).map_err(|_| StartError::Random)?;
             Ok(seed)
         };
-        Ok(Seeds { workers: fresh()?, tables: fresh()?, nonces: fresh()?, call_keys: fresh()?, desk: fresh()? })
+        Ok(Seeds {
+            workers: fresh()?,
+            tables: fresh()?,
+            nonces: fresh()?,
+            call_keys: fresh()?,
+            desk: fresh()?,
+            demo: fresh()?,
+        })
     }
 }
 
@@ -83,4 +98,67 @@ pub(super) fn shared(
     let authenticator = Authenticator::new(auth(settings), Arc::clone(call_keys), seeds.nonces);
     let policy = access::Policy::new(&access(settings, listening)?);
     Ok(turn::Shared::new(turn(settings), authenticator, policy, seeds.tables))
+}
+
+/// `sessions`: connections at once.
+pub(super) fn signalling(
+    settings: &Settings,
+    addresses: &Addresses,
+    sessions: usize,
+    seeds: &Seeds,
+) -> signalling::Settings {
+    let mut token = tokens(settings);
+    let demo = settings.signalling.demo_page.then(|| demo(&mut token, &seeds.demo));
+    let desk = desk::Settings {
+        token,
+        turn_urls: match settings.signalling.turn_urls.as_slice() {
+            [] => turn_urls(&addresses.udp, &settings.relay_addresses()),
+            configured => configured.to_vec(),
+        },
+        direct_first: settings.calls.path == CallPath::DirectFirst,
+        direct_bands: settings.calls.direct_bands.iter().copied().map(band).collect(),
+        topics: settings.matching.topics.clone(),
+        matching: matchmaking::Policy::default(),
+        avoid_recent: true,
+        max_sessions: sessions,
+        heartbeat_ms: HEARTBEAT_MS,
+    };
+    let (origins, exempt) = (settings.signalling.origins.clone(), settings.limits.exempt.clone());
+    signalling::Settings { desk, origins, exempt, demo }
+}
+
+fn tokens(settings: &Settings) -> token::Settings {
+    let named = |name: &Option<String>| name.clone().unwrap_or_else(|| DEMO.to_owned());
+    token::Settings {
+        issuer: named(&settings.auth.issuer),
+        audience: named(&settings.auth.audience),
+        keys: settings.auth.tokens.iter().filter_map(key).collect(),
+        min_band: band(settings.matching.min_band),
+    }
+}
+
+/// `None` cannot be: the configuration has checked the same.
+fn key(written: &TokenKey) -> Option<(String, token::Key)> {
+    let key = match &written.key {
+        VerifyingKey::EdDsa(public) => token::Key::ed25519(public),
+        VerifyingKey::Hs256(secret) => token::Key::hs256(secret.expose().as_bytes()),
+    };
+    Some((written.kid.clone(), key.ok()?))
+}
+
+/// A key of this run alone, under a name that no configured key has.
+fn demo(token: &mut token::Settings, secret: &[u8; 32]) -> Minter {
+    let is_free = |kid: &String| token.keys.iter().all(|(taken, _)| taken != kid);
+    let kid = (0..).map(|number| format!("{DEMO}-{number}")).find(is_free).unwrap_or_default();
+    let minter = Minter::hs256(&kid, secret, &token.issuer, &token.audience);
+    token.keys.extend(token::Key::hs256(secret).ok().map(|key| (kid, key)));
+    minter
+}
+
+fn band(written: AgeBand) -> Band {
+    match written {
+        AgeBand::B13To15 => Band::B13_15,
+        AgeBand::B16To17 => Band::B16_17,
+        AgeBand::Adult => Band::Adult,
+    }
 }

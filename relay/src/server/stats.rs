@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use crate::dataplane::IoCounters;
 use crate::metrics::{Exposition, Kind};
-use crate::turn::Counters;
+use crate::signalling::counters::BUCKETS_MS;
+use crate::{signalling, turn};
 
 /// Where the numbers are read, at each scrape. Reading takes no lock of the packet path.
 pub(super) struct Sources {
     /// By worker number.
-    pub(super) turn: Vec<Arc<Counters>>,
+    pub(super) turn: Vec<Arc<turn::Counters>>,
     /// By worker number.
     pub(super) io: Vec<Arc<IoCounters>>,
+    pub(super) signalling: Option<Arc<signalling::Counters>>,
 }
 
 impl Sources {
@@ -24,6 +26,10 @@ impl Sources {
         self.replies(&mut page);
         self.allocations(&mut page);
         self.sockets(&mut page);
+        if let Some(counters) = &self.signalling {
+            calls(counters, &mut page);
+            desk(counters, &mut page);
+        }
         page.finish()
     }
 
@@ -93,6 +99,57 @@ impl Sources {
         for (worker, counters) in self.io.iter().enumerate() {
             open.labelled(&[("worker", &worker)], counters.relayed_sockets.get());
         }
+    }
+}
+
+fn calls(counters: &signalling::Counters, page: &mut Exposition) {
+    for (name, help, value) in [
+        ("relay_calls", "Calls now, in set-up or connected.", counters.calls()),
+        ("relay_queue_tickets", "Tickets waiting now.", counters.queued()),
+    ] {
+        page.family(name, Kind::Gauge, help).value(value);
+    }
+    for (name, help, value) in [
+        ("relay_matches_total", "Pairs made.", counters.matched()),
+        ("relay_calls_connected_total", "Calls that both sides reported connected.", counters.connected()),
+    ] {
+        page.family(name, Kind::Counter, help).value(value);
+    }
+    let mut ended = page.family("relay_calls_ended_total", Kind::Counter, "Calls ended, by reason.");
+    for (reason, count) in counters.ended() {
+        ended.labelled(&[("reason", &reason)], count);
+    }
+    for (name, help, durations) in [
+        ("relay_match_wait_seconds", "From the start of waiting to the match.", &counters.wait),
+        ("relay_call_ack_seconds", "From the match to the first ack.", &counters.ack),
+        ("relay_call_answer_seconds", "From the match to the relayed answer.", &counters.answer),
+        ("relay_call_setup_seconds", "From the match to both sides connected.", &counters.setup),
+    ] {
+        page.family(name, Kind::Histogram, help).durations(&BUCKETS_MS, &durations.buckets(), durations.sum_ms());
+    }
+}
+
+fn desk(counters: &signalling::Counters, page: &mut Exposition) {
+    page.family("relay_signalling_sessions", Kind::Gauge, "Open signalling connections.").value(counters.sessions());
+    for (name, help, value) in [
+        ("relay_signalling_welcomes_total", "Connections that passed hello.", counters.welcomed()),
+        ("relay_texts_relayed_total", "Texts relayed.", counters.texts()),
+        (
+            "relay_signalling_frames_dropped_total",
+            "Frames that gave way on a slow connection.",
+            counters.positions_dropped(),
+        ),
+        (
+            "relay_signalling_upgrades_refused_total",
+            "Connections refused for origin or haste.",
+            counters.refused_upgrades(),
+        ),
+    ] {
+        page.family(name, Kind::Counter, help).value(value);
+    }
+    let mut errors = page.family("relay_signalling_errors_total", Kind::Counter, "Error frames sent, by code.");
+    for (code, count) in counters.errors() {
+        errors.labelled(&[("code", &code)], count);
     }
 }
 

@@ -4,8 +4,16 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
 use super::*;
 use crate::config;
+
+type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// Everything, on ports nobody else uses.
 const EVERYTHING: &str =
@@ -121,4 +129,84 @@ fn without_signalling_it_is_a_plain_stun_and_turn_server() {
     assert_eq!(answer[..2], [0x01, 0x01], "a Binding success");
     assert_eq!(answer[8..20], binding[8..20]);
     assert!(length > 20);
+}
+
+/// `POST /demo/token`, then `hello` on a WebSocket: what the page does first.
+async fn enter(signalling: SocketAddr) -> Socket {
+    let token = tokio::task::spawn_blocking(move || demo_token(signalling)).await.unwrap();
+    let mut request = format!("ws://{signalling}/v1/ws").into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "pair.v1".parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    send(&mut socket, json!({ "t": "hello", "q": 1, "v": [1], "token": token })).await;
+    assert_eq!(receive(&mut socket).await["t"], "welcome");
+    socket
+}
+
+fn demo_token(signalling: SocketAddr) -> String {
+    let body = r#"{"lvl":"B1","g":"x","band":"18+","name":"Ada"}"#;
+    let mut stream = TcpStream::connect(signalling).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST /demo/token HTTP/1.1\r\nhost: {signalling}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    let body: Value = serde_json::from_str(body).unwrap();
+    body["token"].as_str().unwrap().to_owned()
+}
+
+async fn send(socket: &mut Socket, frame: Value) {
+    socket.send(Message::text(frame.to_string())).await.unwrap();
+}
+
+async fn receive(socket: &mut Socket) -> Value {
+    let frame = tokio::time::timeout(Duration::from_secs(5), socket.next()).await.unwrap().unwrap().unwrap();
+    serde_json::from_str(frame.to_text().unwrap()).unwrap()
+}
+
+async fn receive_until(socket: &mut Socket, kind: &str) -> Value {
+    loop {
+        let frame = receive(socket).await;
+        if frame["t"] == kind {
+            return frame;
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn two_strangers_with_demo_tokens_are_matched_and_told_the_real_turn_address() {
+    let running = start(&settings(EVERYTHING)).unwrap();
+    let signalling = running.addresses().signalling.unwrap();
+    let mut ada = enter(signalling).await;
+    send(&mut ada, json!({ "t": "queue", "q": 2 })).await;
+    let queued = receive_until(&mut ada, "queued").await;
+    let url = format!("turn:{}?transport=udp", running.addresses().udp[0]);
+    assert_eq!(queued["ice"]["servers"][0]["urls"], json!([url]));
+    let mut grace = enter(signalling).await;
+    send(&mut grace, json!({ "t": "queue", "q": 2 })).await;
+    let (one, other) = (receive_until(&mut ada, "matched").await, receive_until(&mut grace, "matched").await);
+    assert_eq!(one["call"], other["call"]);
+    let admin = running.addresses().admin.unwrap();
+    let page = tokio::task::spawn_blocking(move || get(admin, "/metrics")).await.unwrap();
+    for sample in
+        ["relay_calls 1\n", "relay_queue_tickets 0\n", "relay_matches_total 1\n", "relay_signalling_sessions 2\n"]
+    {
+        assert!(page.contains(sample), "{sample} is missing: {page}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn whoever_is_connected_is_told_that_the_server_goes_away() {
+    let running = start(&settings(EVERYTHING)).unwrap();
+    let mut ada = enter(running.addresses().signalling.unwrap()).await;
+    let stopping = tokio::task::spawn_blocking(move || running.stop());
+    let last = tokio::time::timeout(Duration::from_secs(5), ada.next()).await.unwrap().unwrap().unwrap();
+    let Message::Close(Some(frame)) = last else { panic!("{last:?}") };
+    assert_eq!(u16::from(frame.code), 1001);
+    drop(ada);
+    stopping.await.unwrap();
 }

@@ -100,6 +100,11 @@ impl Signalling {
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
     }
+
+    /// Whether the desk's task has ended although nobody asked it to.
+    pub fn has_ended(&self) -> bool {
+        self.desk.is_finished()
+    }
 }
 
 impl Drop for Signalling {

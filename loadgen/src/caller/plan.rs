@@ -1,0 +1,47 @@
+//! What a caller sets out with, and what it wants done.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{media::packet::StreamId, population::Person, time::Nanos};
+
+/// What holds for every caller of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub patience: Duration,
+    pub setup_timeout: Duration,
+    /// Whether voice-like packets flow.
+    pub media: bool,
+    /// Used instead of the TURN server in `ice`.
+    pub turn: Option<SocketAddr>,
+}
+
+/// What one caller sets out with.
+#[derive(Clone)]
+pub struct Plan {
+    pub number: u32,
+    /// t0, the schedule's start.
+    pub intended: Nanos,
+    pub person: Person,
+    pub token: String,
+    /// Seeds transaction numbers and ICE passwords.
+    pub random: [u8; 32],
+}
+
+/// What the caller wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A frame for the server.
+    Signal(String),
+    /// Datagrams go to this TURN server from now on.
+    Attach(SocketAddr),
+    /// A datagram for the TURN server.
+    Datagram(Vec<u8>),
+    /// Expect this stream.
+    Hear { channel: u16, stream: StreamId },
+    /// Send this stream.
+    Talk { channel: u16, stream: StreamId },
+    /// Stop both and send the account.
+    Hush,
+    /// Nothing more: close the WebSocket.
+    Close,
+}
