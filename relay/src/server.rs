@@ -8,6 +8,7 @@ mod descriptors;
 mod edges;
 mod error;
 mod http;
+mod https;
 mod parts;
 mod stats;
 
@@ -28,9 +29,11 @@ use crate::auth::CallKeys;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::signalling::{self, LocalRelay, Signalling};
+use crate::stream::{self, CertificateError, Certificates};
 use crate::{dataplane, turn, web};
 use edges::{Edges, Work};
 use http::Patience;
+use https::Https;
 use parts::Seeds;
 use stats::Sources;
 
@@ -42,12 +45,25 @@ const ADMIN_CONNECTIONS: usize = 32;
 /// More signalling connections than one desk serves well.
 const MOST_SESSIONS: u64 = 100_000;
 
+/// More TCP and TLS connections than one server serves well.
+const MOST_STREAMS: u64 = 100_000;
+
+/// Looks over what `settings` name outside the configuration file.
+///
+/// # Errors
+/// The certificate or its key cannot be used.
+pub fn check(settings: &Settings) -> Result<(), CertificateError> {
+    parts::certificate_files(settings).map_or(Ok(()), |files| stream::tls::check(&files))
+}
+
 /// A daemon at work. Dropping it stops it, like [`Running::stop`].
 pub struct Running {
     addresses: Addresses,
     admin: Admin,
     // Dropped before the workers: signalling ends first, while the calls it closes are still there.
     edges: Edges,
+    certificates: Option<Arc<Certificates>>,
+    _streams: Option<Arc<stream::Running>>,
     _workers: Arc<dataplane::Running>,
 }
 
@@ -57,10 +73,13 @@ pub struct Running {
 /// What could not be had and what to do about it. Nothing is left running or bound.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
     // Some descriptors are left for relayed sockets.
-    let sessions = (descriptors::raise_limit() / 4 * 3).min(MOST_SESSIONS) as usize;
+    let descriptors = descriptors::raise_limit();
+    let sessions = (descriptors / 4 * 3).min(MOST_SESSIONS) as usize;
+    let streams = (descriptors / 2).min(MOST_STREAMS) as usize;
+    let certificates = parts::certificates(settings).map_err(StartError::Certificate)?;
     let seeds = Seeds::from_system()?;
     let clock = Clock::start();
-    let bound = Bound::all(settings)?;
+    let bound = Bound::all(settings, streams)?;
     let addresses = bound.addresses();
     let keys = Arc::new(CallKeys::new(seeds.call_keys));
     let shared = parts::shared(settings, &addresses.all(), &keys, &seeds)?;
@@ -73,7 +92,20 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         let settings = parts::signalling(settings, &addresses, sessions, &seeds);
         signalling::spawn(settings, Box::new(local_relay(&shared, &keys, &workers)), clock, seeds.desk)
     });
-    let admin = Admin::new(metrics(&workers, signalling.as_ref()));
+    let (sender, pages) = stream::pages();
+    let streams = match bound.streams {
+        Some(streams) => {
+            let sender = signalling.as_ref().map(|_| sender);
+            let running = streams.start(workers.mailboxes(), certificates.as_deref(), sender);
+            Some(Arc::new(running.map_err(StartError::Threads)?))
+        }
+        None => None,
+    };
+    let https = signalling.as_ref().filter(|_| streams.is_some() && certificates.is_some());
+    let https = https.map(|signalling| {
+        (Https { pages, silence: SILENCE }, signalling.router().merge(web::router()))
+    });
+    let admin = Admin::new(metrics(&workers, signalling.as_ref(), streams.as_deref()));
     let mut services = Vec::new();
     if let Some((listener, signalling)) = bound.signalling.zip(signalling.as_ref()) {
         let listener = listener.into_listener(Patience { connections: sessions, silence: SILENCE });
@@ -84,12 +116,13 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         services.push((listener.map_err(StartError::Threads)?, admin.clone().router()));
     }
     drop(inside);
-    let watched = Arc::clone(&workers);
-    let work = Work { services, signalling, worker_has_ended: Box::new(move || watched.has_ended()) };
+    let (watched, accepting) = (Arc::clone(&workers), streams.clone());
+    let has_ended = move || watched.has_ended() || accepting.as_ref().is_some_and(|streams| streams.has_ended());
+    let work = Work { services, https, signalling, worker_has_ended: Box::new(has_ended) };
     let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
     admin.set_ready(true);
     tracing::info!(workers = workers.counters().len(), "started");
-    Ok(Running { addresses, admin, edges, _workers: workers })
+    Ok(Running { addresses, admin, edges, certificates, _streams: streams, _workers: workers })
 }
 
 /// What signalling may do to the relay in this process.
@@ -104,9 +137,11 @@ fn local_relay(shared: &Arc<turn::Shared>, keys: &Arc<CallKeys>, workers: &datap
 fn metrics(
     workers: &dataplane::Running,
     signalling: Option<&Signalling>,
+    streams: Option<&stream::Running>,
 ) -> impl Fn() -> String + Send + Sync + 'static {
     let signalling = signalling.map(Signalling::counters);
-    let sources = Sources { turn: workers.counters(), io: workers.io_counters(), signalling };
+    let streams = streams.map(stream::Running::counters);
+    let sources = Sources { turn: workers.counters(), io: workers.io_counters(), streams, signalling };
     move || sources.render()
 }
 
@@ -119,18 +154,24 @@ pub fn serve(settings: &Settings, announce: impl FnOnce(&Addresses)) -> Result<(
     // Before anything starts: a signal that comes meanwhile is obeyed afterwards, and stops cleanly.
     let signals = {
         let _inside = runtime.enter();
-        [SignalKind::terminate(), SignalKind::interrupt()].map(signal)
+        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal)
     };
-    let [terminate, interrupt] = signals;
-    let (mut terminate, mut interrupt) =
-        (terminate.map_err(StartError::Threads)?, interrupt.map_err(StartError::Threads)?);
+    let [terminate, interrupt, hangup] = signals;
+    let (mut terminate, mut interrupt, mut hangup) = (
+        terminate.map_err(StartError::Threads)?,
+        interrupt.map_err(StartError::Threads)?,
+        hangup.map_err(StartError::Threads)?,
+    );
     let running = start(settings)?;
     announce(running.addresses());
     runtime.block_on(async {
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-            broken = running.edges.broken() => Err(broken),
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = hangup.recv() => running.reload(),
+                broken = running.edges.broken() => return Err(broken),
+            }
         }
     })?;
     running.stop();
@@ -152,6 +193,16 @@ impl Running {
         }
     }
 
+    /// Reads the certificate files again. Connections that exist keep what they have; a bad pair is refused and the old one
+    /// stays. The log says which.
+    pub fn reload(&self) {
+        match self.certificates.as_deref().map(Certificates::reload) {
+            Some(Ok(())) => tracing::info!("tls: the certificate was read again"),
+            Some(Err(error)) => tracing::error!("not reloaded, the certificate in use stays: {error}"),
+            None => tracing::info!("there is no certificate to read again"),
+        }
+    }
+
     /// Closes every connection and socket and waits for every thread; takes less than a second.
     pub fn stop(self) {
         self.admin.set_ready(false);
@@ -161,13 +212,19 @@ impl Running {
 /// Every socket of the daemon, bound and silent.
 struct Bound {
     dataplane: dataplane::Bound,
+    /// If any are asked for.
+    streams: Option<stream::Bound>,
     signalling: Option<http::Bound>,
     admin: Option<http::Bound>,
 }
 
 impl Bound {
-    fn all(settings: &Settings) -> Result<Bound, StartError> {
+    fn all(settings: &Settings, connections: usize) -> Result<Bound, StartError> {
         let dataplane = dataplane::bind(&parts::dataplane(settings)).map_err(StartError::Udp)?;
+        let wanted = !settings.listen.tcp.is_empty() || !settings.listen.tls.is_empty();
+        let streams = wanted.then(|| stream::bind(parts::stream(settings, connections))).transpose().map_err(
+            |stream::BindError { key, address, source }| StartError::Tcp { key, address, source },
+        )?;
         let tcp = |key: &'static str, address: Option<SocketAddr>| {
             let bound =
                 address.map(|address| http::bind(address).map_err(|source| StartError::Tcp { key, address, source }));
@@ -175,13 +232,15 @@ impl Bound {
         };
         let signalling = tcp("signalling", settings.listen.signalling)?;
         let admin = tcp("admin", settings.listen.admin)?;
-        Ok(Bound { dataplane, signalling, admin })
+        Ok(Bound { dataplane, streams, signalling, admin })
     }
 
     fn addresses(&self) -> Addresses {
         let address = |bound: &Option<http::Bound>| bound.as_ref().map(|bound| bound.address);
         Addresses {
             udp: self.dataplane.addresses().to_vec(),
+            tcp: self.streams.as_ref().map(stream::Bound::tcp).unwrap_or_default(),
+            tls: self.streams.as_ref().map(stream::Bound::tls).unwrap_or_default(),
             signalling: address(&self.signalling),
             admin: address(&self.admin),
         }

@@ -46,6 +46,8 @@ pub struct Builder {
 pub struct Daemon {
     process: Process,
     turn: Vec<SocketAddr>,
+    tcp: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
     signalling: Option<SocketAddr>,
     admin: Option<SocketAddr>,
     directory: PathBuf,
@@ -73,6 +75,16 @@ impl Daemon {
     /// All TURN/UDP listeners in the order of the configuration.
     pub fn turns(&self) -> &[SocketAddr] {
         &self.turn
+    }
+
+    /// The first TURN/TCP listener.
+    pub fn tcp(&self) -> SocketAddr {
+        *self.tcp.first().expect("this daemon has no TCP listener")
+    }
+
+    /// The first TURN/TLS listener.
+    pub fn tls(&self) -> SocketAddr {
+        *self.tls.first().expect("this daemon has no TLS listener")
     }
 
     /// Where `pair.v1` and the page are.
@@ -140,6 +152,8 @@ impl Builder {
         let log = process.log();
         Daemon {
             turn: listening(&log, "turn udp "),
+            tcp: listening(&log, "turn tcp "),
+            tls: listening(&log, "turn tls "),
             signalling: listening(&log, "signalling http://").first().copied(),
             admin: listening(&log, "admin http://").first().copied(),
             process,

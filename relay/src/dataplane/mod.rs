@@ -22,7 +22,7 @@ mod worker;
 mod worker_streams;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::net::SocketAddr;

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::error::Broken;
 use super::http::{Crowd, Listener};
+use super::https::Https;
 use crate::signalling::{Peer, Signalling};
 
 /// How soon a part that died is noticed.
@@ -27,6 +28,8 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 /// What is served, and how the rest of the daemon is.
 pub(super) struct Work {
     pub(super) services: Vec<(Listener, Router)>,
+    /// HTTP inside TLS, and what it is answered with.
+    pub(super) https: Option<(Https, Router)>,
     pub(super) signalling: Option<Signalling>,
     /// Whether a worker of the packet path has ended.
     pub(super) worker_has_ended: Box<dyn Fn() -> bool + Send>,
@@ -74,6 +77,9 @@ async fn run(work: Work, stopped: watch::Receiver<bool>) -> Option<Broken> {
     for (listener, router) in work.services {
         services.spawn(serve(listener, router));
     }
+    if let Some((listener, router)) = work.https {
+        services.spawn(serve_inside_tls(listener, router));
+    }
     let end = watch_over(&mut services, work.signalling.as_ref(), &work.worker_has_ended, stopped).await;
     services.abort_all();
     // Its end tells everybody who is connected; they get a moment to hear it.
@@ -88,6 +94,10 @@ async fn run(work: Work, stopped: watch::Receiver<bool>) -> Option<Broken> {
 }
 
 async fn serve(listener: Listener, router: Router) -> io::Result<()> {
+    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).await
+}
+
+async fn serve_inside_tls(listener: Https, router: Router) -> io::Result<()> {
     axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).await
 }
 

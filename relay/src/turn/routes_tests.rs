@@ -53,12 +53,12 @@ fn a_stream_client_is_found_by_its_connection_whatever_happens_to_its_channels()
             routes.install(A, &real("198.51.100.2:2"));
             routes.install(B, &Route { client, ..real("198.51.100.2:2") });
             routes.permit(B, A.address, LATER);
+            routes.bind_channel(B, ChannelEntry { number: 0x4FFF, peer: A, until: LATER }, NOW);
             for number in 0..9 {
                 let peer = RelayedPort { port: 60_000 + number, ..A };
                 routes.bind_channel(B, ChannelEntry { number: 0x4000 + number, peer, until: LATER }, NOW);
             }
-            routes.bind_channel(B, ChannelEntry { number: 0x4001, peer: A, until: LATER }, NOW);
-            assert_eq!(routes.deliver(A, B, NOW), Delivery::AskOwner, "more channels than it holds");
+            assert_eq!(routes.deliver(A, B, NOW), Delivery::Channel { to: client, number: 0x4FFF });
             routes.install(B, &Route { client, ..real("198.51.100.2:2") });
             routes.permit(B, A.address, LATER);
             assert_eq!(routes.deliver(A, B, NOW), Delivery::Indication { to: client });
