@@ -40,6 +40,7 @@ demo_page = true
 pub struct Builder {
     settings: toml::Table,
     environment: Vec<(String, String)>,
+    certificate: bool,
 }
 
 /// A running relay. Stopped and its files removed when dropped.
@@ -50,13 +51,13 @@ pub struct Daemon {
     tls: Vec<SocketAddr>,
     signalling: Option<SocketAddr>,
     admin: Option<SocketAddr>,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl Daemon {
     /// The settings most tests want; change single ones with [`Builder::set`].
     pub fn local() -> Builder {
-        let builder = Builder { settings: toml::Table::new(), environment: Vec::new() };
+        let builder = Builder { settings: toml::Table::new(), environment: Vec::new(), certificate: false };
         builder.set(LOCAL).set(&format!(
             "auth.issuer = '{ISSUER}'\nauth.audience = '{AUDIENCE}'\nauth.tokens = [{{ kid = 'dev', alg = 'HS256', secret = '{DEV_KEY}' }}]"
         ))
@@ -64,7 +65,7 @@ impl Daemon {
 
     /// Exactly this configuration and nothing else.
     pub fn configured(toml: &str) -> Builder {
-        Builder { settings: toml::Table::new(), environment: Vec::new() }.set(toml)
+        Builder { settings: toml::Table::new(), environment: Vec::new(), certificate: false }.set(toml)
     }
 
     /// The first TURN/UDP listener.
@@ -139,10 +140,20 @@ impl Builder {
         self
     }
 
+    /// Gives it a certificate for [`crate::certificate::NAME`], in files that the test may replace.
+    #[must_use]
+    pub fn with_certificate(mut self) -> Builder {
+        self.certificate = true;
+        self.set("tls = { certificate = 'cert.pem', private_key = 'key.pem' }")
+    }
+
     /// Starts the relay and waits until it says `ready`.
     pub fn start(self) -> Daemon {
         let directory = own_directory();
         let file = directory.join("relay.toml");
+        if self.certificate {
+            crate::certificate::write(&directory);
+        }
         std::fs::write(&file, self.settings.to_string()).unwrap();
         let mut command = Command::new(binary());
         command.arg("--config").arg(&file).envs(self.environment);

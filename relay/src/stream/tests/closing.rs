@@ -52,10 +52,12 @@ fn a_closed_tls_connection_frees_its_allocation_too() {
 
 #[test]
 fn who_says_nothing_is_closed_at_every_stage_and_the_others_are_served() {
-    let patience = Patience { first_bytes: Duration::from_millis(300), handshake: Duration::from_millis(300) };
+    // Long enough for an honest client on a busy machine.
+    const SHORT: Duration = Duration::from_millis(2000);
+    let patience = Patience { first_bytes: SHORT, handshake: SHORT };
     let choices = choices();
     let settings = crate::stream::Settings { patience, ..choices.settings };
-    let server = Server::start(Choices { idle_millis: 300, settings, ..choices });
+    let server = Server::start(Choices { idle_millis: SHORT.as_millis() as u64, settings, ..choices });
     let hello = b"\x16\x03\x01\x02\x00\x01";
     let half = &binding()[..10];
     let begun: [&[u8]; 5] = [b"", b"\x00\x01\x00", hello, half, &binding()];
@@ -73,7 +75,7 @@ fn who_says_nothing_is_closed_at_every_stage_and_the_others_are_served() {
     for stream in &mut idlers {
         assert!(is_closed(stream));
     }
-    std::thread::sleep(Duration::from_millis(700));
+    std::thread::sleep(SHORT);
     assert_eq!(server.io("streams"), 1, "an allocation keeps its connection although it is silent");
     assert_eq!(served.binding(), served.address());
     assert!(server.io("streams_idle") > 0 && server.fate("silent") > 0 && server.fate("handshake") > 0);
@@ -86,7 +88,7 @@ fn who_speaks_no_turn_in_the_middle_is_closed_and_loses_its_allocation() {
     let mut kept = socket.try_clone().unwrap();
     let mut client = Client::over(Box::new(Framed::new(socket)), 0);
     client.allocate().unwrap();
-    kept.write_all(b"SSH-2.0-OpenSSH\r\n\x80\x81\x82\x83").unwrap();
+    kept.write_all(b"\x80\x81\x82\x83: neither STUN nor ChannelData").unwrap();
     assert!(is_closed(&mut kept));
     eventually("freed", || server.allocations() == 0);
 }
@@ -109,7 +111,9 @@ fn a_network_has_its_share_of_connections() {
     let settings = crate::stream::Settings { connections_of_one_network: 3, ..choices.settings };
     let server = Server::start(Choices { settings, ..choices });
     let held: Vec<_> = (0..3).map(|_| server.tcp_client(0)).collect();
-    held.iter().for_each(|client| drop(client.binding()));
+    for client in &held {
+        client.binding();
+    }
     assert!(is_closed(&mut server.connect_tcp()));
     assert_eq!(server.fate("network_full"), 1);
     drop(held);

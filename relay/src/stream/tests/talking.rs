@@ -149,7 +149,7 @@ fn forty_megabytes_for_a_client_that_does_not_read_are_bounded_and_hurt_nobody_e
     for _ in 0..40_000 {
         fast.send_on_channel(0x4000, &[9; 1000]);
     }
-    eventually("the last of it arrived", || server.io("stream_slow") > 30_000);
+    eventually("most of it was dropped", || server.io("stream_slow") + server.io("parcels_full") > 30_000);
     assert_eq!(other.binding(), other.address(), "others are served");
     fast.send_on_channel(0x4000, b"the newest");
     let mut read = 0;
