@@ -234,7 +234,7 @@ fn meaningless_values_are_refused_with_what_would_be_right() {
         ("[listen]\nudp = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\n", "127.0.0.1:1 is already used by listen.udp"),
         ("[listen]\ntcp = [\"127.0.0.1:1\"]\nadmin = \"127.0.0.1:1\"\n", "127.0.0.1:1 is already used by listen.tcp"),
         (
-            "[listen]\ntcp = [\"0.0.0.0:1\"]\nadmin = \"127.0.0.1:1\"\n",
+            "[listen]\ntcp = [\"0.0.0.0:1\"]\nadmin = \"127.0.0.1:1\"\n[relay]\naddresses = [\"127.0.0.1\"]\n",
             "127.0.0.1:1 overlaps with 0.0.0.0:1 of listen.tcp",
         ),
         ("[listen]\ntls = [\"127.0.0.1:5349\"]\n", "listen.tls needs `certificate` and `private_key` in [tls]"),

@@ -1,6 +1,7 @@
 //! The thread of everything that speaks HTTP: signalling with the page, and admin, on one small runtime.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -11,28 +12,49 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::error::Broken;
-use super::http::{Crowd, Listener};
+use super::http::{self, Crowd, Listener, Patience};
 use super::https::Https;
+use super::parts::HEARTBEAT_MS;
+use crate::dataplane;
 use crate::signalling::{Peer, Signalling};
+use crate::stream::{self, Pages};
 
 /// How soon a part that died is noticed.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// What clients get to take their leave when the daemon stops.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// A runtime that nobody drives yet. Listeners and tasks are given to it inside its `enter`.
+/// A connection that says nothing for this long is closed: a client that missed more than three heartbeats is gone.
+const SILENCE: Duration = Duration::from_millis(HEARTBEAT_MS * 15 / 4);
+
+/// A runtime that nobody drives yet. Tasks may be given to it inside its `enter`.
 pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// What is served, and how the rest of the daemon is.
+/// One listener and what it answers.
+pub(super) struct Service {
+    pub(super) listener: http::Bound,
+    /// At a time; beyond, new ones are closed at once.
+    pub(super) connections: usize,
+    pub(super) router: Router,
+}
+
+/// What is served, and what is watched over.
 pub(super) struct Work {
-    pub(super) services: Vec<(Listener, Router)>,
+    pub(super) services: Vec<Service>,
     /// HTTP inside TLS, and what it is answered with.
-    pub(super) https: Option<(Https, Router)>,
+    pub(super) https: Option<(Pages, Router)>,
     pub(super) signalling: Option<Signalling>,
-    /// Whether a worker of the packet path has ended.
-    pub(super) worker_has_ended: Box<dyn Fn() -> bool + Send>,
+    pub(super) workers: Arc<dataplane::Running>,
+    pub(super) streams: Option<Arc<stream::Running>>,
+}
+
+/// Parts that must not end before they are asked to.
+struct Watched {
+    signalling: Option<Signalling>,
+    workers: Arc<dataplane::Running>,
+    streams: Option<Arc<stream::Running>>,
 }
 
 /// The thread at work. Dropping it stops it and waits for it.
@@ -46,8 +68,14 @@ impl Edges {
     pub(super) fn start(runtime: Runtime, work: Work) -> io::Result<Edges> {
         let (stop, stopped) = watch::channel(false);
         let (report, broken) = watch::channel(None);
+        let Work { services, https, signalling, workers, streams } = work;
+        let services = {
+            let _inside = runtime.enter();
+            open(services)?
+        };
+        let watched = Watched { signalling, workers, streams };
         let thread = thread::Builder::new().name("edges".to_owned()).spawn(move || {
-            let end = runtime.block_on(run(work, stopped));
+            let end = runtime.block_on(run(services, https, watched, stopped));
             report.send_replace(end);
         })?;
         Ok(Edges { stop, broken, thread: Some(thread) })
@@ -70,26 +98,37 @@ impl Drop for Edges {
     }
 }
 
+/// Takes the listeners into the runtime that runs here.
+fn open(services: Vec<Service>) -> io::Result<Vec<(Listener, Router)>> {
+    let patience = |connections| Patience { connections, silence: SILENCE };
+    services.into_iter().map(|it| Ok((it.listener.into_listener(patience(it.connections))?, it.router))).collect()
+}
+
 /// Serves until asked to stop (`None`) or until something ends that should not.
-async fn run(work: Work, stopped: watch::Receiver<bool>) -> Option<Broken> {
-    let crowds: Vec<Crowd> = work.services.iter().map(|(listener, _)| listener.crowd()).collect();
+async fn run(
+    open: Vec<(Listener, Router)>,
+    https: Option<(Pages, Router)>,
+    watched: Watched,
+    stopped: watch::Receiver<bool>,
+) -> Option<Broken> {
+    let crowds: Vec<Crowd> = open.iter().map(|(listener, _)| listener.crowd()).collect();
     let mut services = JoinSet::new();
-    for (listener, router) in work.services {
+    for (listener, router) in open {
         services.spawn(serve(listener, router));
     }
-    if let Some((listener, router)) = work.https {
-        services.spawn(serve_inside_tls(listener, router));
+    if let Some((pages, router)) = https {
+        services.spawn(serve_inside_tls(Https { pages, silence: SILENCE }, router));
     }
-    let end = watch_over(&mut services, work.signalling.as_ref(), &work.worker_has_ended, stopped).await;
+    let end = watch_over(&mut services, &watched, stopped).await;
     services.abort_all();
     // Its end tells everybody who is connected; they get a moment to hear it.
-    drop(work.signalling);
-    let _ = timeout(FAREWELL, async {
+    drop(watched.signalling);
+    let everybody_gone = async {
         for crowd in &crowds {
             crowd.gone().await;
         }
-    })
-    .await;
+    };
+    let _ = timeout(FAREWELL, everybody_gone).await;
     end
 }
 
@@ -103,8 +142,7 @@ async fn serve_inside_tls(listener: Https, router: Router) -> io::Result<()> {
 
 async fn watch_over(
     services: &mut JoinSet<io::Result<()>>,
-    signalling: Option<&Signalling>,
-    worker_has_ended: &(dyn Fn() -> bool + Send),
+    watched: &Watched,
     mut stopped: watch::Receiver<bool>,
 ) -> Option<Broken> {
     let mut health = interval(HEALTH_INTERVAL);
@@ -114,10 +152,11 @@ async fn watch_over(
             _ = stopped.wait_for(|stop| *stop) => return None,
             Some(_) = services.join_next() => return Some(Broken::Edge),
             _ = health.tick() => {
-                if worker_has_ended() {
+                if watched.workers.has_ended() {
                     return Some(Broken::Worker);
                 }
-                if signalling.is_some_and(Signalling::has_ended) {
+                let signalling = watched.signalling.as_ref().is_some_and(Signalling::has_ended);
+                if signalling || watched.streams.as_ref().is_some_and(|streams| streams.has_ended()) {
                     return Some(Broken::Edge);
                 }
             }

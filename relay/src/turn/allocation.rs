@@ -142,9 +142,9 @@ impl Allocations {
         self.ends.next()
     }
 
-    /// An allocation that is over and still there.
-    pub(crate) fn ended(&self, now: Millis) -> Option<Key> {
-        self.ends.due(now)
+    /// An allocation that is over and still there. Each is named once: free it.
+    pub(crate) fn pop_ended(&mut self, now: Millis) -> Option<Key> {
+        self.ends.pop_due(now)
     }
 
     #[cfg(test)]

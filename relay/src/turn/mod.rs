@@ -129,7 +129,7 @@ impl Turn {
 
     /// Time has come to or past [`Turn::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some(key) = self.allocations.ended(now.mono) {
+        while let Some(key) = self.allocations.pop_ended(now.mono) {
             self.free(key);
         }
         self.shared.ports.expire(now.mono);

@@ -80,8 +80,7 @@ impl World {
         let keys = Arc::new(CallKeys::new([1; 32]));
         let users =
             vec![("alice".to_owned(), "a long secret".to_owned()), ("bob".to_owned(), "another secret".to_owned())];
-        let settings =
-            auth::Settings { realm: REALM.to_owned(), users, rest_secrets: Vec::new(), ..Default::default() };
+        let settings = auth::Settings { realm: REALM.to_owned(), users, rest_secrets: Vec::new() };
         let authenticator = Authenticator::new(settings, Arc::clone(&keys), [2; 32]);
         let relayed = RelayedAddress { bind: [198, 51, 100, 1].into(), public: [198, 51, 100, 1].into() };
         let policy = Policy::new(&access::Settings {
@@ -131,7 +130,7 @@ impl World {
             3 => self.request(script, Method::ChannelBind),
             4 => self.channel_data(script),
             5 => self.send(script),
-            6 => self.from_peer(script),
+            6 => self.outsider(script),
             7 => self.pass_time(u64::from(script.word())),
             8 => self.command(script),
             _ => {
@@ -199,7 +198,7 @@ impl World {
         self.client(caller, &request.data(payload).finish(None));
     }
 
-    fn from_peer(&mut self, script: &mut Script<'_>) {
+    fn outsider(&mut self, script: &mut Script<'_>) {
         let (which, peer) = (script.byte(), script.byte());
         let payload = script.slice(1_400).to_vec();
         let Some(&(address, port)) = self.open.iter().nth(usize::from(which) % self.open.len().max(1)) else { return };
