@@ -103,19 +103,21 @@ impl Stream {
         }
     }
 
-    /// Reads plain bytes into `buffer`, which must not be empty.
+    /// Reads plain bytes into `buffer`, which must not be empty; with `ask_kernel` unset, only what TLS has decrypted already,
+    /// of which no wait would tell.
     ///
     /// # Errors
     /// The connection is over: closed or half-closed by the client, reset, or TLS that is not TLS.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Got> {
+    pub(super) fn read(&mut self, buffer: &mut [u8], ask_kernel: bool) -> io::Result<Got> {
         match &mut self.tls {
+            None if !ask_kernel => Ok(Got::Last(0)),
             None => match once_more(|| self.socket.read(buffer))? {
                 None => Ok(Got::Last(0)),
                 Some(0) => Err(io::ErrorKind::UnexpectedEof.into()),
                 Some(count) if count == buffer.len() => Ok(Got::Some(count)),
                 Some(count) => Ok(Got::Last(count)),
             },
-            Some(tls) => read_tls(tls, &mut self.socket, buffer),
+            Some(tls) => read_tls(tls, &mut self.socket, buffer, ask_kernel),
         }
     }
 
@@ -188,13 +190,20 @@ impl Stream {
 }
 
 /// One read of encrypted bytes, then all the plain ones there are, as far as they fit.
-fn read_tls(tls: &mut ServerConnection, socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<Got> {
+fn read_tls(
+    tls: &mut ServerConnection,
+    socket: &mut TcpStream,
+    buffer: &mut [u8],
+    ask_kernel: bool,
+) -> io::Result<Got> {
     // Bytes decrypted earlier come first: the handshake, or a full buffer, may have left some.
     let mut count = drain(tls, buffer)?;
     if count == buffer.len() {
         return Ok(Got::Some(count));
     }
-    if let Some(read) = once_more(|| tls.read_tls(socket))? {
+    if ask_kernel
+        && let Some(read) = once_more(|| tls.read_tls(socket))?
+    {
         if let Err(error) = tls.process_new_packets() {
             let _ = tls.write_tls(socket); // the alert that says why
             return Err(io::Error::new(io::ErrorKind::InvalidData, error));

@@ -55,12 +55,12 @@ impl Worker {
 
     fn read_stream(&mut self, hands: &mut Hands, now: Now, number: u32) {
         let mut buffer = std::mem::take(&mut hands.stream_buffer);
-        for _ in 0..STREAM_READS {
+        for round in 0.. {
             let Some(stream) = self.streams.get_mut(number).filter(|stream| !stream.doomed) else { break };
             let waiting = stream.unfinished.len();
             buffer[..waiting].copy_from_slice(&stream.unfinished);
             self.counters.stream_reads.add(1);
-            let Ok(got) = stream.read(&mut buffer[waiting..]) else {
+            let Ok(got) = stream.read(&mut buffer[waiting..], round < STREAM_READS) else {
                 self.streams.doom(number);
                 break;
             };
