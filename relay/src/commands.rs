@@ -52,6 +52,9 @@ pub(crate) fn run(file: &Path) -> ExitCode {
 pub(crate) fn check(file: &Path) -> ExitCode {
     match load(file) {
         Ok(settings) => {
+            if let Err(problem) = server::check(&settings) {
+                return fail(MISUSED, &format!("{}: {problem}", file.display()));
+            }
             print(&format!("{}: no problems\n{}", file.display(), summary(&settings)));
             ExitCode::SUCCESS
         }
@@ -114,7 +117,13 @@ fn summary(settings: &Settings) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<12} {value}\n"));
     let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    line("udp", list(&settings.listen.udp));
+    for (name, addresses) in
+        [("udp", &settings.listen.udp), ("tcp", &settings.listen.tcp), ("tls", &settings.listen.tls)]
+    {
+        if !addresses.is_empty() {
+            line(name, list(addresses));
+        }
+    }
     line("relayed", relayed(settings));
     line(
         "users",

@@ -5,17 +5,18 @@
 //! ```text
 //! main ─► server ─► config
 //!            │
-//!   edges    ├─► dataplane   signalling   admin ─► metrics   web        own sockets, threads, time
-//!            │        │        │     │
-//!   core     │        ▼        ▼     ▼
-//!            └─────► turn ─► calls   matchmaking                        pure: no socket, clock, runtime, random
-//!                     │  └─► auth   access
-//!   bytes             ▼
-//!                    wire                                               no state at all
+//!   edges    ├─► stream ─► dataplane   signalling   admin ─► metrics   web        own sockets, threads, time
+//!            │                 │         │     │
+//!   core     │                 ▼         ▼     ▼
+//!            └──────────────► turn ─► calls   matchmaking               pure: no socket, clock, runtime, random
+//!                              │  └─► auth   access
+//!   bytes                      ▼
+//!                             wire                                      no state at all
 //! ```
 //!
 //! The life of a ChannelData packet: `dataplane::worker` receives a batch → `turn::Turn::handle_client` →
-//! `turn::forward` (its hairpin, or towards an outside peer) → `dataplane::batch` sends. The payload is never copied.
+//! `turn::forward` (its hairpin, or towards an outside peer) → `dataplane::batch` sends. The payload is never copied. To and from a
+//! TCP or TLS client it is copied once: `dataplane::worker_streams`.
 
 pub mod time;
 
@@ -32,6 +33,7 @@ pub mod clock;
 pub mod dataplane;
 pub mod metrics;
 pub mod signalling;
+pub mod stream;
 pub mod web;
 
 pub mod config;

@@ -8,6 +8,7 @@ mod descriptors;
 mod edges;
 mod error;
 mod http;
+mod https;
 mod parts;
 mod stats;
 
@@ -27,6 +28,7 @@ use crate::auth::CallKeys;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::signalling::{self, LocalRelay, Signalling};
+use crate::stream::{self, CertificateError, Certificates};
 use crate::{dataplane, turn, web};
 use edges::{Edges, Service, Work};
 use parts::Seeds;
@@ -37,12 +39,25 @@ const ADMIN_CONNECTIONS: usize = 32;
 /// More signalling connections than one desk serves well.
 const MOST_SESSIONS: u64 = 100_000;
 
+/// More TCP and TLS connections than one server serves well.
+const MOST_STREAMS: u64 = 100_000;
+
+/// Looks over what `settings` name outside the configuration file.
+///
+/// # Errors
+/// The certificate or its key cannot be used.
+pub fn check(settings: &Settings) -> Result<(), CertificateError> {
+    parts::certificate_files(settings).map_or(Ok(()), |files| stream::tls::check(&files))
+}
+
 /// A daemon at work. Dropping it stops it, like [`Running::stop`].
 pub struct Running {
     addresses: Addresses,
     admin: Admin,
     // Dropped before the workers: signalling ends first, while the calls it closes are still there.
     edges: Edges,
+    certificates: Option<Arc<Certificates>>,
+    _streams: Option<Arc<stream::Running>>,
     _workers: Arc<dataplane::Running>,
 }
 
@@ -52,10 +67,13 @@ pub struct Running {
 /// What could not be had and what to do about it. Nothing is left running or bound.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
     // A quarter of the descriptors is left for relayed sockets.
-    let sessions = (descriptors::raise_limit() / 4 * 3).min(MOST_SESSIONS) as usize;
+    let descriptors = descriptors::raise_limit();
+    let sessions = (descriptors / 4 * 3).min(MOST_SESSIONS) as usize;
+    let streams = (descriptors / 2).min(MOST_STREAMS) as usize;
+    let certificates = parts::certificates(settings).map_err(StartError::Certificate)?;
     let seeds = Seeds::from_system()?;
     let clock = Clock::start();
-    let bound = Bound::all(settings)?;
+    let bound = Bound::all(settings, streams)?;
     let addresses = bound.addresses();
     let keys = Arc::new(CallKeys::new(seeds.call_keys));
     let shared = parts::shared(settings, &addresses.all(), &keys, &seeds)?;
@@ -68,23 +86,32 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         let settings = parts::signalling(settings, &addresses, sessions, &seeds);
         signalling::spawn(settings, Box::new(local_relay(&shared, &keys, &workers)), clock, seeds.desk)
     });
-    let admin = Admin::new(metrics(&workers, signalling.as_ref()));
-    let calls = bound.signalling.zip(signalling.as_ref()).map(|(listener, signalling)| Service {
-        listener,
-        connections: sessions,
-        router: signalling.router().merge(web::router()),
-    });
+    let (sender, pages) = stream::pages();
+    let streams = match bound.streams {
+        Some(streams) => {
+            let sender = signalling.as_ref().map(|_| sender);
+            let running = streams.start(workers.mailboxes(), certificates.as_deref(), sender);
+            Some(Arc::new(running.map_err(StartError::Threads)?))
+        }
+        None => None,
+    };
+    let admin = Admin::new(metrics(&workers, signalling.as_ref(), streams.as_deref()));
+    let website = signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
+    let https = website.clone().filter(|_| streams.is_some() && certificates.is_some()).map(|router| (pages, router));
+    let calls =
+        bound.signalling.zip(website).map(|(listener, router)| Service { listener, connections: sessions, router });
     let operator = bound.admin.map(|listener| Service {
         listener,
         connections: ADMIN_CONNECTIONS,
         router: admin.clone().router(),
     });
     let services = calls.into_iter().chain(operator).collect();
-    let work = Work { services, signalling, workers: Arc::clone(&workers) };
+    let (watched, accepting) = (Arc::clone(&workers), streams.clone());
+    let work = Work { services, https, signalling, workers: watched, streams: accepting };
     let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
     admin.set_ready(true);
     tracing::info!(workers = workers.counters().len(), "started");
-    Ok(Running { addresses, admin, edges, _workers: workers })
+    Ok(Running { addresses, admin, edges, certificates, _streams: streams, _workers: workers })
 }
 
 /// What signalling may do to the relay in this process.
@@ -99,9 +126,11 @@ fn local_relay(shared: &Arc<turn::Shared>, keys: &Arc<CallKeys>, workers: &datap
 fn metrics(
     workers: &dataplane::Running,
     signalling: Option<&Signalling>,
+    streams: Option<&stream::Running>,
 ) -> impl Fn() -> String + Send + Sync + 'static {
     let signalling = signalling.map(Signalling::counters);
-    let sources = Sources { turn: workers.counters(), io: workers.io_counters(), signalling };
+    let streams = streams.map(stream::Running::counters);
+    let sources = Sources { turn: workers.counters(), io: workers.io_counters(), streams, signalling };
     move || sources.render()
 }
 
@@ -114,18 +143,24 @@ pub fn serve(settings: &Settings, announce: impl FnOnce(&Addresses)) -> Result<(
     // Before anything starts: a signal that comes meanwhile is obeyed afterwards, and stops cleanly.
     let signals = {
         let _inside = runtime.enter();
-        [SignalKind::terminate(), SignalKind::interrupt()].map(signal)
+        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal)
     };
-    let [terminate, interrupt] = signals;
-    let (mut terminate, mut interrupt) =
-        (terminate.map_err(StartError::Threads)?, interrupt.map_err(StartError::Threads)?);
+    let [terminate, interrupt, hangup] = signals;
+    let (mut terminate, mut interrupt, mut hangup) = (
+        terminate.map_err(StartError::Threads)?,
+        interrupt.map_err(StartError::Threads)?,
+        hangup.map_err(StartError::Threads)?,
+    );
     let running = start(settings)?;
     announce(running.addresses());
     runtime.block_on(async {
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-            broken = running.edges.broken() => Err(broken),
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = hangup.recv() => running.reload(),
+                broken = running.edges.broken() => return Err(broken),
+            }
         }
     })?;
     running.stop();
@@ -147,6 +182,16 @@ impl Running {
         }
     }
 
+    /// Reads the certificate files again. Connections that exist keep what they have; a bad pair is refused and the old one
+    /// stays. The log says which.
+    pub fn reload(&self) {
+        match self.certificates.as_deref().map(Certificates::reload) {
+            Some(Ok(())) => tracing::info!("tls: the certificate was read again"),
+            Some(Err(error)) => tracing::error!("not reloaded, the certificate in use stays: {error}"),
+            None => tracing::info!("there is no certificate to read again"),
+        }
+    }
+
     /// Closes every connection and socket and waits for every thread; takes less than a second.
     pub fn stop(self) {
         self.admin.set_ready(false);
@@ -156,13 +201,20 @@ impl Running {
 /// Every socket of the daemon, bound and silent.
 struct Bound {
     dataplane: dataplane::Bound,
+    /// If any are asked for.
+    streams: Option<stream::Bound>,
     signalling: Option<http::Bound>,
     admin: Option<http::Bound>,
 }
 
 impl Bound {
-    fn all(settings: &Settings) -> Result<Bound, StartError> {
+    fn all(settings: &Settings, connections: usize) -> Result<Bound, StartError> {
         let dataplane = dataplane::bind(&parts::dataplane(settings)).map_err(StartError::Udp)?;
+        let wanted = !settings.listen.tcp.is_empty() || !settings.listen.tls.is_empty();
+        let streams = wanted
+            .then(|| stream::bind(parts::stream(settings, connections)))
+            .transpose()
+            .map_err(|stream::BindError { key, address, source }| StartError::Tcp { key, address, source })?;
         let tcp = |key: &'static str, address: Option<SocketAddr>| {
             let bound =
                 address.map(|address| http::bind(address).map_err(|source| StartError::Tcp { key, address, source }));
@@ -170,13 +222,15 @@ impl Bound {
         };
         let signalling = tcp("signalling", settings.listen.signalling)?;
         let admin = tcp("admin", settings.listen.admin)?;
-        Ok(Bound { dataplane, signalling, admin })
+        Ok(Bound { dataplane, streams, signalling, admin })
     }
 
     fn addresses(&self) -> Addresses {
         let address = |bound: &Option<http::Bound>| bound.as_ref().map(|bound| bound.address);
         Addresses {
             udp: self.dataplane.addresses().to_vec(),
+            tcp: self.streams.as_ref().map(stream::Bound::tcp).unwrap_or_default(),
+            tls: self.streams.as_ref().map(stream::Bound::tls).unwrap_or_default(),
             signalling: address(&self.signalling),
             admin: address(&self.admin),
         }

@@ -40,21 +40,24 @@ demo_page = true
 pub struct Builder {
     settings: toml::Table,
     environment: Vec<(String, String)>,
+    certificate: bool,
 }
 
 /// A running relay. Stopped and its files removed when dropped.
 pub struct Daemon {
     process: Process,
     turn: Vec<SocketAddr>,
+    tcp: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
     signalling: Option<SocketAddr>,
     admin: Option<SocketAddr>,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl Daemon {
     /// The settings most tests want; change single ones with [`Builder::set`].
     pub fn local() -> Builder {
-        let builder = Builder { settings: toml::Table::new(), environment: Vec::new() };
+        let builder = Builder { settings: toml::Table::new(), environment: Vec::new(), certificate: false };
         builder.set(LOCAL).set(&format!(
             "auth.issuer = '{ISSUER}'\nauth.audience = '{AUDIENCE}'\nauth.tokens = [{{ kid = 'dev', alg = 'HS256', secret = '{DEV_KEY}' }}]"
         ))
@@ -62,7 +65,7 @@ impl Daemon {
 
     /// Exactly this configuration and nothing else.
     pub fn configured(toml: &str) -> Builder {
-        Builder { settings: toml::Table::new(), environment: Vec::new() }.set(toml)
+        Builder { settings: toml::Table::new(), environment: Vec::new(), certificate: false }.set(toml)
     }
 
     /// The first TURN/UDP listener.
@@ -73,6 +76,16 @@ impl Daemon {
     /// All TURN/UDP listeners in the order of the configuration.
     pub fn turns(&self) -> &[SocketAddr] {
         &self.turn
+    }
+
+    /// The first TURN/TCP listener.
+    pub fn tcp(&self) -> SocketAddr {
+        *self.tcp.first().expect("this daemon has no TCP listener")
+    }
+
+    /// The first TURN/TLS listener.
+    pub fn tls(&self) -> SocketAddr {
+        *self.tls.first().expect("this daemon has no TLS listener")
     }
 
     /// Where `pair.v1` and the page are.
@@ -127,10 +140,20 @@ impl Builder {
         self
     }
 
+    /// Gives it a certificate for [`crate::certificate::NAME`], in files that the test may replace.
+    #[must_use]
+    pub fn with_certificate(mut self) -> Builder {
+        self.certificate = true;
+        self.set("tls = { certificate = 'cert.pem', private_key = 'key.pem' }")
+    }
+
     /// Starts the relay and waits until it says `ready`.
     pub fn start(self) -> Daemon {
         let directory = own_directory();
         let file = directory.join("relay.toml");
+        if self.certificate {
+            crate::certificate::write(&directory);
+        }
         std::fs::write(&file, self.settings.to_string()).unwrap();
         let mut command = Command::new(binary());
         command.arg("--config").arg(&file).envs(self.environment);
@@ -140,6 +163,8 @@ impl Builder {
         let log = process.log();
         Daemon {
             turn: listening(&log, "turn udp "),
+            tcp: listening(&log, "turn tcp "),
+            tls: listening(&log, "turn tls "),
             signalling: listening(&log, "signalling http://").first().copied(),
             admin: listening(&log, "admin http://").first().copied(),
             process,

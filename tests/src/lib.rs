@@ -3,6 +3,7 @@
 //! ```text
 //! daemon     Daemon::local().set("calls.path = 'direct-first'").start()   one relay process, its addresses, its log
 //! browser    Driver::start() → Browser                                    chromedriver and its Chromium sessions
+//! certificate  write(&folder), connect(&daemon, …)                        a certificate of its own, a TLS client that believes it alone
 //! client     Caller::connect(&daemon, &token)                             pair.v1 by hand, frame by frame
 //! token      Claims::adult("lea").sign(…)                                 what an app's backend would mint
 //! http       get(address, "/")                                            one request, one answer
@@ -14,6 +15,7 @@
 #![allow(clippy::unwrap_used)] // a test harness: a panic is how it reports
 
 pub mod browser;
+pub mod certificate;
 pub mod client;
 pub mod daemon;
 pub mod fuzzing;

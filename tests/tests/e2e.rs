@@ -4,5 +4,6 @@
 
 mod browser;
 mod fuzz;
+mod streams;
 mod uclient;
 mod webrtc_rs;

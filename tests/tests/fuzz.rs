@@ -14,6 +14,11 @@ fn stretch(name: &str) {
 }
 
 #[test]
+fn no_stream_breaks_its_first_readers() {
+    stretch("stream");
+}
+
+#[test]
 fn no_datagram_breaks_the_wire_readers() {
     stretch("wire");
 }

@@ -4,6 +4,7 @@
 //! daemon runs with `legacy_channels`.
 
 use e2e::Daemon;
+use e2e::daemon::Builder;
 use e2e::process::Process;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -11,10 +12,14 @@ use std::process::Command;
 const FIX: &str = "apt-get install coturn (tests/run.sh does it)";
 
 const SETTINGS: &str = "
-listen = { udp = ['127.0.0.1:0', '[::1]:0'] }
+listen = { udp = ['127.0.0.1:0', '[::1]:0'], tcp = ['127.0.0.1:0'], tls = ['127.0.0.1:0'] }
 relay = { addresses = ['127.0.0.1', '::1'], legacy_channels = true, workers = 2 }
 access = { allow_peers = ['127.0.0.0/8', '::1/128'], user_allocations = 1000 }
 ";
+
+fn daemon() -> Builder {
+    Daemon::local().set(SETTINGS).with_certificate()
+}
 
 /// Debian's `turnutils_peer`: sends back whatever it is sent.
 struct Echo {
@@ -61,19 +66,19 @@ fn nothing_lost(said: &str, messages: u64) {
 
 #[test]
 fn uclient_talks_client_to_client_over_channels() {
-    let daemon = Daemon::local().set(SETTINGS).start();
+    let daemon = daemon().start();
     nothing_lost(&uclient(daemon.turns()[0], &["-y", "-c", "-m", "10", "-n", "100", "-z", "5"]), 1000);
 }
 
 #[test]
 fn uclient_talks_client_to_client_with_send_indications() {
-    let daemon = Daemon::local().set(SETTINGS).start();
+    let daemon = daemon().start();
     nothing_lost(&uclient(daemon.turns()[0], &["-y", "-c", "-s", "-m", "10", "-n", "100", "-z", "5"]), 1000);
 }
 
 #[test]
 fn uclient_reaches_a_peer_over_channels() {
-    let (daemon, echo) = (Daemon::local().set(SETTINGS).start(), Echo::start("127.0.0.1"));
+    let (daemon, echo) = (daemon().start(), Echo::start("127.0.0.1"));
     let port = echo.port.to_string();
     nothing_lost(
         &uclient(daemon.turns()[0], &["-c", "-e", "127.0.0.1", "-r", &port, "-m", "10", "-n", "100", "-z", "5"]),
@@ -83,7 +88,7 @@ fn uclient_reaches_a_peer_over_channels() {
 
 #[test]
 fn uclient_reaches_a_peer_with_send_indications_and_dont_fragment() {
-    let (daemon, echo) = (Daemon::local().set(SETTINGS).start(), Echo::start("127.0.0.1"));
+    let (daemon, echo) = (daemon().start(), Echo::start("127.0.0.1"));
     let port = echo.port.to_string();
     let arguments = ["-c", "-s", "-g", "-e", "127.0.0.1", "-r", &port, "-m", "10", "-n", "100", "-z", "5"];
     nothing_lost(&uclient(daemon.turns()[0], &arguments), 1000);
@@ -92,7 +97,7 @@ fn uclient_reaches_a_peer_with_send_indications_and_dont_fragment() {
 #[test]
 fn uclient_reserves_the_next_port_for_rtcp() {
     // Without -c the client asks for EVEN-PORT with the R bit and redeems the token with a second allocation.
-    let (daemon, echo) = (Daemon::local().set(SETTINGS).start(), Echo::start("127.0.0.1"));
+    let (daemon, echo) = (daemon().start(), Echo::start("127.0.0.1"));
     let port = echo.port.to_string();
     let said = uclient(daemon.turns()[0], &["-e", "127.0.0.1", "-r", &port, "-m", "2", "-n", "50", "-z", "5"]);
     assert!(said.contains("Total lost packets 0 (0.000000%)"), "packets were lost:\n{said}");
@@ -100,16 +105,14 @@ fn uclient_reserves_the_next_port_for_rtcp() {
 
 #[test]
 fn uclient_talks_over_ipv6() {
-    let daemon = Daemon::local().set(SETTINGS).start();
+    let daemon = daemon().start();
     nothing_lost(&uclient(daemon.turns()[1], &["-x", "-y", "-c", "-m", "4", "-n", "100", "-z", "5"]), 400);
 }
 
 #[test]
 fn uclient_uses_a_time_limited_credential() {
-    let daemon = Daemon::local()
-        .set(SETTINGS)
-        .set("auth.rest_secrets = ['a newer secret than that one', 'the rest secret, in use']")
-        .start();
+    let daemon =
+        daemon().set("auth.rest_secrets = ['a newer secret than that one', 'the rest secret, in use']").start();
     let output = Command::new("turnutils_uclient")
         .args(["-u", "somebody", "-W", "the rest secret, in use", "-p", &daemon.turn().port().to_string()])
         .args(["-y", "-c", "-m", "2", "-n", "50", "-z", "5", "127.0.0.1"])
@@ -121,8 +124,26 @@ fn uclient_uses_a_time_limited_credential() {
 }
 
 #[test]
+fn uclient_talks_over_tcp_and_tls() {
+    let daemon = daemon().start();
+    let common = ["-y", "-c", "-m", "10", "-n", "100", "-z", "5"];
+    nothing_lost(&uclient(daemon.tcp(), &[&["-t"], &common[..]].concat()), 1000);
+    nothing_lost(&uclient(daemon.tls(), &[&["-S", "-t"], &common[..]].concat()), 1000);
+    nothing_lost(&uclient(daemon.tcp(), &[&["-S", "-t", "-s"], &common[..]].concat()), 1000);
+}
+
+#[test]
+fn uclient_reaches_a_peer_over_tcp_and_tls() {
+    let (daemon, echo) = (daemon().start(), Echo::start("127.0.0.1"));
+    let port = echo.port.to_string();
+    let arguments = ["-c", "-e", "127.0.0.1", "-r", &port, "-m", "10", "-n", "100", "-z", "5"];
+    nothing_lost(&uclient(daemon.tcp(), &[&["-t"], &arguments[..]].concat()), 1000);
+    nothing_lost(&uclient(daemon.tls(), &[&["-S", "-t"], &arguments[..]].concat()), 1000);
+}
+
+#[test]
 fn uclient_with_a_wrong_password_gets_nowhere() {
-    let daemon = Daemon::local().set(SETTINGS).start();
+    let daemon = daemon().start();
     let output = Command::new("turnutils_uclient")
         .args([
             "-u",

@@ -121,10 +121,16 @@ fn relay_address(written: &file::RelayAddress, found: &mut Collector) -> Option<
 }
 
 fn relayed_addresses_are_known(file: &File, settings: &Settings, found: &mut Collector) {
-    let wildcard = settings.listen.udp.iter().position(|address| address.ip().is_unspecified());
-    let Some(index) = wildcard.filter(|_| file.relay.addresses.as_ref().is_none_or(Vec::is_empty)) else { return };
-    let at = file.listen.udp.as_ref().and_then(|items| items.get(index)).map_or(0, |item| item.at);
-    let ip = settings.listen.udp[index].ip();
+    if file.relay.addresses.as_ref().is_some_and(|addresses| !addresses.is_empty()) {
+        return;
+    }
+    let listen = &settings.listen;
+    let lists = [(&listen.udp, &file.listen.udp), (&listen.tcp, &file.listen.tcp), (&listen.tls, &file.listen.tls)];
+    let wildcard = lists.into_iter().find_map(|(addresses, written)| {
+        let index = addresses.iter().position(|address| address.ip().is_unspecified())?;
+        Some((addresses[index].ip(), written.as_ref().and_then(|items| items.get(index)).map_or(0, |item| item.at)))
+    });
+    let Some((ip, at)) = wildcard else { return };
     found.absence(
         at,
         format!("listening on {ip} needs relay.addresses: the addresses by which clients reach this machine"),

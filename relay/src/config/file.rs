@@ -7,7 +7,7 @@ use super::table::{At, Table, string, wrong_type};
 
 /// Every section and its keys. `configs/relay.toml` shows each one; a test compares.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
-    ("listen", &["udp", "tcp", "tls", "signalling", "admin"]),
+    ("listen", &["udp", "tcp", "tls", "proxy_protocol_from", "signalling", "admin"]),
     ("tls", &["certificate", "private_key"]),
     ("relay", &["realm", "addresses", "ports", "workers", "legacy_channels"]),
     ("auth", &["users", "issuer", "audience", "rest_secrets", "rest_expiry_on_refresh", "sha1", "tokens"]),
@@ -44,6 +44,7 @@ pub(super) struct Listen {
     pub(super) no_udp: Option<usize>,
     pub(super) tcp: Strings,
     pub(super) tls: Strings,
+    pub(super) proxy_protocol_from: Strings,
     pub(super) signalling: Option<At<String>>,
     pub(super) admin: Option<At<String>>,
 }
@@ -190,6 +191,7 @@ fn listen(table: &Table<'_>, found: &mut Collector) -> Listen {
         udp: table.strings("udp", found),
         tcp: table.strings("tcp", found),
         tls: table.strings("tls", found),
+        proxy_protocol_from: table.strings("proxy_protocol_from", found),
         signalling: table.string("signalling", found),
         admin: table.string("admin", found),
     }

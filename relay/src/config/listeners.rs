@@ -6,7 +6,7 @@ use super::file;
 use super::problems::Collector;
 use super::settings::Listen;
 use super::table::At;
-use super::values::socket_address;
+use super::values::{prefixes, socket_address};
 
 /// More listeners than a server has use for.
 const MOST_LISTENERS: usize = 64;
@@ -18,12 +18,15 @@ pub(super) fn listen(written: &file::Listen, found: &mut Collector) -> Listen {
         items.as_ref().map(|items| addresses(key, items, &mut taken, found))
     };
     let udp = many("listen.udp", &written.udp, found);
-    if let Some(at) = written.no_udp {
-        found.value(at, "listen.udp is empty: nobody could reach this server, TCP and TLS are not served yet");
-    }
     let tcp = many("listen.tcp", &written.tcp, found);
     let tls = many("listen.tls", &written.tls, found);
+    if let Some(at) = written.no_udp
+        && [&tcp, &tls].into_iter().flatten().all(Vec::is_empty)
+    {
+        found.value(at, "listen.udp is empty, and so are listen.tcp and listen.tls: nobody could reach this server");
+    }
     Listen {
+        proxy_protocol_from: prefixes("listen.proxy_protocol_from", written.proxy_protocol_from.as_deref(), found),
         udp: udp.unwrap_or(default.udp),
         tcp: tcp.unwrap_or_default(),
         tls: tls.unwrap_or_default(),

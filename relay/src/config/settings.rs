@@ -27,10 +27,12 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub udp: Vec<SocketAddr>,
-    /// Accepted, not served yet.
+    /// TURN over TCP, and over TLS on the same port if there is a certificate.
     pub tcp: Vec<SocketAddr>,
-    /// Accepted, not served yet.
+    /// TURN over TLS only; with signalling, also HTTPS and WebSocket.
     pub tls: Vec<SocketAddr>,
+    /// Sources whose TCP and TLS connections begin with a PROXY protocol v2 header, always.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// Without it the daemon is a plain STUN/TURN server.
     pub signalling: Option<SocketAddr>,
     /// Always a loopback address: it asks nobody who they are.
@@ -43,6 +45,7 @@ impl Default for Listen {
             udp: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 3478))],
             tcp: Vec::new(),
             tls: Vec::new(),
+            proxy_protocol_from: Vec::new(),
             signalling: None,
             admin: None,
         }
@@ -59,7 +62,7 @@ pub struct Tls {
 pub struct Relay {
     /// Fewer than 128 characters (RFC 8489 §14.9).
     pub realm: String,
-    /// Where relayed transport addresses live. Empty: the addresses of the UDP listeners, see [`Settings::relay_addresses`].
+    /// Where relayed transport addresses live. Empty: the addresses of the UDP, TCP and TLS listeners, see [`Settings::relay_addresses`].
     pub addresses: Vec<RelayAddress>,
     /// Real and virtual relayed ports share one allocator. Within 1024–65535.
     pub ports: RangeInclusive<u16>,
@@ -246,13 +249,14 @@ impl Settings {
         super::parse(super::LOCAL, std::path::Path::new("")).expect("the embedded defaults are tested")
     }
 
-    /// Where relayed transport addresses live: as configured, or the addresses of the UDP listeners.
+    /// Where relayed transport addresses live: as configured, or the addresses of the UDP, TCP and TLS listeners.
     pub fn relay_addresses(&self) -> Vec<RelayAddress> {
         if !self.relay.addresses.is_empty() {
             return self.relay.addresses.clone();
         }
         let mut addresses: Vec<RelayAddress> = Vec::new();
-        for ip in self.listen.udp.iter().map(SocketAddr::ip) {
+        let listen = &self.listen;
+        for ip in [&listen.udp, &listen.tcp, &listen.tls].into_iter().flatten().map(SocketAddr::ip) {
             if !addresses.iter().any(|known| known.bind == ip) {
                 addresses.push(RelayAddress { bind: ip, public: ip });
             }
@@ -269,14 +273,6 @@ impl Settings {
             }
         };
         say(
-            !self.listen.tcp.is_empty(),
-            "listen.tcp is accepted but not served yet: clients reach this server over UDP only",
-        );
-        say(
-            !self.listen.tls.is_empty(),
-            "listen.tls is accepted but not served yet: clients reach this server over UDP only",
-        );
-        say(
             !self.limits.exempt.is_empty(),
             "limits.exempt lifts the per-source limits for some prefixes: for load tests only",
         );
@@ -290,7 +286,7 @@ impl Settings {
         );
         say(
             self.listen.signalling.is_some_and(|address| !address.ip().is_loopback()),
-            "signalling is plain HTTP off loopback: put a TLS proxy in front, browsers need wss://",
+            "listen.signalling is plain HTTP off loopback: browsers need wss://, which listen.tls offers, or a proxy in front",
         );
         let nobody =
             self.auth.users.is_empty() && self.auth.rest_secrets.is_empty() && self.listen.signalling.is_none();

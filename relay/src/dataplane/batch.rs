@@ -54,6 +54,20 @@ impl Batch {
         Ok(first..self.filled)
     }
 
+    /// Puts a message that came over a stream into a free slot, as if it had been received there. At most
+    /// [`MAX_DATAGRAM_BYTES`]; there must be a slot free.
+    pub(super) fn place(&mut self, message: &[u8]) -> usize {
+        let slot = self.filled;
+        self.filled += 1;
+        self.arena.slot_mut(slot)[HEADROOM..HEADROOM + message.len()].copy_from_slice(message);
+        slot
+    }
+
+    /// A range of a slot.
+    pub(super) fn bytes(&self, slot: usize, data: Range<usize>) -> &[u8] {
+        self.arena.slot(slot).get(data).unwrap_or_default()
+    }
+
     /// What the kernel said about the datagram in a slot just filled. Call once for each.
     pub(super) fn take(&mut self, slot: usize) -> Received {
         self.arena.take(slot)

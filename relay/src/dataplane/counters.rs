@@ -75,6 +75,20 @@ counters! {
     total open_failures,
     /// Commands taken from the mailbox.
     total commands,
+    /// Stream clients connected now.
+    total streams,
+    /// Read calls on streams.
+    total stream_reads,
+    /// Write calls on streams.
+    total stream_writes,
+    /// Relayed datagrams handed to the worker that owns the receiver's stream.
+    total parcels,
+    /// Streams closed because they were silent and had no allocation.
+    total streams_idle,
+    /// Streams closed because what they sent was neither STUN nor ChannelData.
+    total streams_garbage,
+    /// Streams closed because they did not read the answers to what they asked.
+    total streams_unread,
     /// Errors of receive calls. They lose nothing by themselves.
     total receive_errors,
 
@@ -98,6 +112,12 @@ counters! {
     drop send_failed,
     /// The machine named a socket that this worker does not have.
     drop no_socket,
+    /// The receiver's stream reads too slowly: the oldest data had to go.
+    drop stream_slow,
+    /// The receiver's stream was closed meanwhile.
+    drop stream_gone,
+    /// The worker that owns the receiver's stream has too much waiting.
+    drop parcels_full,
 }
 
 impl IoCounters {

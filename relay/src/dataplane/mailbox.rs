@@ -8,11 +8,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::parcels::Parcels;
+use super::stream::NewStream;
 use super::sys;
 use crate::turn::Command;
 
 /// Commands a mailbox holds before [`Mailboxes::post`] refuses more.
 pub const MAILBOX_COMMANDS: usize = 16 * 1024;
+
+/// Accepted streams a mailbox holds before [`Mailboxes::adopt`] refuses more.
+pub const MAILBOX_STREAMS: usize = 4 * 1024;
 
 /// The mailboxes of all workers. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +31,10 @@ pub enum PostError {
     /// There is no worker of that number.
     NoSuchWorker(Command),
 }
+
+/// A worker has too much waiting, or there is none of that number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
 
 impl Mailboxes {
     pub(super) fn new(mailboxes: impl IntoIterator<Item = Arc<Mailbox>>) -> Mailboxes {
@@ -45,6 +54,36 @@ impl Mailboxes {
         }
     }
 
+    /// Gives a stream client to a worker, which serves it from now on. Refused, and closed, if [`MAILBOX_STREAMS`] wait there
+    /// already or there is no such worker.
+    pub fn adopt(&self, worker: u16, stream: Box<NewStream>) -> Result<(), Refused> {
+        let mailbox = self.0.get(usize::from(worker)).ok_or(Refused)?;
+        let mut streams = locked(&mailbox.streams);
+        if streams.len() >= MAILBOX_STREAMS {
+            return Err(Refused);
+        }
+        streams.push_back(stream);
+        let first = streams.len() == 1;
+        drop(streams);
+        if first {
+            mailbox.ring();
+        }
+        Ok(())
+    }
+
+    /// Leaves a message for a stream that another worker owns. Packet path: copied, and allocated for only while the queue
+    /// grows. Answers whether that worker must be woken with [`Mailboxes::ring`], soon; an error says that its queue is full.
+    pub(super) fn leave(&self, worker: u16, number: u32, message: &[u8]) -> Result<bool, Refused> {
+        let mailbox = self.0.get(usize::from(worker)).ok_or(Refused)?;
+        locked(&mailbox.parcels).push(number, message)
+    }
+
+    pub(super) fn ring(&self, worker: u16) {
+        if let Some(mailbox) = self.0.get(usize::from(worker)) {
+            mailbox.ring();
+        }
+    }
+
     /// Hands a command to every worker.
     pub fn post_all(&self, command: Command) -> Result<(), PostError> {
         (0..self.workers()).try_for_each(|worker| self.post(worker, command))
@@ -60,6 +99,8 @@ impl fmt::Debug for Mailboxes {
 /// One worker's mailbox.
 pub(super) struct Mailbox {
     queue: Mutex<VecDeque<Command>>,
+    streams: Mutex<VecDeque<Box<NewStream>>>,
+    parcels: Mutex<Parcels>,
     wake: File,
     stop: AtomicBool,
 }
@@ -67,7 +108,13 @@ pub(super) struct Mailbox {
 impl Mailbox {
     pub(super) fn new() -> io::Result<Mailbox> {
         let wake = File::from(sys::eventfd()?);
-        Ok(Mailbox { queue: Mutex::new(VecDeque::new()), wake, stop: AtomicBool::new(false) })
+        Ok(Mailbox {
+            queue: Mutex::default(),
+            streams: Mutex::default(),
+            parcels: Mutex::default(),
+            wake,
+            stop: AtomicBool::new(false),
+        })
     }
 
     /// Becomes readable when there is something to do.
@@ -84,12 +131,26 @@ impl Mailbox {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Takes everything that waits. `into` must be empty; its memory becomes the next queue's.
-    pub(super) fn take(&self, into: &mut VecDeque<Command>) {
+    /// Call before anything is taken, so that what is left meanwhile rings again.
+    pub(super) fn answer(&self) {
         let mut clear = [0; 8];
-        // Before the queue is taken, so that a command posted meanwhile rings again. EAGAIN: nobody rang, nothing to clear.
+        // EAGAIN: nobody rang, nothing to clear.
         let _ = (&self.wake).read(&mut clear);
+    }
+
+    /// Takes all commands. `into` must be empty; its memory becomes the next queue's.
+    pub(super) fn take(&self, into: &mut VecDeque<Command>) {
         std::mem::swap(&mut *self.lock(), into);
+    }
+
+    /// Takes the stream that has waited longest.
+    pub(super) fn next_stream(&self) -> Option<Box<NewStream>> {
+        locked(&self.streams).pop_front()
+    }
+
+    /// Takes all parcels. `into` must be empty; its memory becomes the next queue's.
+    pub(super) fn take_parcels(&self, into: &mut Parcels) {
+        std::mem::swap(&mut *locked(&self.parcels), into);
     }
 
     fn post(&self, command: Command) -> Result<(), PostError> {
@@ -112,9 +173,13 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Command>> {
-        // A panic while pushing leaves a queue that is still a queue.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.queue)
     }
+}
+
+fn locked<T>(queue: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while pushing leaves a queue that is still a queue.
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -11,13 +11,18 @@ mod counters;
 mod mailbox;
 mod names;
 mod nap;
+mod outbox;
+mod parcels;
 mod socket;
 mod sockets;
+mod stream;
+mod streams;
 mod sys;
 mod worker;
+mod worker_streams;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,9 +32,10 @@ use std::thread::{self, JoinHandle};
 
 pub use batch::MAX_DATAGRAM_BYTES;
 pub use counters::{Count, IoCounters};
-pub use mailbox::{MAILBOX_COMMANDS, Mailboxes, PostError};
+pub use mailbox::{MAILBOX_COMMANDS, MAILBOX_STREAMS, Mailboxes, PostError, Refused};
 pub use nap::{MAX_NAP_MICROS, NAP_ABOVE_PER_SEC};
 pub use socket::BindError;
+pub use stream::NewStream;
 
 use crate::clock::Clock;
 use crate::turn;
@@ -37,6 +43,7 @@ use mailbox::Mailbox;
 use nap::Nap;
 use socket::{Listener, open_listeners};
 use sockets::{Place, Sockets};
+use streams::Streams;
 use sys::Epoll;
 use worker::Worker;
 
@@ -53,11 +60,19 @@ pub struct Settings {
     /// that receives more than [`NAP_ABOVE_PER_SEC`] and keeps up. Measured at 20 000 packets/s on two busy virtual cores:
     /// 200 cut the CPU per packet from 35 to 13 µs and add 0.15 ms to the median latency; 300 save little more.
     pub nap_micros: u32,
+    /// A stream client without an allocation is closed after so many milliseconds without a whole message.
+    pub stream_idle_millis: u64,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { listeners: Vec::new(), workers: 0, receive_buffer_bytes: 4 << 20, nap_micros: 200 }
+        Settings {
+            listeners: Vec::new(),
+            workers: 0,
+            receive_buffer_bytes: 4 << 20,
+            nap_micros: 200,
+            stream_idle_millis: 30_000,
+        }
     }
 }
 
@@ -66,6 +81,7 @@ pub struct Bound {
     addresses: Vec<SocketAddr>,
     seats: Vec<Seat>,
     nap_micros: u32,
+    stream_idle_millis: u64,
 }
 
 /// Everything of a worker that can fail, made before it starts.
@@ -92,7 +108,8 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
             seat.add(listener).map_err(trouble)?;
         }
     }
-    Ok(Bound { addresses, seats, nap_micros: settings.nap_micros })
+    let Settings { nap_micros, stream_idle_millis, .. } = *settings;
+    Ok(Bound { addresses, seats, nap_micros, stream_idle_millis })
 }
 
 /// The core of each worker; `None` lets the scheduler choose.
@@ -141,15 +158,19 @@ impl Bound {
     /// # Errors
     /// If a thread cannot be started; those that were are stopped again.
     pub fn start(self, shared: &Arc<turn::Shared>, clock: Clock, seed: [u8; 32]) -> io::Result<Running> {
-        let mut running = Running { mailboxes: Vec::new(), threads: Vec::new(), turn: Vec::new(), io: Vec::new() };
+        let mailboxes: Vec<_> = self.seats.iter().map(|seat| Arc::clone(&seat.mailbox)).collect();
+        let everybody = Mailboxes::new(mailboxes.iter().cloned());
+        let mut running = Running { mailboxes, threads: Vec::new(), turn: Vec::new(), io: Vec::new() };
         for (number, seat) in self.seats.into_iter().enumerate() {
             let number = number as u16;
             let turn = turn::Turn::new(Arc::clone(shared), number, seed_of(seed, number));
             let counters = Arc::new(IoCounters::default());
             running.turn.push(Arc::clone(turn.counters()));
             running.io.push(Arc::clone(&counters));
-            running.mailboxes.push(Arc::clone(&seat.mailbox));
             let worker = Worker {
+                number,
+                streams: Streams::new(number, self.stream_idle_millis),
+                everybody: everybody.clone(),
                 sockets: Sockets::new(seat.listeners, &shared.settings.addresses),
                 epoll: seat.epoll,
                 mailbox: seat.mailbox,

@@ -19,6 +19,8 @@ const PAGES: usize = 65536 / PAGE;
 pub(super) enum Place {
     Listener(u16),
     Relayed(RelayedPort),
+    /// A stream client's connection, by its number.
+    Stream(u32),
     Mailbox,
 }
 
@@ -29,6 +31,7 @@ impl Place {
             Place::Relayed(port) => u64::from(port.address.0) << 16 | u64::from(port.port),
             Place::Listener(index) => 1 << 32 | u64::from(index),
             Place::Mailbox => 2 << 32,
+            Place::Stream(number) => 3 << 32 | u64::from(number),
         }
     }
 
@@ -36,6 +39,7 @@ impl Place {
         match number >> 32 {
             0 => Place::Relayed(RelayedPort { address: AddressId((number >> 16) as u8), port: number as u16 }),
             1 => Place::Listener(number as u16),
+            3 => Place::Stream(number as u32),
             _ => Place::Mailbox,
         }
     }
@@ -78,7 +82,7 @@ impl Sockets {
                 let (page, entry) = split(port);
                 Some(self.relayed.get(usize::from(port.address.0))?[page].as_ref()?[entry].as_ref()?.socket.as_fd())
             }
-            Place::Mailbox => None,
+            Place::Stream(_) | Place::Mailbox => None,
         }
     }
 
@@ -102,7 +106,7 @@ impl Sockets {
         let seen = match place {
             Place::Listener(index) => self.listeners.get_mut(usize::from(index)).map(|open| &mut open.overflow),
             Place::Relayed(port) => self.entry(port).and_then(|entry| entry.as_mut()).map(|open| &mut open.overflow),
-            Place::Mailbox => None,
+            Place::Stream(_) | Place::Mailbox => None,
         };
         seen.map_or(0, |seen| u64::from(total.wrapping_sub(std::mem::replace(seen, total))))
     }
@@ -157,7 +161,13 @@ mod tests {
     #[test]
     fn a_place_survives_the_trip_through_epoll() {
         let port = RelayedPort { address: AddressId(255), port: 65535 };
-        for place in [Place::Listener(0), Place::Listener(u16::MAX), Place::Relayed(port), Place::Mailbox] {
+        for place in [
+            Place::Listener(0),
+            Place::Listener(u16::MAX),
+            Place::Relayed(port),
+            Place::Mailbox,
+            Place::Stream(u32::MAX),
+        ] {
             assert_eq!(Place::from_number(place.number()), place);
         }
     }

@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use super::batch::{Batch, SLOTS};
 use super::counters::IoCounters;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Mailboxes};
 use super::nap::Nap;
+use super::parcels::Parcels;
 use super::sockets::{Place, Sockets};
+use super::streams::Streams;
 use super::sys::{Datagram, Epoll, Ready};
+use super::worker_streams::STREAM_BUFFER_BYTES;
 use crate::clock::Clock;
 use crate::time::Now;
 use crate::turn::{Action, ClientPath, FiveTuple, Forward, OpenError, RelayedPort, Transport, Turn};
@@ -28,6 +31,10 @@ const READY: usize = 128;
 const ERROR_PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) struct Worker {
+    pub(super) number: u16,
+    pub(super) streams: Streams,
+    /// The mailboxes of all workers, ours included.
+    pub(super) everybody: Mailboxes,
     pub(super) sockets: Sockets,
     pub(super) epoll: Epoll,
     pub(super) mailbox: Arc<Mailbox>,
@@ -38,18 +45,24 @@ pub(super) struct Worker {
 }
 
 /// Memory of a running worker, made in its own thread so that the pages are near its core.
-struct Hands {
+pub(super) struct Hands {
     ready: Ready,
-    batch: Batch,
+    pub(super) batch: Batch,
     commands: VecDeque<crate::turn::Command>,
+    /// What streams bring, for as long as it takes to find the messages in it.
+    pub(super) stream_buffer: Vec<u8>,
+    /// What other workers left for our streams.
+    pub(super) parcels: Parcels,
+    /// Workers that were left something and do not know yet.
+    pub(super) to_ring: Vec<u16>,
     /// What happened since the last wait.
-    turn: LastTurn,
+    pub(super) turn: LastTurn,
 }
 
 #[derive(Default)]
-struct LastTurn {
+pub(super) struct LastTurn {
     /// Something was received.
-    received: bool,
+    pub(super) received: bool,
     /// Some socket may have more.
     backlog: bool,
     /// A wait or a receive failed.
@@ -63,6 +76,9 @@ impl Worker {
             ready: Ready::new(READY),
             batch: Batch::new(),
             commands: VecDeque::new(),
+            stream_buffer: vec![0; STREAM_BUFFER_BYTES],
+            parcels: Parcels::default(),
+            to_ring: Vec::new(),
             turn: LastTurn::default(),
         };
         let mut now = self.clock.now();
@@ -72,7 +88,8 @@ impl Worker {
             for i in 0..hands.ready.len() {
                 match Place::from_number(hands.ready.get(i)) {
                     Place::Mailbox => self.command(hands, now),
-                    place => self.serve(hands, now, place), // 2, 3, 4
+                    Place::Stream(number) => self.serve_stream(hands, now, number), // 2, 3, 4
+                    place => self.serve(hands, now, place),                         // 2, 3, 4
                 }
             }
             if hands.ready.is_full() {
@@ -81,6 +98,7 @@ impl Worker {
             self.flush(hands); // 5
             self.act(hands, now); // 6
             self.tick(hands, now); // 7
+            self.flush_streams(hands, now); // 8
         }
     }
 
@@ -94,7 +112,7 @@ impl Worker {
             thread::sleep(nap);
             self.counters.naps.add(1);
         }
-        let timeout = match self.turn.poll_timeout() {
+        let timeout = match [self.turn.poll_timeout(), self.streams.poll_timeout()].into_iter().flatten().min() {
             Some(deadline) => i32::try_from(deadline.since(now.mono)).unwrap_or(i32::MAX),
             None => -1,
         };
@@ -171,15 +189,18 @@ impl Worker {
                 self.turn.handle_client(now, &from, &mut packet)
             }
             Place::Relayed(port) => self.turn.handle_peer(now, port, remote, &mut packet),
-            Place::Mailbox => Forward::None,
+            Place::Stream(_) | Place::Mailbox => Forward::None,
         };
         self.queue(hands, now, slot, forward);
     }
 
     /// Stage 4: remember what to send. The payload stays where it was received.
-    fn queue(&mut self, hands: &mut Hands, now: Now, slot: usize, forward: Forward) {
+    pub(super) fn queue(&mut self, hands: &mut Hands, now: Now, slot: usize, forward: Forward) {
         match forward {
             Forward::ToClient { to, data } => {
+                if let Some(connection) = to.transport.connection() {
+                    return self.queue_for_stream(hands, connection, (slot, data));
+                }
                 let source = self.sockets.source(to.listener, to.local);
                 hands.batch.queue(Place::Listener(to.listener), slot, data, to.remote, source);
             }
@@ -190,12 +211,12 @@ impl Worker {
     }
 
     /// Stage 5: send what the batch caused.
-    fn flush(&mut self, hands: &mut Hands) {
+    pub(super) fn flush(&mut self, hands: &mut Hands) {
         hands.batch.flush(&self.sockets, &self.counters);
     }
 
     /// Stage 6: do what the machine asked for.
-    fn act(&mut self, hands: &mut Hands, now: Now) {
+    pub(super) fn act(&mut self, hands: &mut Hands, now: Now) {
         while let Some(action) = self.turn.poll_action() {
             match action {
                 Action::Reply { to, bytes } => self.reply(hands, &to, &bytes),
@@ -217,19 +238,25 @@ impl Worker {
             self.turn.handle_timeout(now);
             self.act(hands, now);
         }
+        self.tick_streams(now);
     }
 
     /// The mailbox rang.
     fn command(&mut self, hands: &mut Hands, now: Now) {
+        self.mailbox.answer();
         self.mailbox.take(&mut hands.commands);
         while let Some(command) = hands.commands.pop_front() {
             self.counters.commands.add(1);
             self.turn.handle_command(now, command);
             self.act(hands, now);
         }
+        self.collect_streams(hands, now);
     }
 
     fn reply(&mut self, hands: &mut Hands, to: &ClientPath, bytes: &[u8]) {
+        if let Some(connection) = to.transport.connection() {
+            return self.reply_on_stream(connection, bytes);
+        }
         match self.sockets.get(Place::Listener(to.listener)) {
             Some(socket) => {
                 let source = self.sockets.source(to.listener, to.local);

@@ -9,6 +9,8 @@ use crate::config::RelayAddress;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     pub udp: Vec<SocketAddr>,
+    pub tcp: Vec<SocketAddr>,
+    pub tls: Vec<SocketAddr>,
     pub signalling: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
@@ -16,14 +18,17 @@ pub struct Addresses {
 impl Addresses {
     /// Every socket, UDP and TCP: what nobody may reach as a peer.
     pub(super) fn all(&self) -> Vec<SocketAddr> {
-        self.udp.iter().copied().chain(self.signalling).chain(self.admin).collect()
+        let turn = [&self.udp, &self.tcp, &self.tls].into_iter().flatten().copied();
+        turn.chain(self.signalling).chain(self.admin).collect()
     }
 }
 
 impl fmt::Display for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for address in &self.udp {
-            writeln!(f, "listening turn udp {address}")?;
+        for (transport, addresses) in [("udp", &self.udp), ("tcp", &self.tcp), ("tls", &self.tls)] {
+            for address in addresses {
+                writeln!(f, "listening turn {transport} {address}")?;
+            }
         }
         for (what, address) in [("signalling", self.signalling), ("admin", self.admin)] {
             if let Some(address) = address {
@@ -36,13 +41,16 @@ impl fmt::Display for Addresses {
 
 /// What clients are told when `signalling.turn_urls` is empty: one address per listener, by its public name; a wildcard listener is
 /// reachable at every relay address of its family.
-pub(super) fn turn_urls(listeners: &[SocketAddr], relay: &[RelayAddress]) -> Vec<String> {
+pub(super) fn turn_urls(listening: &Addresses, relay: &[RelayAddress]) -> Vec<String> {
     let mut urls: Vec<String> = Vec::new();
-    for listener in listeners {
-        for ip in public_names(*listener, relay) {
-            let url = format!("turn:{}?transport=udp", SocketAddr::new(ip, listener.port()));
-            if !urls.contains(&url) {
-                urls.push(url);
+    let kinds = [("turn", "udp", &listening.udp), ("turn", "tcp", &listening.tcp), ("turns", "tcp", &listening.tls)];
+    for (scheme, transport, listeners) in kinds {
+        for listener in listeners {
+            for ip in public_names(*listener, relay) {
+                let url = format!("{scheme}:{}?transport={transport}", SocketAddr::new(ip, listener.port()));
+                if !urls.contains(&url) {
+                    urls.push(url);
+                }
             }
         }
     }
@@ -105,23 +113,42 @@ mod tests {
     fn the_lines_can_be_read_by_a_program() {
         let addresses = Addresses {
             udp: vec![socket("127.0.0.1:3478"), socket("[::1]:3478")],
+            tcp: vec![socket("127.0.0.1:3478")],
+            tls: vec![socket("[::1]:5349")],
             signalling: Some(socket("127.0.0.1:8080")),
             admin: Some(socket("127.0.0.1:9641")),
         };
         assert_eq!(
             addresses.to_string(),
             "listening turn udp 127.0.0.1:3478\nlistening turn udp [::1]:3478\n\
+             listening turn tcp 127.0.0.1:3478\nlistening turn tls [::1]:5349\n\
              listening signalling http://127.0.0.1:8080\nlistening admin http://127.0.0.1:9641\n"
         );
+    }
+
+    fn udp_urls(udp: &[SocketAddr], relay: &[RelayAddress]) -> Vec<String> {
+        turn_urls(&Addresses { udp: udp.to_vec(), ..Addresses::default() }, relay)
+    }
+
+    #[test]
+    fn clients_are_told_of_every_transport_there_is() {
+        let one = vec![socket("127.0.0.1:3478")];
+        let all = Addresses { udp: one.clone(), tcp: one, tls: vec![socket("[::1]:5349")], ..Addresses::default() };
+        let urls = [
+            "turn:127.0.0.1:3478?transport=udp",
+            "turn:127.0.0.1:3478?transport=tcp",
+            "turns:[::1]:5349?transport=tcp",
+        ];
+        assert_eq!(turn_urls(&all, &[]), urls);
     }
 
     #[test]
     fn clients_are_told_the_public_address_and_the_real_port() {
         let cloud = [address("10.0.0.4", "203.0.113.7"), address("2001:db8::1", "2001:db8::1")];
-        assert_eq!(turn_urls(&[socket("127.0.0.1:3478")], &[]), ["turn:127.0.0.1:3478?transport=udp"]);
-        assert_eq!(turn_urls(&[socket("10.0.0.4:3478")], &cloud), ["turn:203.0.113.7:3478?transport=udp"]);
-        assert_eq!(turn_urls(&[socket("0.0.0.0:3479")], &cloud), ["turn:203.0.113.7:3479?transport=udp"]);
-        assert_eq!(turn_urls(&[socket("[::]:3478")], &cloud), ["turn:[2001:db8::1]:3478?transport=udp"]);
+        assert_eq!(udp_urls(&[socket("127.0.0.1:3478")], &[]), ["turn:127.0.0.1:3478?transport=udp"]);
+        assert_eq!(udp_urls(&[socket("10.0.0.4:3478")], &cloud), ["turn:203.0.113.7:3478?transport=udp"]);
+        assert_eq!(udp_urls(&[socket("0.0.0.0:3479")], &cloud), ["turn:203.0.113.7:3479?transport=udp"]);
+        assert_eq!(udp_urls(&[socket("[::]:3478")], &cloud), ["turn:[2001:db8::1]:3478?transport=udp"]);
     }
 
     #[test]

@@ -13,9 +13,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::error::Broken;
 use super::http::{self, Crowd, Listener, Patience};
+use super::https::Https;
 use super::parts::HEARTBEAT_MS;
 use crate::dataplane;
 use crate::signalling::{Peer, Signalling};
+use crate::stream::{self, Pages};
 
 /// How soon a part that died is noticed.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,8 +43,18 @@ pub(super) struct Service {
 /// What is served, and what is watched over.
 pub(super) struct Work {
     pub(super) services: Vec<Service>,
+    /// HTTP inside TLS, and what it is answered with.
+    pub(super) https: Option<(Pages, Router)>,
     pub(super) signalling: Option<Signalling>,
     pub(super) workers: Arc<dataplane::Running>,
+    pub(super) streams: Option<Arc<stream::Running>>,
+}
+
+/// Parts that must not end before they are asked to.
+struct Watched {
+    signalling: Option<Signalling>,
+    workers: Arc<dataplane::Running>,
+    streams: Option<Arc<stream::Running>>,
 }
 
 /// The thread at work. Dropping it stops it and waits for it.
@@ -56,13 +68,14 @@ impl Edges {
     pub(super) fn start(runtime: Runtime, work: Work) -> io::Result<Edges> {
         let (stop, stopped) = watch::channel(false);
         let (report, broken) = watch::channel(None);
-        let Work { services, signalling, workers } = work;
+        let Work { services, https, signalling, workers, streams } = work;
         let services = {
             let _inside = runtime.enter();
             open(services)?
         };
+        let watched = Watched { signalling, workers, streams };
         let thread = thread::Builder::new().name("edges".to_owned()).spawn(move || {
-            let end = runtime.block_on(run(services, signalling, &workers, stopped));
+            let end = runtime.block_on(run(services, https, watched, stopped));
             report.send_replace(end);
         })?;
         Ok(Edges { stop, broken, thread: Some(thread) })
@@ -94,8 +107,8 @@ fn open(services: Vec<Service>) -> io::Result<Vec<(Listener, Router)>> {
 /// Serves until asked to stop (`None`) or until something ends that should not.
 async fn run(
     open: Vec<(Listener, Router)>,
-    signalling: Option<Signalling>,
-    workers: &dataplane::Running,
+    https: Option<(Pages, Router)>,
+    watched: Watched,
     stopped: watch::Receiver<bool>,
 ) -> Option<Broken> {
     let crowds: Vec<Crowd> = open.iter().map(|(listener, _)| listener.crowd()).collect();
@@ -103,10 +116,13 @@ async fn run(
     for (listener, router) in open {
         services.spawn(serve(listener, router));
     }
-    let end = watch_over(&mut services, signalling.as_ref(), workers, stopped).await;
+    if let Some((pages, router)) = https {
+        services.spawn(serve_inside_tls(Https { pages, silence: SILENCE }, router));
+    }
+    let end = watch_over(&mut services, &watched, stopped).await;
     services.abort_all();
     // Its end tells everybody who is connected; they get a moment to hear it.
-    drop(signalling);
+    drop(watched.signalling);
     let everybody_gone = async {
         for crowd in &crowds {
             crowd.gone().await;
@@ -120,10 +136,13 @@ async fn serve(listener: Listener, router: Router) -> io::Result<()> {
     axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).await
 }
 
+async fn serve_inside_tls(listener: Https, router: Router) -> io::Result<()> {
+    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).await
+}
+
 async fn watch_over(
     services: &mut JoinSet<io::Result<()>>,
-    signalling: Option<&Signalling>,
-    workers: &dataplane::Running,
+    watched: &Watched,
     mut stopped: watch::Receiver<bool>,
 ) -> Option<Broken> {
     let mut health = interval(HEALTH_INTERVAL);
@@ -133,10 +152,11 @@ async fn watch_over(
             _ = stopped.wait_for(|stop| *stop) => return None,
             Some(_) = services.join_next() => return Some(Broken::Edge),
             _ = health.tick() => {
-                if workers.has_ended() {
+                if watched.workers.has_ended() {
                     return Some(Broken::Worker);
                 }
-                if signalling.is_some_and(Signalling::has_ended) {
+                let signalling = watched.signalling.as_ref().is_some_and(Signalling::has_ended);
+                if signalling || watched.streams.as_ref().is_some_and(|streams| streams.has_ended()) {
                     return Some(Broken::Edge);
                 }
             }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::dataplane::BindError;
+use crate::stream::CertificateError;
 
 /// Why nothing was started.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub enum StartError {
     Udp(BindError),
     /// A TCP listener, and the key of `[listen]` that asked for it.
     Tcp { key: &'static str, address: SocketAddr, source: io::Error },
+    /// What `[tls]` names cannot be used.
+    Certificate(CertificateError),
     /// The system gave no random bytes.
     Random,
     /// The system did not list this machine's addresses, without which the deny list has a hole.
@@ -26,6 +29,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::Udp(error) => error.fmt(f),
             StartError::Tcp { key, address, source } => tcp(key, *address, source, f),
+            StartError::Certificate(error) => error.fmt(f),
             StartError::Random => f.write_str("the system gives no random bytes (getrandom), so no key can be made"),
             StartError::OwnAddresses(error) => {
                 write!(f, "cannot list this machine's own addresses to deny them as peers: {error}")
@@ -60,6 +64,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             StartError::Udp(error) => Some(error),
+            StartError::Certificate(error) => Some(error),
             StartError::Tcp { source, .. } | StartError::OwnAddresses(source) | StartError::Threads(source) => {
                 Some(source)
             }
@@ -73,7 +78,7 @@ impl std::error::Error for StartError {
 pub enum Broken {
     /// A thread of the packet path.
     Worker,
-    /// The thread of signalling and admin, or one of its listeners.
+    /// The thread of signalling and admin, or of the TCP and TLS listeners.
     Edge,
 }
 
@@ -81,7 +86,7 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
             Broken::Worker => "a worker of the packet path",
-            Broken::Edge => "the signalling or admin listener",
+            Broken::Edge => "the signalling, TCP, TLS or admin listener",
         };
         write!(
             f,

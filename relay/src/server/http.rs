@@ -70,18 +70,17 @@ impl Listener {
 }
 
 impl axum::serve::Listener for Listener {
-    type Io = Connection;
+    type Io = Connection<TcpStream, OwnedSemaphorePermit>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, from)) => {
                     let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else { continue };
                     // Frames are small and each one matters at once.
                     let _ = stream.set_nodelay(true);
-                    let alarm = Box::pin(sleep(self.silence));
-                    return (Connection { stream, silence: self.silence, alarm, _place: place }, from);
+                    return (Connection::new(stream, self.silence, place), from);
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(_) => sleep(ACCEPT_PAUSE).await,
@@ -122,14 +121,21 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 
 /// A stream that fails with `TimedOut` after too long a silence and gives its place back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Connection {
-    stream: TcpStream,
+pub(super) struct Connection<S, P> {
+    stream: S,
     silence: Duration,
     alarm: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    _place: P,
 }
 
-impl AsyncRead for Connection {
+impl<S, P> Connection<S, P> {
+    /// `place` is dropped with the connection.
+    pub(super) fn new(stream: S, silence: Duration, place: P) -> Connection<S, P> {
+        Connection { stream, silence, alarm: Box::pin(sleep(silence)), _place: place }
+    }
+}
+
+impl<S: AsyncRead + Unpin, P: Unpin> AsyncRead for Connection<S, P> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(context, buf) {
             let deadline = Instant::now() + self.silence;
@@ -141,7 +147,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin, P: Unpin> AsyncWrite for Connection<S, P> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, buf)
     }

@@ -13,10 +13,13 @@ use crate::config::{AgeBand, CallPath, Settings, TokenKey, VerifyingKey};
 use crate::matchmaking::{self, Band};
 use crate::signalling::token::{self, Minter};
 use crate::signalling::{self, desk};
+use crate::stream::{self, CertificateError, Certificates};
 use crate::{access, dataplane, turn};
 
 /// Who issues the demo page's tokens, and for whom, where the configuration does not say.
 const DEMO: &str = "demo";
+/// TCP and TLS connections at once of one /24 or /56: an office behind one address.
+const NETWORK_CONNECTIONS: u32 = 1000;
 /// Told to signalling clients; they ping as often.
 pub(super) const HEARTBEAT_MS: u64 = 20_000;
 
@@ -55,6 +58,29 @@ pub(super) fn dataplane(settings: &Settings) -> dataplane::Settings {
         workers: settings.relay.workers,
         ..dataplane::Settings::default()
     }
+}
+
+/// `connections`: streams at once.
+pub(super) fn stream(settings: &Settings, connections: usize) -> stream::Settings {
+    stream::Settings {
+        tcp: settings.listen.tcp.clone(),
+        tls: settings.listen.tls.clone(),
+        proxies: settings.listen.proxy_protocol_from.clone(),
+        exempt: settings.limits.exempt.clone(),
+        connections,
+        connections_of_one_network: NETWORK_CONNECTIONS,
+        patience: stream::Patience::default(),
+    }
+}
+
+/// Without them nobody speaks TLS.
+pub(super) fn certificates(settings: &Settings) -> Result<Option<Arc<Certificates>>, CertificateError> {
+    certificate_files(settings).map(Certificates::load).transpose()
+}
+
+pub(super) fn certificate_files(settings: &Settings) -> Option<stream::tls::Files> {
+    let tls = settings.tls.as_ref()?;
+    Some(stream::tls::Files { certificate: tls.certificate.clone(), private_key: tls.private_key.clone() })
 }
 
 fn auth(settings: &Settings) -> auth::Settings {
@@ -117,7 +143,7 @@ pub(super) fn signalling(
     let desk = desk::Settings {
         token,
         turn_urls: match settings.signalling.turn_urls.as_slice() {
-            [] => turn_urls(&addresses.udp, &settings.relay_addresses()),
+            [] => turn_urls(addresses, &settings.relay_addresses()),
             configured => configured.to_vec(),
         },
         direct_first: settings.calls.path == CallPath::DirectFirst,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::dataplane::IoCounters;
 use crate::metrics::{Exposition, Kind};
 use crate::signalling::counters::BUCKETS_MS;
+use crate::stream;
 use crate::{signalling, turn};
 
 /// Where the numbers are read, at each scrape. Reading takes no lock of the packet path.
@@ -13,6 +14,8 @@ pub(super) struct Sources {
     pub(super) turn: Vec<Arc<turn::Counters>>,
     /// By worker number.
     pub(super) io: Vec<Arc<IoCounters>>,
+    /// If there are TCP or TLS listeners.
+    pub(super) streams: Option<Arc<stream::Counters>>,
     pub(super) signalling: Option<Arc<signalling::Counters>>,
 }
 
@@ -90,7 +93,7 @@ impl Sources {
         let mut io = page.family("relay_io_total", Kind::Counter, "What the workers' sockets did, by kind.");
         for (worker, counters) in self.io.iter().enumerate() {
             for (kind, count) in counters.totals() {
-                if kind != OPEN_SOCKETS {
+                if !OPEN.contains(&kind) {
                     io.labelled(&[("worker", &worker), ("kind", &kind)], count);
                 }
             }
@@ -98,6 +101,19 @@ impl Sources {
         let mut open = page.family("relay_relayed_sockets", Kind::Gauge, "Relayed sockets open now.");
         for (worker, counters) in self.io.iter().enumerate() {
             open.labelled(&[("worker", &worker)], counters.relayed_sockets.get());
+        }
+        let mut streams = page.family("relay_streams", Kind::Gauge, "TURN clients connected over TCP or TLS now.");
+        for (worker, counters) in self.io.iter().enumerate() {
+            streams.labelled(&[("worker", &worker)], counters.streams.get());
+        }
+        let Some(accepted) = &self.streams else { return };
+        let mut fates = page.family(
+            "relay_stream_connections_total",
+            Kind::Counter,
+            "Connections accepted over TCP and TLS, by what became of them.",
+        );
+        for (fate, count) in accepted.fates() {
+            fates.labelled(&[("fate", &fate)], count);
         }
     }
 }
@@ -153,8 +169,8 @@ fn desk(counters: &signalling::Counters, page: &mut Exposition) {
     }
 }
 
-/// The one number among the totals that goes down again.
-const OPEN_SOCKETS: &str = "relayed_sockets";
+/// The numbers among the totals that go down again.
+const OPEN: [&str; 2] = ["relayed_sockets", "streams"];
 
 /// Adds up the same names of several workers, in the order of the first.
 fn sum<I: Iterator<Item = (&'static str, u64)>>(workers: impl Iterator<Item = I>) -> Vec<(&'static str, u64)> {

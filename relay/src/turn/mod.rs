@@ -50,7 +50,7 @@ use crate::time::{Millis, Now};
 use crate::wire::{Class, classify, indication};
 
 pub use counters::{Counters, Path, Reason, Relayed};
-pub use five_tuple::{ClientPath, FiveTuple, Transport};
+pub use five_tuple::{ClientPath, Connection, FiveTuple, Transport};
 pub use io::{Action, Command, Forward, HEADROOM, OpenError, Packet, TAILROOM};
 pub use meter::Limits;
 pub use ports::Ports;
@@ -111,6 +111,18 @@ impl Turn {
     /// A datagram that arrived at the socket of a relayed port of this worker.
     pub fn handle_peer(&mut self, now: Now, to: RelayedPort, peer: SocketAddr, packet: &mut Packet<'_>) -> Forward {
         self.peer_to_client(now.mono, to, peer, packet)
+    }
+
+    /// A stream client's connection is closed: its five-tuple is no more, and neither is its allocation (RFC 8656 §3.1).
+    pub fn handle_disconnect(&mut self, client: &FiveTuple) {
+        if let Some(key) = self.allocations.find(client) {
+            self.free(key);
+        }
+    }
+
+    /// Whether a client has an allocation, expired or not.
+    pub fn has_allocation(&self, client: &FiveTuple) -> bool {
+        self.allocations.find(client).is_some()
     }
 
     /// The answer to [`Action::Open`].

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::five_tuple::{ClientPath, Transport};
+use super::five_tuple::{ClientPath, Connection, Transport};
 use super::relayed_port::{AddressId, RelayedPort};
 use super::routes::{ChannelEntry, Kind, Route};
 use crate::time::Millis;
@@ -25,7 +25,7 @@ const SCOPES: usize = 9;
 const PERMISSIONS: usize = 10;
 const CHANNELS: usize = 10 + PERMITTED_ADDRESSES; // pairs: what, until when
 
-/// Flags.
+/// Flags. Above them in the same word: the worker (from bit 16) and the number (from bit 32) of a stream client's connection.
 pub(super) const LIVE: u64 = 1;
 pub(super) const REAL: u64 = 2;
 pub(super) const CHANNELS_OVERFLOWED: u64 = 4;
@@ -44,16 +44,14 @@ pub(super) fn store_route(slot: &Words, route: &Route) {
         Kind::Real => (REAL, 0),
         Kind::Virtual { call } => (0, call.word()),
     };
-    slot[FLAGS].store(LIVE | real, Relaxed);
+    let (transport, connection) = store_transport(route.client.transport);
+    slot[FLAGS].store(LIVE | real | connection, Relaxed);
     slot[EXPIRES].store(route.expires.0, Relaxed);
     slot[CALL].store(call, Relaxed);
     for word in &slot[PERMISSIONS..] {
         word.store(0, Relaxed);
     }
-    let ClientPath { listener, transport, local, remote } = route.client;
-    let transport = match transport {
-        Transport::Udp => 0_u64,
-    };
+    let ClientPath { listener, local, remote, transport: _ } = route.client;
     let remote_family = if remote.is_ipv6() { REMOTE_IS_V6 } else { 0 };
     let local_family = if local.is_ipv6() { LOCAL_IS_V6 } else { 0 };
     let families = remote_family | local_family;
@@ -70,9 +68,28 @@ pub(super) fn client(slot: &Words) -> ClientPath {
     let families = path >> 56;
     ClientPath {
         listener: (path >> 32) as u16,
-        transport: Transport::Udp,
+        transport: load_transport(path >> 48 & 0xFF, slot[FLAGS].load(Relaxed)),
         local: load_address(slot, LOCAL, families & LOCAL_IS_V6 != 0, (path >> 16) as u16, (scopes >> 32) as u32),
         remote: load_address(slot, REMOTE, families & REMOTE_IS_V6 != 0, path as u16, scopes as u32),
+    }
+}
+
+/// Its code, and the connection as [`FLAGS`] hold it.
+fn store_transport(transport: Transport) -> (u64, u64) {
+    let word = |connection: Connection| u64::from(connection.worker) << 16 | u64::from(connection.number) << 32;
+    match transport {
+        Transport::Udp => (0, 0),
+        Transport::Tcp(connection) => (1, word(connection)),
+        Transport::Tls(connection) => (2, word(connection)),
+    }
+}
+
+fn load_transport(code: u64, flags: u64) -> Transport {
+    let connection = Connection { worker: (flags >> 16) as u16, number: (flags >> 32) as u32 };
+    match code {
+        0 => Transport::Udp,
+        1 => Transport::Tcp(connection),
+        _ => Transport::Tls(connection),
     }
 }
 

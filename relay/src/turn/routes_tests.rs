@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::turn::Transport;
+use crate::turn::{Connection, Transport};
 
 const A: RelayedPort = RelayedPort { address: AddressId(0), port: 50_000 };
 const B: RelayedPort = RelayedPort { address: AddressId(0), port: 50_001 };
@@ -40,6 +40,29 @@ fn every_kind_of_client_path_comes_out_as_it_went_in() {
     routes.install(A, &Route { client, ..real("[::1]:1") });
     routes.permit(A, A.address, LATER);
     assert_eq!(routes.deliver(A, A, NOW), Delivery::Indication { to: client });
+}
+
+#[test]
+fn a_stream_client_is_found_by_its_connection_whatever_happens_to_its_channels() {
+    for connection in [(0, 0), (255, 1), (u16::MAX, u32::MAX)].map(|(worker, number)| Connection { worker, number }) {
+        for transport in [Transport::Tcp(connection), Transport::Tls(connection)] {
+            let (routes, client) = (routes(), ClientPath { transport, ..path("[2001:db8::9]:7") });
+            routes.install(A, &real("198.51.100.2:2"));
+            routes.install(B, &Route { client, ..real("198.51.100.2:2") });
+            routes.permit(B, A.address, LATER);
+            routes.bind_channel(B, ChannelEntry { number: 0x4FFF, peer: A, until: LATER }, NOW);
+            for number in 0..9 {
+                let peer = RelayedPort { port: 60_000 + number, ..A };
+                routes.bind_channel(B, ChannelEntry { number: 0x4000 + number, peer, until: LATER }, NOW);
+            }
+            assert_eq!(routes.deliver(A, B, NOW), Delivery::Channel { to: client, number: 0x4FFF });
+            routes.install(B, &Route { client, ..real("198.51.100.2:2") });
+            routes.permit(B, A.address, LATER);
+            assert_eq!(routes.deliver(A, B, NOW), Delivery::Indication { to: client });
+            routes.kill(B);
+            assert_eq!(routes.deliver(A, B, NOW), Delivery::Gone);
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Stages, in the order a datagram meets them:
 //!
+//! 0. [`framing`] finds the messages in a stream; a UDP datagram is one already.
 //! 1. [`classify`] looks at the first bytes and the length.
 //! 2. [`channel_data`] and [`indication`] are the data path: no allocation, written in place.
 //! 3. [`Message`] is the control path: a strictly checked view, then typed getters.
@@ -9,10 +10,11 @@
 //!
 //! The `stun` and `turn` crates encode and authenticate control messages in here; nothing outside this folder imports them.
 //!
-//! Not supported: RFC 3489 messages (no magic cookie), TCP framing.
+//! Not supported: RFC 3489 messages (no magic cookie).
 
 pub mod attribute;
 pub mod channel_data;
+pub mod framing;
 pub mod indication;
 
 mod address;

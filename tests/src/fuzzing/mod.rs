@@ -6,6 +6,7 @@
 mod bytes;
 mod mutate;
 mod signalling;
+mod stream;
 mod turn;
 mod wire;
 
@@ -19,7 +20,8 @@ pub struct Target {
 }
 
 /// All of them, in the order a packet or a frame meets them.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
+    Target { name: "stream", run: stream::run, seeds: stream::seeds },
     Target { name: "wire", run: wire::run, seeds: wire::seeds },
     Target { name: "turn", run: turn::run, seeds: turn::seeds },
     Target { name: "message", run: signalling::message, seeds: signalling::message_seeds },

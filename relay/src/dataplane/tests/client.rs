@@ -1,6 +1,6 @@
-//! A TURN client with one socket that waits for each answer, and a relay to talk to.
+//! A TURN client, over UDP or any other link, with one socket that waits for each answer, and a relay to talk to.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
@@ -20,35 +20,35 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// A running data plane that relays on loopback and lets ordinary users reach peers there.
-pub(super) struct Relay {
-    pub(super) running: Running,
-    pub(super) addresses: Vec<SocketAddr>,
+pub(crate) struct Relay {
+    pub(crate) running: Running,
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 impl Relay {
-    pub(super) fn start(listeners: &[&str], workers: usize) -> Relay {
+    pub(crate) fn start(listeners: &[&str], workers: usize) -> Relay {
         Relay::start_with(listeners, workers, 49152..=65535)
     }
 
-    pub(super) fn start_with(listeners: &[&str], workers: usize, ports: RangeInclusive<u16>) -> Relay {
+    pub(crate) fn start_with(listeners: &[&str], workers: usize, ports: RangeInclusive<u16>) -> Relay {
         let listeners = listeners.iter().map(|text| text.parse().unwrap()).collect();
         let settings = dataplane::Settings { listeners, workers, ..dataplane::Settings::default() };
         Relay::start_bound(dataplane::bind(&settings).unwrap(), ports)
     }
 
-    pub(super) fn start_bound(bound: Bound, ports: RangeInclusive<u16>) -> Relay {
+    pub(crate) fn start_bound(bound: Bound, ports: RangeInclusive<u16>) -> Relay {
         let addresses = bound.addresses().to_vec();
         let running = bound.start(&shared(&addresses, ports), Clock::start(), [1; 32]).unwrap();
         Relay { running, addresses }
     }
 
     /// Allocations held now, by worker.
-    pub(super) fn allocations(&self) -> Vec<u64> {
+    pub(crate) fn allocations(&self) -> Vec<u64> {
         self.running.counters().iter().map(|counters| counters.allocations()).collect()
     }
 
     /// A drop counter of the sockets, all workers together.
-    pub(super) fn dropped(&self, reason: &str) -> u64 {
+    pub(crate) fn dropped(&self, reason: &str) -> u64 {
         let counters = self.running.io_counters();
         counters
             .iter()
@@ -59,7 +59,7 @@ impl Relay {
     }
 }
 
-fn shared(own_listeners: &[SocketAddr], ports: RangeInclusive<u16>) -> Arc<turn::Shared> {
+pub(crate) fn shared(own_listeners: &[SocketAddr], ports: RangeInclusive<u16>) -> Arc<turn::Shared> {
     let users = USERS.map(|(name, password)| (name.to_owned(), password.to_owned())).to_vec();
     let auth = auth::Settings { realm: REALM.to_owned(), users, ..auth::Settings::default() };
     let authenticator = auth::Authenticator::new(auth, Arc::new(auth::CallKeys::new([2; 32])), [3; 32]);
@@ -78,7 +78,7 @@ fn shared(own_listeners: &[SocketAddr], ports: RangeInclusive<u16>) -> Arc<turn:
 }
 
 /// Waits for something other threads do.
-pub(super) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     let start = Instant::now();
     while !happened() {
         assert!(start.elapsed() < PATIENCE, "{what}");
@@ -86,41 +86,72 @@ pub(super) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-pub(super) struct Client {
-    socket: UdpSocket,
+/// What carries a client's messages, one at a time.
+pub(crate) trait Link {
+    fn send(&mut self, message: &[u8]) -> io::Result<()>;
+    /// The next message, or an error once `patience` is over.
+    fn receive(&mut self, patience: Duration) -> io::Result<Vec<u8>>;
+    /// The client's end.
+    fn address(&self) -> SocketAddr;
+}
+
+impl Link for UdpSocket {
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        UdpSocket::send(self, message).map(|_| ())
+    }
+
+    fn receive(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; 65536];
+        self.set_read_timeout(Some(patience))?;
+        let len = self.recv(&mut bytes)?;
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.local_addr().unwrap()
+    }
+}
+
+pub(crate) struct Client {
+    link: RefCell<Box<dyn Link>>,
     user: usize,
     nonce: String,
     transactions: Cell<u32>,
 }
 
 /// What an Allocate came to.
-pub(super) type Allocated = Result<SocketAddr, u16>;
+pub(crate) type Allocated = Result<SocketAddr, u16>;
 
 impl Client {
     /// Connected, so that answers from any other address than the one written to are not heard.
-    pub(super) fn new(server: SocketAddr, user: usize) -> Client {
+    pub(crate) fn new(server: SocketAddr, user: usize) -> Client {
         let any = if server.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
         let socket = UdpSocket::bind(any).unwrap();
         socket.connect(server).unwrap();
-        Client { socket, user, nonce: String::new(), transactions: Cell::new(0) }
+        Client::over(Box::new(socket), user)
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        self.socket.local_addr().unwrap()
+    pub(crate) fn over(link: Box<dyn Link>, user: usize) -> Client {
+        Client { link: RefCell::new(link), user, nonce: String::new(), transactions: Cell::new(0) }
     }
 
-    pub(super) fn send(&self, bytes: &[u8]) {
-        self.socket.send(bytes).unwrap();
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.link.borrow().address()
+    }
+
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        self.link.borrow_mut().send(bytes).unwrap();
     }
 
     /// The mapped address the server sees.
-    pub(super) fn binding(&self) -> SocketAddr {
+    pub(crate) fn binding(&self) -> SocketAddr {
         let request = Request::new(Method::Binding, self.transaction()).finish(None);
         let answer = self.ask(&request);
         Message::parse(&answer).unwrap().xor_mapped_address().unwrap().unwrap()
     }
 
-    pub(super) fn allocate(&mut self) -> Allocated {
+    pub(crate) fn allocate(&mut self) -> Allocated {
         let family = if self.address().is_ipv6() { 2 } else { 1 };
         let request = || {
             Request::new(Method::Allocate, self.transaction()).requested_transport(17).requested_address_family(family)
@@ -139,62 +170,58 @@ impl Client {
         }
     }
 
-    pub(super) fn bind_channel(&self, number: u16, peer: SocketAddr) {
+    pub(crate) fn bind_channel(&self, number: u16, peer: SocketAddr) {
         let request =
             Request::new(Method::ChannelBind, self.transaction()).channel_number(number).xor_peer_address(peer);
         self.expect_success(request);
     }
 
-    pub(super) fn permit(&self, peer: SocketAddr) {
+    pub(crate) fn permit(&self, peer: SocketAddr) {
         self.expect_success(Request::new(Method::CreatePermission, self.transaction()).xor_peer_address(peer));
     }
 
-    pub(super) fn free(&self) {
+    pub(crate) fn free(&self) {
         self.expect_success(Request::new(Method::Refresh, self.transaction()).lifetime(0));
     }
 
-    pub(super) fn send_on_channel(&self, number: u16, payload: &[u8]) {
+    pub(crate) fn send_on_channel(&self, number: u16, payload: &[u8]) {
         let mut bytes = vec![0; channel_data::HEADER];
         channel_data::write_header(&mut bytes, number, payload.len() as u16);
         bytes.extend_from_slice(payload);
         self.send(&bytes);
     }
 
-    pub(super) fn send_indication(&self, peer: SocketAddr, payload: &[u8]) {
+    pub(crate) fn send_indication(&self, peer: SocketAddr, payload: &[u8]) {
         let request = Request::indication(Method::Send, self.transaction()).xor_peer_address(peer).data(payload);
         self.send(&request.finish(None));
     }
 
     /// The next datagram.
-    pub(super) fn receive(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn receive(&self) -> io::Result<Vec<u8>> {
         self.receive_within(PATIENCE)
     }
 
     /// The next ChannelData message: number and payload.
-    pub(super) fn receive_on_channel(&self) -> (u16, Vec<u8>) {
+    pub(crate) fn receive_on_channel(&self) -> (u16, Vec<u8>) {
         let bytes = self.receive().unwrap();
         let view = channel_data::parse(&bytes).unwrap();
         (view.number, bytes[channel_data::HEADER..][..view.len].to_vec())
     }
 
     /// The next Data indication: peer and payload.
-    pub(super) fn receive_indication(&self) -> (SocketAddr, Vec<u8>) {
+    pub(crate) fn receive_indication(&self) -> (SocketAddr, Vec<u8>) {
         let bytes = self.receive().unwrap();
         let message = Message::parse(&bytes).unwrap();
         assert_eq!(message.method(), Method::Data);
         (message.xor_peer_address().unwrap().unwrap(), bytes[message.data_range().unwrap()].to_vec())
     }
 
-    pub(super) fn hears_nothing(&self) -> bool {
+    pub(crate) fn hears_nothing(&self) -> bool {
         self.receive_within(SILENCE).is_err()
     }
 
     fn receive_within(&self, patience: Duration) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; 65536];
-        self.socket.set_read_timeout(Some(patience))?;
-        let len = self.socket.recv(&mut bytes)?;
-        bytes.truncate(len);
-        Ok(bytes)
+        self.link.borrow_mut().receive(patience)
     }
 
     fn expect_success(&self, request: Request) {

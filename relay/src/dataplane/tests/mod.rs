@@ -1,6 +1,6 @@
 //! The data plane on real loopback sockets, with the real machine.
 #![allow(clippy::unwrap_used)]
 
-mod client;
+pub(crate) mod client;
 mod listening;
 mod relaying;

@@ -15,3 +15,4 @@ mod permissions;
 mod ports;
 mod refreshing;
 mod requests;
+mod streams;

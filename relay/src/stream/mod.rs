@@ -1,0 +1,298 @@
+//! TCP and TLS listeners: who comes in, and to whom they are led.
+//!
+//! A TURN client over TCP or TLS is a five-tuple whose datagrams arrive through a connection. Off the packet path, on a
+//! thread of its own, connections are accepted, counted by network, told apart by their first bytes and, over TLS, shaken
+//! hands with (`entrance`). Then TURN clients belong to a worker (`dataplane/stream.rs`), and HTTP to whoever takes [`Pages`].
+//!
+//! `[listen] tcp` takes STUN, and TLS too if there is a certificate: one port for both. `[listen] tls` takes TLS only.
+
+mod counters;
+mod entrance;
+mod places;
+mod prefixed;
+pub mod proxy;
+pub mod sniff;
+pub mod tls;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub use counters::Counters;
+pub use prefixed::Prefixed;
+pub use tls::{CertificateError, Certificates};
+
+use crate::dataplane::Mailboxes;
+use counters::Fate;
+use entrance::{Door, Entrance};
+use places::{Place, Places};
+
+/// Connections the kernel holds for one listener before they are accepted.
+const BACKLOG: i32 = 1024;
+/// Connections with HTTP waiting to be served.
+const MAX_PAGES: usize = 256;
+/// Pause after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A connection whose other end does not take or acknowledge what it is sent for this long is over.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A silent connection is asked whether it still is there.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
+/// What the kernel may hold for one slow reader, in bytes.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// Of that, what is not on its way yet: more of it is only delay.
+const NOT_SENT_BYTES: u32 = 16 * 1024;
+
+/// What the operator chose.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub tcp: Vec<SocketAddr>,
+    pub tls: Vec<SocketAddr>,
+    /// Sources whose connections begin with a PROXY header, always.
+    pub proxies: Vec<IpNet>,
+    /// Sources that are not counted by network.
+    pub exempt: Vec<IpNet>,
+    /// Connections at once, all together.
+    pub connections: usize,
+    /// Connections at once of one /24 or /56.
+    pub connections_of_one_network: u32,
+    pub patience: Patience,
+}
+
+/// How long a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// To say what it speaks; and again inside TLS.
+    pub first_bytes: Duration,
+    /// For the TLS handshake.
+    pub handshake: Duration,
+}
+
+/// Which list of `[listen]` a listener is from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Tcp,
+    Tls,
+}
+
+/// A listener that could not be opened.
+#[derive(Debug)]
+pub struct BindError {
+    /// `tcp` or `tls`: the key of `[listen]`.
+    pub key: &'static str,
+    pub address: SocketAddr,
+    pub source: io::Error,
+}
+
+/// Listening, nothing accepted yet.
+pub struct Bound {
+    tcp: Vec<(std::net::TcpListener, SocketAddr)>,
+    tls: Vec<(std::net::TcpListener, SocketAddr)>,
+    settings: Settings,
+}
+
+/// Opens every listener.
+///
+/// # Errors
+/// The first address that could not be bound. Nothing stays open.
+pub fn bind(settings: Settings) -> Result<Bound, BindError> {
+    let open = |key: &'static str, addresses: &[SocketAddr]| {
+        let one = |address: &SocketAddr| open(*address).map_err(|source| BindError { key, address: *address, source });
+        addresses.iter().map(one).collect::<Result<Vec<_>, _>>()
+    };
+    Ok(Bound { tcp: open("tcp", &settings.tcp)?, tls: open("tls", &settings.tls)?, settings })
+}
+
+/// One IP version only, like the UDP listeners.
+fn open(address: SocketAddr) -> io::Result<(std::net::TcpListener, SocketAddr)> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = std::net::TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// A connection that speaks HTTP inside TLS.
+pub struct Page {
+    pub stream: Prefixed<TlsStream<Prefixed<TcpStream>>>,
+    pub from: SocketAddr,
+    /// To be kept as long as the connection.
+    place: Place,
+}
+
+impl Page {
+    /// The connection, its source, and its place, to be kept as long as the connection.
+    pub fn into_parts(self) -> (Prefixed<TlsStream<Prefixed<TcpStream>>>, SocketAddr, Box<dyn Send + Sync>) {
+        (self.stream, self.from, Box::new(self.place))
+    }
+}
+
+/// Connections for the HTTP server, as they come.
+pub struct Pages(mpsc::Receiver<Page>);
+
+impl Pages {
+    /// Waits for ever once the listeners are stopped.
+    pub async fn next(&mut self) -> Page {
+        match self.0.recv().await {
+            Some(page) => page,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Where HTTP inside TLS goes: the end to give to [`Bound::start`], and the end to serve.
+pub fn pages() -> (PagesSender, Pages) {
+    let (sender, receiver) = mpsc::channel(MAX_PAGES);
+    (PagesSender(sender), Pages(receiver))
+}
+
+pub struct PagesSender(mpsc::Sender<Page>);
+
+impl Bound {
+    /// Where we listen over TCP, in the settings' order, port 0 resolved.
+    pub fn tcp(&self) -> Vec<SocketAddr> {
+        self.tcp.iter().map(|(_, address)| *address).collect()
+    }
+
+    /// Where we listen over TLS.
+    pub fn tls(&self) -> Vec<SocketAddr> {
+        self.tls.iter().map(|(_, address)| *address).collect()
+    }
+
+    /// Starts to accept, in a thread of its own, TURN clients for these workers. Without certificates nobody speaks TLS.
+    ///
+    /// # Errors
+    /// If there is no thread or no runtime.
+    pub fn start(
+        self,
+        workers: Mailboxes,
+        certificates: Option<&Certificates>,
+        pages: Option<PagesSender>,
+    ) -> io::Result<Running> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let settings = self.settings;
+        let counters = Arc::new(Counters::default());
+        let entrance = Arc::new(Entrance {
+            patience: settings.patience,
+            proxies: settings.proxies,
+            places: Places::new(settings.connections, settings.connections_of_one_network, settings.exempt),
+            tls: certificates.map(|certificates| TlsAcceptor::from(certificates.config())),
+            workers,
+            next_worker: AtomicU16::new(0),
+            pages: pages.map(|PagesSender(sender)| sender),
+            counters: Arc::clone(&counters),
+        });
+        let listeners = {
+            let _inside = runtime.enter();
+            let tcp = self.tcp.into_iter().map(|listener| (Kind::Tcp, listener)).enumerate();
+            let tls = self.tls.into_iter().map(|listener| (Kind::Tls, listener)).enumerate();
+            let listener = |(index, (kind, (listener, _)))| {
+                Ok((Door { kind, index: index as u16 }, TcpListener::from_std(listener)?))
+            };
+            tcp.chain(tls).map(listener).collect::<io::Result<Vec<_>>>()?
+        };
+        let (stop, stopped) = watch::channel(false);
+        let thread = thread::Builder::new()
+            .name("streams".to_owned())
+            .spawn(move || accept_all(&runtime, listeners, &entrance, stopped))?;
+        Ok(Running { stop, counters, thread: Some(thread) })
+    }
+}
+
+/// The listeners at work. Dropping it closes them and every connection that is not given away yet.
+pub struct Running {
+    stop: watch::Sender<bool>,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Whether the thread has ended although nobody asked it to.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of the TCP and TLS listeners had ended by a panic");
+        }
+    }
+}
+
+fn accept_all(
+    runtime: &Runtime,
+    listeners: Vec<(Door, TcpListener)>,
+    entrance: &Arc<Entrance>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    runtime.block_on(async {
+        let mut accepting = JoinSet::new();
+        for (door, listener) in listeners {
+            accepting.spawn(accept(door, listener, Arc::clone(entrance)));
+        }
+        // An error means that nobody is left to stop us.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    });
+}
+
+async fn accept(door: Door, listener: TcpListener, entrance: Arc<Entrance>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => match entrance.places.take() {
+                Some(place) => {
+                    prepare(&stream);
+                    let entrance = Arc::clone(&entrance);
+                    tokio::spawn(async move { entrance.admit(door, stream, from, place).await });
+                }
+                None => entrance.counters.count(Fate::Full),
+            },
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// What the kernel does for us on each connection. None of it can fail on a TCP socket, and it would do without.
+fn prepare(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let (time, interval, retries) = KEEPALIVE;
+    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
+    let _ = socket.set_tcp_notsent_lowat(NOT_SENT_BYTES);
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests;
