@@ -16,7 +16,6 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,14 +28,10 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::signalling::{self, LocalRelay, Signalling};
 use crate::{dataplane, turn, web};
-use edges::{Edges, Work};
-use http::Patience;
+use edges::{Edges, Service, Work};
 use parts::Seeds;
 use stats::Sources;
 
-/// For a scraper and a few curious people.
-/// A silence of more than three heartbeats is the end of a client.
-const SILENCE: Duration = Duration::from_millis(parts::HEARTBEAT_MS * 15 / 4);
 /// For a scraper and a few curious people.
 const ADMIN_CONNECTIONS: usize = 32;
 /// More signalling connections than one desk serves well.
@@ -56,7 +51,7 @@ pub struct Running {
 /// # Errors
 /// What could not be had and what to do about it. Nothing is left running or bound.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
-    // Some descriptors are left for relayed sockets.
+    // A quarter of the descriptors is left for relayed sockets.
     let sessions = (descriptors::raise_limit() / 4 * 3).min(MOST_SESSIONS) as usize;
     let seeds = Seeds::from_system()?;
     let clock = Clock::start();
@@ -68,24 +63,24 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
 
     let workers = bound.dataplane.start(&shared, clock, seeds.workers).map_err(StartError::Threads)?;
     let workers = Arc::new(workers);
-    let inside = runtime.enter();
     let signalling = bound.signalling.is_some().then(|| {
+        let _inside = runtime.enter();
         let settings = parts::signalling(settings, &addresses, sessions, &seeds);
         signalling::spawn(settings, Box::new(local_relay(&shared, &keys, &workers)), clock, seeds.desk)
     });
     let admin = Admin::new(metrics(&workers, signalling.as_ref()));
-    let mut services = Vec::new();
-    if let Some((listener, signalling)) = bound.signalling.zip(signalling.as_ref()) {
-        let listener = listener.into_listener(Patience { connections: sessions, silence: SILENCE });
-        services.push((listener.map_err(StartError::Threads)?, signalling.router().merge(web::router())));
-    }
-    if let Some(listener) = bound.admin {
-        let listener = listener.into_listener(Patience { connections: ADMIN_CONNECTIONS, silence: SILENCE });
-        services.push((listener.map_err(StartError::Threads)?, admin.clone().router()));
-    }
-    drop(inside);
-    let watched = Arc::clone(&workers);
-    let work = Work { services, signalling, worker_has_ended: Box::new(move || watched.has_ended()) };
+    let calls = bound.signalling.zip(signalling.as_ref()).map(|(listener, signalling)| Service {
+        listener,
+        connections: sessions,
+        router: signalling.router().merge(web::router()),
+    });
+    let operator = bound.admin.map(|listener| Service {
+        listener,
+        connections: ADMIN_CONNECTIONS,
+        router: admin.clone().router(),
+    });
+    let services = calls.into_iter().chain(operator).collect();
+    let work = Work { services, signalling, workers: Arc::clone(&workers) };
     let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
     admin.set_ready(true);
     tracing::info!(workers = workers.counters().len(), "started");

@@ -180,7 +180,17 @@ pub fn build(package: &str) -> PathBuf {
     let profile = test.parent().and_then(Path::parent).expect("tests run from target/<profile>/deps");
     let name = profile.file_name().and_then(|name| name.to_str()).unwrap();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What cargo tells a test about its own package would look like a change to build scripts that read it (ring's does), and half
+    // of the dependencies would be built anew on every run, forth and back.
+    for (name, _) in std::env::vars_os() {
+        let set_by_cargo =
+            ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+        if set_by_cargo {
+            command.env_remove(name);
+        }
+    }
+    let status = command
         .args(["build", "--quiet", "--package", package, "--bin", package])
         .args(["--profile", if name == "debug" { "dev" } else { name }])
         .arg("--target-dir")

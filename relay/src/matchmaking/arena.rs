@@ -78,13 +78,15 @@ impl Slot {
 /// Ends of a chain, and how many of the list stand in `late`.
 #[derive(Clone, Copy)]
 pub(super) struct List {
+    /// Rank of the oldest, in the chain or in `late`: most lists need no closer look.
+    pub(super) oldest: Rank,
     pub(super) head: u32,
     tail: u32,
     late: u32,
 }
 
 impl List {
-    pub(super) const EMPTY: List = List { head: NIL, tail: NIL, late: 0 };
+    pub(super) const EMPTY: List = List { oldest: Rank::NEVER, head: NIL, tail: NIL, late: 0 };
 }
 
 /// Tells lists apart within `late`.
@@ -161,6 +163,7 @@ impl Arena {
     pub(super) fn link(&mut self, list: &mut List, name: ListName, lane: impl Fn(&Slot) -> usize, at: u32) {
         let rank = self.slot(at).rank;
         let own = lane(self.slot(at));
+        list.oldest = list.oldest.min(rank);
         let mut before = list.tail;
         let mut steps = 0;
         while before != NIL && self.slot(before).rank > rank {
@@ -187,22 +190,24 @@ impl Arena {
     /// Takes a ticket out of a list it is in.
     pub(super) fn unlink(&mut self, list: &mut List, name: ListName, lane: impl Fn(&Slot) -> usize, at: u32) {
         let slot = self.slot_mut(at);
-        let own = lane(slot);
+        let (rank, own) = (slot.rank, lane(slot));
         if slot.late & 1 << own != 0 {
             slot.late &= !(1 << own);
-            let rank = slot.rank;
             self.late.remove(&(name, rank, at));
             list.late -= 1;
-            return;
+        } else {
+            let Link { prev, next } = std::mem::replace(&mut slot.links[own], UNLINKED);
+            match prev {
+                NIL => list.head = next,
+                _ => _ = self.set_next(prev, &lane, next),
+            }
+            match next {
+                NIL => list.tail = prev,
+                _ => self.set_prev(next, &lane, prev),
+            }
         }
-        let Link { prev, next } = std::mem::replace(&mut slot.links[own], UNLINKED);
-        match prev {
-            NIL => list.head = next,
-            _ => _ = self.set_next(prev, &lane, next),
-        }
-        match next {
-            NIL => list.tail = prev,
-            _ => self.set_prev(next, &lane, prev),
+        if rank == list.oldest {
+            list.oldest = self.oldest(list, name).map_or(Rank::NEVER, |oldest| self.slot(oldest).rank);
         }
     }
 

@@ -6,11 +6,9 @@ use super::ticket::{Criteria, Gender, Level, STAGES, TopicMode, TopicSet};
 
 /// Outer part of a bucket: gender (3) and wish (8).
 pub(super) const GROUPS: usize = 3 * 8;
-/// Inner part: level (6), hard limit (6), stage (4), topic mode (2).
-pub(super) const INNER: usize = 6 * 6 * 4 * 2;
-/// Words of a bitmap over the inner part.
-pub(super) const WORDS: usize = INNER.div_ceil(64);
-/// Inner numbers reserved per group, so that a bucket's bit is found without dividing.
+/// Words of a bitmap over the inner part, one per level; a bit in it is hard limit (6), stage (4), topic mode (2).
+pub(super) const WORDS: usize = 6;
+/// Inner numbers per group. 48 of the 64 in each word are used.
 pub(super) const STRIDE: usize = WORDS * 64;
 /// Classes of supply and demand: group and level. Positions and rates are kept per class.
 pub(super) const CLASSES: usize = GROUPS * 6;
@@ -30,8 +28,8 @@ pub(super) enum Relation {
 
 impl Bucket {
     pub(super) fn new(gender: Gender, criteria: &Criteria, stage: u8) -> Bucket {
-        let inner = (criteria.level as usize * 6 + usize::from(criteria.max_distance.min(5))) * 8;
-        let inner = inner + usize::from(stage.min(STAGES - 1)) * 2 + criteria.topic_mode as usize;
+        let bit = usize::from(criteria.max_distance.min(5)) * 8 + usize::from(stage.min(STAGES - 1)) * 2;
+        let inner = criteria.level as usize * 64 + bit + criteria.topic_mode as usize;
         Bucket::from_parts(gender as usize * 8 + criteria.wants.index(), inner)
     }
 
@@ -52,7 +50,7 @@ impl Bucket {
     }
 
     pub(super) const fn class(self) -> usize {
-        self.group() * 6 + self.inner() / 48
+        self.group() * 6 + self.inner() / 64
     }
 
     pub(super) const fn stage(self) -> u8 {
@@ -75,11 +73,11 @@ impl Bucket {
     }
 
     pub(super) fn level(self) -> Level {
-        Level::ALL[self.inner() / 48]
+        Level::ALL[self.inner() / 64]
     }
 
     pub(super) const fn limit(self) -> u8 {
-        (self.inner() / 8 % 6) as u8
+        (self.inner() % 64 / 8) as u8
     }
 
     pub(super) const fn mode(self) -> TopicMode {
@@ -87,24 +85,27 @@ impl Bucket {
     }
 }
 
-/// Which buckets may meet, as bitmaps: 23 KiB, read on every search.
+/// Which buckets may meet, as bitmaps: 36 KiB, of which a search reads two rows.
 pub(super) struct Masks {
     /// Per group, the groups whose wishes and genders fit both ways.
     groups: [u32; GROUPS],
     /// Per inner part, the inner parts in reach that need no shared topic, and those that do.
-    free: Box<[[u64; WORDS]; INNER]>,
-    topical: Box<[[u64; WORDS]; INNER]>,
+    free: Box<[[u64; WORDS]; STRIDE]>,
+    topical: Box<[[u64; WORDS]; STRIDE]>,
 }
 
 impl Masks {
     pub(super) fn new(policy: &Policy) -> Masks {
-        let mut masks =
-            Masks { groups: [0; GROUPS], free: Box::new([[0; WORDS]; INNER]), topical: Box::new([[0; WORDS]; INNER]) };
+        let mut masks = Masks {
+            groups: [0; GROUPS],
+            free: Box::new([[0; WORDS]; STRIDE]),
+            topical: Box::new([[0; WORDS]; STRIDE]),
+        };
         for a in 0..GROUPS {
             masks.groups[a] = (0..GROUPS).filter(|&b| wishes_fit(a, b)).fold(0, |mask, b| mask | 1 << b);
         }
-        for a in 0..INNER {
-            for b in 0..INNER {
+        for a in inner_parts() {
+            for b in inner_parts() {
                 let (word, bit) = (b / 64, 1 << (b % 64));
                 match inner_relation(policy, Bucket::from_parts(0, a), Bucket::from_parts(0, b)) {
                     Relation::Never => {}
@@ -141,6 +142,11 @@ impl Masks {
     }
 }
 
+/// The inner numbers in use.
+fn inner_parts() -> impl Iterator<Item = usize> {
+    (0..STRIDE).filter(|inner| inner % 64 < 48)
+}
+
 fn wishes_fit(a: usize, b: usize) -> bool {
     let wants = |group: usize, gender: usize| (group % 8) & (1 << gender) != 0;
     wants(a, b / 8) && wants(b, a / 8)
@@ -171,7 +177,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for gender in Gender::ALL {
             for wants in (0..8).map(|bits| Gender::ALL.into_iter().filter(|&g| bits >> g as u8 & 1 == 1).collect()) {
-                for (level, max_distance, stage, topic_mode) in inner_parts() {
+                for (level, max_distance, stage, topic_mode) in combinations() {
                     let criteria = Criteria { wants, level, max_distance, topics: Default::default(), topic_mode };
                     let bucket = Bucket::new(gender, &criteria, stage);
                     assert!(seen.insert(bucket.0));
@@ -185,7 +191,7 @@ mod tests {
         assert_eq!(seen.len(), 6912);
     }
 
-    fn inner_parts() -> Vec<(Level, u8, u8, TopicMode)> {
+    fn combinations() -> Vec<(Level, u8, u8, TopicMode)> {
         let mut parts = Vec::new();
         for level in Level::ALL {
             for limit in 0..6 {
@@ -200,8 +206,8 @@ mod tests {
     #[test]
     fn relations_are_symmetric() {
         let masks = Masks::new(&Policy::default());
-        for a in 0..INNER {
-            for b in 0..INNER {
+        for a in inner_parts() {
+            for b in inner_parts() {
                 for (g, h) in [(0b001, 0b001), (0o11, 0o04), (0o17, 0o27)] {
                     let (a, b) = (Bucket::from_parts(g, a), Bucket::from_parts(h, b));
                     assert_eq!(masks.relation(a, b), masks.relation(b, a));

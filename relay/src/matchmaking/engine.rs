@@ -151,9 +151,8 @@ impl Engine {
     /// Does what is due, until `budget` is used up; pairs go to `out`.
     pub(super) fn work(&mut self, now: Millis, budget: &mut u32, out: &mut Vec<Pairing>) {
         self.rates.advance(now);
-        while let Some((due, at)) = self.stages.next(&self.arena, &self.rules.policy)
-            && due <= now
-            && *budget > 0
+        while *budget > 0
+            && let Some(at) = self.stages.due(now, &self.arena, &self.rules.policy)
         {
             let (pairing, work) = self.widen(now, at);
             out.extend(pairing);
@@ -168,7 +167,7 @@ impl Engine {
 
     /// When [`Engine::work`] has something to do: now, while a search is unfinished.
     pub(super) fn poll_timeout(&self, now: Millis) -> Option<Millis> {
-        let next = self.stages.next(&self.arena, &self.rules.policy).map(|(due, _)| due);
+        let next = self.stages.next(&self.rules.policy);
         if self.scans.is_empty() { next } else { Some(next.map_or(now, |due| due.min(now))) }
     }
 
@@ -198,6 +197,10 @@ impl Engine {
         self.index.link(&mut self.arena, at);
         self.stages.link(&mut self.arena, at);
         if found == Found::TooManySkips {
+            // At most one for each who waits, once those of the tuned, widened and gone are left out.
+            if self.scans.len() >= self.arena.len() {
+                self.scans.retain(|scan| scan.seeker(&self.arena).is_some());
+            }
             self.scans.push_back(Scan::new(at, self.arena.slot(at).epoch));
         }
     }

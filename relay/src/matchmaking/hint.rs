@@ -3,7 +3,7 @@
 use super::arena::{LANE_ALL, NIL};
 use super::bucket::{Bucket, GROUPS, STRIDE};
 use super::engine::Engine;
-use super::index::LIST_ALL;
+use super::index::{Body, LIST_ALL};
 use super::search::{Field, Seeker, price};
 use super::ticket::{Criteria, GenderSet, TopicMode, TopicSet};
 
@@ -66,17 +66,16 @@ fn count(field: Field<'_>, seeker: &Seeker<'_>) -> u32 {
     let groups = field.index.groups() & field.masks.groups(seeker.bucket);
     let (free, topical) = field.masks.inner(seeker.bucket);
     for group in (0..GROUPS).filter(|group| groups & 1 << group != 0) {
-        let occupied = field.index.occupied(group);
-        let may_fit = |word: usize| occupied[word] & (free[word] | topical[word]);
+        let Some(group) = field.index.group(group) else { continue };
+        let may_fit = |word: usize| group.occupied[word] & (free[word] | topical[word]);
         for inner in (0..STRIDE).filter(|inner| may_fit(inner / 64) & 1 << (inner % 64) != 0) {
-            fitting += count_bucket(field, seeker, Bucket::from_parts(group, inner), &mut looks);
+            fitting += field.index.body(group, inner).map_or(0, |body| count_bucket(field, seeker, body, &mut looks));
         }
     }
     fitting
 }
 
-fn count_bucket(field: Field<'_>, seeker: &Seeker<'_>, bucket: Bucket, looks: &mut u32) -> u32 {
-    let Some(body) = field.index.body(bucket) else { return 0 };
+fn count_bucket(field: Field<'_>, seeker: &Seeker<'_>, body: &Body, looks: &mut u32) -> u32 {
     let mut fitting = 0;
     let mut at = body.list(LIST_ALL).head;
     while at != NIL && *looks > 0 {

@@ -17,10 +17,10 @@ pub(super) struct Body {
     lists: [List; LISTS],
 }
 
-struct Group {
-    occupied: [u64; WORDS],
+pub(super) struct Group {
+    pub(super) occupied: [u64; WORDS],
     /// Oldest ticket of each bucket: whether its lists are worth a look is known without looking.
-    oldest: [Rank; STRIDE],
+    pub(super) oldest: [Rank; STRIDE],
     body: [u32; STRIDE],
 }
 
@@ -59,19 +59,13 @@ impl Index {
         self.occupied
     }
 
-    pub(super) fn occupied(&self, group: usize) -> [u64; WORDS] {
-        self.groups[group].as_ref().map_or([0; WORDS], |group| group.occupied)
-    }
-
-    /// The oldest ticket of a bucket; [`Rank::NEVER`] if it is empty.
-    pub(super) fn oldest(&self, bucket: Bucket) -> Rank {
-        self.groups[bucket.group()].as_ref().map_or(Rank::NEVER, |group| group.oldest[bucket.inner()])
+    pub(super) fn group(&self, group: usize) -> Option<&Group> {
+        self.groups[group].as_deref()
     }
 
     /// The lists of an occupied bucket.
-    pub(super) fn body(&self, bucket: Bucket) -> Option<&Body> {
-        let body = self.groups[bucket.group()].as_ref()?.body[bucket.inner()];
-        self.bodies.get(body as usize)
+    pub(super) fn body(&self, group: &Group, inner: usize) -> Option<&Body> {
+        self.bodies.get(group.body[inner] as usize)
     }
 
     /// Puts a ticket into the lists of its bucket.
@@ -102,9 +96,9 @@ impl Index {
             leave(LIST_NONE);
         }
         leave(LIST_ALL);
-        match arena.oldest(body.list(LIST_ALL), name(bucket, LIST_ALL)) {
-            Some(oldest) => group.oldest[bucket.inner()] = arena.slot(oldest).rank,
-            None => self.vacate(bucket),
+        match body.list(LIST_ALL).oldest {
+            Rank::NEVER => self.vacate(bucket),
+            oldest => group.oldest[bucket.inner()] = oldest,
         }
     }
 

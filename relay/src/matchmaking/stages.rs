@@ -35,13 +35,21 @@ impl Stages {
         }
     }
 
-    /// The next ticket due, and when: earliest first, then in order of arrival.
-    pub(super) fn next(&self, arena: &Arena, policy: &Policy) -> Option<(Millis, u32)> {
-        let heads = (0_u8..).zip(&self.lists).filter_map(|(stage, list)| {
-            let at = arena.oldest(list, name(stage))?;
-            Some((arena.slot(at).rank.later(policy.widen_after_ms[usize::from(stage)]), at))
-        });
-        heads.min_by_key(|&(due, _)| due).map(|(due, at)| (due.t0(), at))
+    /// When the next ticket is due.
+    pub(super) fn next(&self, policy: &Policy) -> Option<Millis> {
+        self.first(policy).map(|(due, _)| due.t0())
+    }
+
+    /// The next ticket due at `now`: earliest first, then in order of arrival.
+    pub(super) fn due(&self, now: Millis, arena: &Arena, policy: &Policy) -> Option<u32> {
+        let (_, stage) = self.first(policy).filter(|(due, _)| due.t0() <= now)?;
+        arena.oldest(&self.lists[usize::from(stage)], name(stage))
+    }
+
+    fn first(&self, policy: &Policy) -> Option<(Rank, u8)> {
+        let waiting =
+            (0_u8..).zip(&self.lists).zip(policy.widen_after_ms).filter(|((_, list), _)| list.oldest != Rank::NEVER);
+        waiting.map(|((stage, list), after)| (list.oldest.later(after), stage)).min()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The thread of everything that speaks HTTP: signalling with the page, and admin, on one small runtime.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::error::Broken;
-use super::http::{Crowd, Listener};
+use super::http::{self, Crowd, Listener, Patience};
+use super::parts::HEARTBEAT_MS;
+use crate::dataplane;
 use crate::signalling::{Peer, Signalling};
 
 /// How soon a part that died is noticed.
@@ -19,17 +22,27 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// What clients get to take their leave when the daemon stops.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// A runtime that nobody drives yet. Listeners and tasks are given to it inside its `enter`.
+/// A connection that says nothing for this long is closed: a client that missed more than three heartbeats is gone.
+const SILENCE: Duration = Duration::from_millis(HEARTBEAT_MS * 15 / 4);
+
+/// A runtime that nobody drives yet. Tasks may be given to it inside its `enter`.
 pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// What is served, and how the rest of the daemon is.
+/// One listener and what it answers.
+pub(super) struct Service {
+    pub(super) listener: http::Bound,
+    /// At a time; beyond, new ones are closed at once.
+    pub(super) connections: usize,
+    pub(super) router: Router,
+}
+
+/// What is served, and what is watched over.
 pub(super) struct Work {
-    pub(super) services: Vec<(Listener, Router)>,
+    pub(super) services: Vec<Service>,
     pub(super) signalling: Option<Signalling>,
-    /// Whether a worker of the packet path has ended.
-    pub(super) worker_has_ended: Box<dyn Fn() -> bool + Send>,
+    pub(super) workers: Arc<dataplane::Running>,
 }
 
 /// The thread at work. Dropping it stops it and waits for it.
@@ -43,8 +56,13 @@ impl Edges {
     pub(super) fn start(runtime: Runtime, work: Work) -> io::Result<Edges> {
         let (stop, stopped) = watch::channel(false);
         let (report, broken) = watch::channel(None);
+        let Work { services, signalling, workers } = work;
+        let services = {
+            let _inside = runtime.enter();
+            open(services)?
+        };
         let thread = thread::Builder::new().name("edges".to_owned()).spawn(move || {
-            let end = runtime.block_on(run(work, stopped));
+            let end = runtime.block_on(run(services, signalling, &workers, stopped));
             report.send_replace(end);
         })?;
         Ok(Edges { stop, broken, thread: Some(thread) })
@@ -67,23 +85,34 @@ impl Drop for Edges {
     }
 }
 
+/// Takes the listeners into the runtime that runs here.
+fn open(services: Vec<Service>) -> io::Result<Vec<(Listener, Router)>> {
+    let patience = |connections| Patience { connections, silence: SILENCE };
+    services.into_iter().map(|it| Ok((it.listener.into_listener(patience(it.connections))?, it.router))).collect()
+}
+
 /// Serves until asked to stop (`None`) or until something ends that should not.
-async fn run(work: Work, stopped: watch::Receiver<bool>) -> Option<Broken> {
-    let crowds: Vec<Crowd> = work.services.iter().map(|(listener, _)| listener.crowd()).collect();
+async fn run(
+    open: Vec<(Listener, Router)>,
+    signalling: Option<Signalling>,
+    workers: &dataplane::Running,
+    stopped: watch::Receiver<bool>,
+) -> Option<Broken> {
+    let crowds: Vec<Crowd> = open.iter().map(|(listener, _)| listener.crowd()).collect();
     let mut services = JoinSet::new();
-    for (listener, router) in work.services {
+    for (listener, router) in open {
         services.spawn(serve(listener, router));
     }
-    let end = watch_over(&mut services, work.signalling.as_ref(), &work.worker_has_ended, stopped).await;
+    let end = watch_over(&mut services, signalling.as_ref(), workers, stopped).await;
     services.abort_all();
     // Its end tells everybody who is connected; they get a moment to hear it.
-    drop(work.signalling);
-    let _ = timeout(FAREWELL, async {
+    drop(signalling);
+    let everybody_gone = async {
         for crowd in &crowds {
             crowd.gone().await;
         }
-    })
-    .await;
+    };
+    let _ = timeout(FAREWELL, everybody_gone).await;
     end
 }
 
@@ -94,7 +123,7 @@ async fn serve(listener: Listener, router: Router) -> io::Result<()> {
 async fn watch_over(
     services: &mut JoinSet<io::Result<()>>,
     signalling: Option<&Signalling>,
-    worker_has_ended: &(dyn Fn() -> bool + Send),
+    workers: &dataplane::Running,
     mut stopped: watch::Receiver<bool>,
 ) -> Option<Broken> {
     let mut health = interval(HEALTH_INTERVAL);
@@ -104,7 +133,7 @@ async fn watch_over(
             _ = stopped.wait_for(|stop| *stop) => return None,
             Some(_) = services.join_next() => return Some(Broken::Edge),
             _ = health.tick() => {
-                if worker_has_ended() {
+                if workers.has_ended() {
                     return Some(Broken::Worker);
                 }
                 if signalling.is_some_and(Signalling::has_ended) {

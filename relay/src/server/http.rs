@@ -54,7 +54,7 @@ impl Bound {
     }
 }
 
-/// For [`axum::serve`].
+/// For [`axum::serve()`].
 #[derive(Debug)]
 pub(super) struct Listener {
     listener: TcpListener,

@@ -1,10 +1,10 @@
 //! Channels: a number for a peer, so that its packets need four bytes of header instead of thirty-six (RFC 8656 §12).
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::hashing::Seeded;
 use super::peer::Peer;
+use super::small_map::SmallMap;
 use crate::time::Millis;
 
 /// RFC 8656 §12: a binding lasts 600 s after it was last refreshed.
@@ -19,8 +19,8 @@ pub(crate) struct Channel {
 
 /// The channels of one allocation. A number has one peer and a peer one number.
 pub(crate) struct Channels {
-    by_number: HashMap<u16, Channel, Seeded>,
-    by_peer: HashMap<SocketAddr, u16, Seeded>,
+    by_number: SmallMap<u16, Channel, 1>,
+    by_peer: SmallMap<SocketAddr, u16, 1>,
     /// No binding ends before this: until then sweeping is in vain.
     none_ends_before: Millis,
 }
@@ -45,8 +45,8 @@ pub(crate) fn is_channel_number(number: u16, legacy: bool) -> bool {
 impl Channels {
     pub(crate) fn new(hash: Seeded) -> Channels {
         Channels {
-            by_number: HashMap::with_hasher(hash.clone()),
-            by_peer: HashMap::with_hasher(hash),
+            by_number: SmallMap::new(hash.clone()),
+            by_peer: SmallMap::new(hash),
             none_ends_before: Millis(u64::MAX),
         }
     }

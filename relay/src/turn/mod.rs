@@ -29,6 +29,7 @@ pub(crate) mod routes;
 mod send;
 mod settings;
 mod shared;
+mod small_map;
 mod timers;
 
 use std::collections::VecDeque;
@@ -116,7 +117,7 @@ impl Turn {
 
     /// Time has come to or past [`Turn::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some(key) = self.allocations.ended(now.mono) {
+        while let Some(key) = self.allocations.pop_ended(now.mono) {
             self.free(key);
         }
         self.shared.ports.expire(now.mono);

@@ -1,10 +1,10 @@
 //! Permissions: which IP addresses may send to an allocation's client, and be sent to (RFC 8656 §9). Ports do not
 //! matter. Expired ones are forgotten when room is needed; nothing but time takes a permission away.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::hashing::Seeded;
+use super::small_map::SmallMap;
 use crate::time::Millis;
 
 /// RFC 8656 §9: a permission lasts 300 s after it was last refreshed.
@@ -12,14 +12,14 @@ pub(crate) const PERMISSION_MILLIS: u64 = 300_000;
 
 /// The permissions of one allocation.
 pub(crate) struct Permissions {
-    until: HashMap<IpAddr, Millis, Seeded>,
+    until: SmallMap<IpAddr, Millis, 2>,
     /// No permission ends before this: until then sweeping is in vain.
     none_ends_before: Millis,
 }
 
 impl Permissions {
     pub(crate) fn new(hash: Seeded) -> Permissions {
-        Permissions { until: HashMap::with_hasher(hash), none_ends_before: Millis(u64::MAX) }
+        Permissions { until: SmallMap::new(hash), none_ends_before: Millis(u64::MAX) }
     }
 
     pub(crate) fn allow(&self, peer: IpAddr, now: Millis) -> bool {

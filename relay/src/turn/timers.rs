@@ -25,9 +25,10 @@ impl Timers {
         self.ends.first().map(|&(at, _)| at)
     }
 
-    /// The earliest, if it is due.
-    pub(crate) fn due(&self, now: Millis) -> Option<Key> {
-        self.ends.first().filter(|&&(at, _)| at <= now).map(|&(_, what)| what)
+    /// Takes out the earliest, if it is due.
+    pub(crate) fn pop_due(&mut self, now: Millis) -> Option<Key> {
+        self.ends.first().filter(|(at, _)| *at <= now)?;
+        self.ends.pop_first().map(|(_, what)| what)
     }
 
     #[cfg(test)]

@@ -63,7 +63,7 @@ fn audio_section(out: &mut String, audio: &Audio<'_>) {
     }
 }
 
-fn codec(out: &mut String, codec: &Codec<'_>) {
+fn codec(out: &mut String, codec: &Codec) {
     let (pt, name, clock) = (codec.payload_type, codec.encoding.name, codec.clock);
     match codec.encoding.channels {
         1 => line(out, format_args!("a=rtpmap:{pt} {name}/{clock}")),
@@ -72,8 +72,8 @@ fn codec(out: &mut String, codec: &Codec<'_>) {
     for feedback in &codec.feedback {
         line(out, format_args!("a=rtcp-fb:{pt} {feedback}"));
     }
-    if let Some(parameters) = codec.parameters {
-        line(out, format_args!("a=fmtp:{pt} {parameters}"));
+    if !codec.parameters.is_empty() {
+        line(out, format_args!("a=fmtp:{pt} {}", codec.parameters));
     }
 }
 

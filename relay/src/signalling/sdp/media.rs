@@ -19,7 +19,7 @@ pub(super) struct Audio<'a> {
     pub(super) mid: &'a str,
     pub(super) transport: Transport<'a>,
     pub(super) direction: Direction,
-    pub(super) codecs: Vec<Codec<'a>>,
+    pub(super) codecs: Vec<Codec>,
     pub(super) extensions: Vec<Extension>,
     pub(super) reduced_size: bool,
     pub(super) packet_ms: Option<u16>,
@@ -82,11 +82,12 @@ pub(super) enum Direction {
     Inactive,
 }
 
-pub(super) struct Codec<'a> {
+pub(super) struct Codec {
     pub(super) payload_type: u8,
     pub(super) encoding: &'static Encoding,
     pub(super) clock: u32,
-    pub(super) parameters: Option<&'a str>,
+    /// Written after `a=fmtp:<payload type>`; empty for none.
+    pub(super) parameters: String,
     pub(super) feedback: Vec<&'static str>,
 }
 
@@ -98,16 +99,55 @@ pub(super) struct Encoding {
     pub(super) channels: u8,
     /// Payload type that needs no `rtpmap` (RFC 3551).
     pub(super) fixed: Option<u8>,
+    pub(super) parameters: Parameters,
 }
 
+/// What may stand in `a=fmtp`. Never free text: that would be a way to tell the partner an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parameters {
+    None,
+    /// RFC 7587 §6.1: known names with small numbers.
+    Opus,
+    /// RFC 2198 §5: payload types of the audio line, `111/111`.
+    Redundancy,
+    /// RFC 4733 §2.4.1: the sixteen keys of a telephone.
+    Events,
+}
+
+pub(super) const OPUS_PARAMETERS: [&str; 11] = [
+    "cbr",
+    "maxaveragebitrate",
+    "maxplaybackrate",
+    "maxptime",
+    "minptime",
+    "ptime",
+    "sprop-maxcapturerate",
+    "sprop-stereo",
+    "stereo",
+    "usedtx",
+    "useinbandfec",
+];
+
+const fn encoding(
+    name: &'static str,
+    clocks: &'static [u32],
+    channels: u8,
+    fixed: Option<u8>,
+    parameters: Parameters,
+) -> Encoding {
+    Encoding { name, clocks, channels, fixed, parameters }
+}
+
+const EVERY_CLOCK: &[u32] = &[8_000, 16_000, 32_000, 48_000];
+
 pub(super) const ENCODINGS: [Encoding; 7] = [
-    Encoding { name: "opus", clocks: &[48_000], channels: 2, fixed: None },
-    Encoding { name: "red", clocks: &[48_000], channels: 2, fixed: None },
-    Encoding { name: "G722", clocks: &[8_000], channels: 1, fixed: Some(9) },
-    Encoding { name: "PCMU", clocks: &[8_000], channels: 1, fixed: Some(0) },
-    Encoding { name: "PCMA", clocks: &[8_000], channels: 1, fixed: Some(8) },
-    Encoding { name: "CN", clocks: &[8_000, 16_000, 32_000, 48_000], channels: 1, fixed: Some(13) },
-    Encoding { name: "telephone-event", clocks: &[8_000, 16_000, 32_000, 48_000], channels: 1, fixed: None },
+    encoding("opus", &[48_000], 2, None, Parameters::Opus),
+    encoding("red", &[48_000], 2, None, Parameters::Redundancy),
+    encoding("G722", &[8_000], 1, Some(9), Parameters::None),
+    encoding("PCMU", &[8_000], 1, Some(0), Parameters::None),
+    encoding("PCMA", &[8_000], 1, Some(8), Parameters::None),
+    encoding("CN", EVERY_CLOCK, 1, Some(13), Parameters::None),
+    encoding("telephone-event", EVERY_CLOCK, 1, None, Parameters::Events),
 ];
 
 /// RTCP feedback that may pass.

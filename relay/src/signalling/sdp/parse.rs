@@ -2,7 +2,7 @@
 
 use super::media::{
     Audio, Codec, Data, DataState, Description, Direction, ENCODINGS, EXTENSIONS, Encoding, Extension, FEEDBACK,
-    Fingerprint, Hash, Section, Setup, Transport,
+    Fingerprint, Hash, OPUS_PARAMETERS, Parameters, Section, Setup, Transport,
 };
 use super::text;
 use super::{Kind, MAX_SDP_BYTES};
@@ -81,7 +81,8 @@ fn audio<'a>(
     if formats.len() > MAX_FORMATS || twice {
         return None;
     }
-    let codecs: Vec<Codec<'a>> = formats.iter().filter_map(|&pt| codec(pt, lines)).collect();
+    let kept: Vec<Kept> = formats.iter().filter_map(|&pt| kept(pt, lines)).collect();
+    let codecs: Vec<Codec> = kept.iter().map(|one| codec(one, &kept, lines)).collect();
     if codecs.is_empty() {
         return None;
     }
@@ -173,7 +174,14 @@ fn hex_byte(pair: &str) -> Option<u8> {
     hex.then(|| u8::from_str_radix(pair, 16).ok())?
 }
 
-fn codec<'a>(payload_type: u8, lines: Lines<'_, 'a>) -> Option<Codec<'a>> {
+/// A payload type whose encoding may pass.
+struct Kept {
+    payload_type: u8,
+    encoding: &'static Encoding,
+    clock: u32,
+}
+
+fn kept(payload_type: u8, lines: Lines<'_, '_>) -> Option<Kept> {
     let (encoding, clock) = match of_payload(lines, "rtpmap", payload_type).next() {
         Some(map) => encoding(map)?,
         None => {
@@ -181,10 +189,41 @@ fn codec<'a>(payload_type: u8, lines: Lines<'_, 'a>) -> Option<Codec<'a>> {
             (fixed, *fixed.clocks.first()?)
         }
     };
-    let parameters = of_payload(lines, "fmtp", payload_type).next().filter(|text| text::is_format_parameters(text));
+    Some(Kept { payload_type, encoding, clock })
+}
+
+fn codec(&Kept { payload_type, encoding, clock }: &Kept, all: &[Kept], lines: Lines<'_, '_>) -> Codec {
+    let written = of_payload(lines, "fmtp", payload_type).next().unwrap_or_default();
+    let parameters = parameters(encoding.parameters, written, all);
     let asked = |name: &str| of_payload(lines, "rtcp-fb", payload_type).any(|value| value == name);
     let feedback = FEEDBACK.into_iter().filter(|name| asked(name)).collect();
-    Some(Codec { payload_type, encoding, clock, parameters, feedback })
+    Codec { payload_type, encoding, clock, parameters, feedback }
+}
+
+/// What may pass of `a=fmtp`, written anew; empty if nothing may.
+fn parameters(kind: Parameters, written: &str, all: &[Kept]) -> String {
+    match kind {
+        Parameters::None => String::new(),
+        Parameters::Opus => {
+            let known: Vec<String> = written.split(';').filter_map(opus_parameter).collect();
+            known.join(";")
+        }
+        Parameters::Redundancy => {
+            let known = |pt: &u8| all.iter().any(|kept| kept.payload_type == *pt);
+            let types = written.split('/').map(|pt| pt.parse().ok().filter(known));
+            let types: Option<Vec<u8>> = types.take(MAX_FORMATS).collect();
+            types.unwrap_or_default().iter().map(u8::to_string).collect::<Vec<_>>().join("/")
+        }
+        Parameters::Events => if written == "0-15" { "0-15" } else { "" }.to_owned(),
+    }
+}
+
+/// `<name>=<number>`, the number below a million: bit rates and sample rates.
+fn opus_parameter(text: &str) -> Option<String> {
+    let (name, value) = text.trim_start().split_once('=')?;
+    let name = OPUS_PARAMETERS.into_iter().find(|known| *known == name)?;
+    let value: u32 = value.parse().ok().filter(|value| *value < 1_000_000)?;
+    Some(format!("{name}={value}"))
 }
 
 /// `<name>/<clock>[/<channels>]`.

@@ -237,6 +237,12 @@ fn nothing_can_be_smuggled_inside_a_value() {
     refused(&CHROMIUM_BARE.replace("s=-", &format!("s={}", "x".repeat(600))));
     let spoken = CHROMIUM_BARE.replace("minptime=10", "minptime=<b>");
     assert!(!rebuilt(&spoken).contains("<b>"));
+    let telling = CHROMIUM_BARE
+        .replace("minptime=10", "minptime=192.0.2.66;x-address=7;stereo=1;maxaveragebitrate=9999999")
+        .replace("111/111", "111/192/111")
+        .replace("a=rtpmap:126", "a=fmtp:126 192,0,2,66\r\na=fmtp:8 c=IN IP4 192.0.2.66\r\na=rtpmap:126");
+    assert!(rebuilt(&telling).contains("a=fmtp:111 stereo=1;useinbandfec=1\r\n"));
+    assert_eq!(rebuilt(&telling).matches("a=fmtp:").count(), 1);
     let unknown = CHROMIUM_BARE.replace("opus/48000/2", "evil/48000/2").replace("red/48000/2", "evil/48000/2");
     assert!(rebuilt(&unknown).contains("SAVPF 9 0 8 13 110 126\r\n"), "codecs not on the list are left out");
 }
@@ -287,13 +293,13 @@ const EDITS: &[&str] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn whatever_is_done_to_a_description_only_the_allow_list_comes_out(sdp in mutated()) {
         for kind in [Kind::Offer, Kind::Answer] {
             if let Ok(out) = rebuild(&sdp, kind, 1) {
-                assert_clean(&out.replace("x=192.0.2.66", ""));
+                assert_clean(&out);
                 prop_assert_eq!(rebuild(&out, kind, 1), Ok(out));
             }
         }

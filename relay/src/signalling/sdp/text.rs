@@ -27,15 +27,10 @@ fn typed(line: &str) -> Option<(u8, &str)> {
 /// `token` of RFC 8866 §9, narrowed to what browsers use for mids.
 pub(super) fn is_mid(text: &str) -> bool {
     (1..=MAX_MID_BYTES).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 /// `ice-char` of RFC 8839 §5.
 pub(in crate::signalling) fn is_ice_chars(text: &str, least: usize) -> bool {
     (least..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
-}
-
-/// Format parameters as audio codecs use them.
-pub(super) fn is_format_parameters(text: &str) -> bool {
-    (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"=;/,._- ".contains(&b))
 }

@@ -66,9 +66,12 @@ fn an_expired_or_freed_receiver_gets_nothing() {
 
     let (mut world, (alice, a), (bob, b)) = two(2);
     world.refresh(&alice, 3600);
-    world.wait_secs(600);
+    world.wait_secs(400);
     world.permit(&alice, b);
-    let _ = (a, bob);
+    world.permit(&bob, a);
+    world.wait_secs(199);
+    assert_ne!(world.send(&alice, b, b"x"), Out::Nothing);
+    world.wait_secs(1);
     assert_eq!(world.send(&alice, b, b"x"), Out::Nothing, "before any timer ran");
 }
 

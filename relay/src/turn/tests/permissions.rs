@@ -137,19 +137,22 @@ fn denied_peers_are_denied_by_every_method_and_all_alike() {
 fn our_own_listeners_are_denied_even_where_their_address_is_allowed() {
     let access = access::Settings {
         allow_peers: vec!["203.0.113.0/24".parse().unwrap()],
-        own_listeners: vec![addr("203.0.113.7:3478"), addr("203.0.113.7:8080")],
+        own_listeners: vec![addr("203.0.113.7:3478"), addr("203.0.113.7:8080"), addr("203.0.113.9:9641")],
         ..access::Settings::default()
     };
     let mut world = World::with_access(settings(), 1, access);
     let alice = world.user("alice", 1);
     world.allocate(&alice);
-    for listener in [addr("203.0.113.7:3478"), addr("203.0.113.7:8080")] {
+    for listener in [addr("203.0.113.7:3478"), addr("203.0.113.7:8080"), addr("203.0.113.9:9641")] {
         assert_eq!(world.permit(&alice, listener), 403);
         assert_eq!(world.bind(&alice, 0x4000, listener), 403);
     }
     assert_eq!(world.permit(&alice, addr("203.0.113.7:9999")), 0, "another port of that address");
     assert!(matches!(world.send(&alice, addr("203.0.113.7:9999"), b"x"), Out::Peer { .. }));
     assert_eq!(world.send(&alice, addr("203.0.113.7:3478"), b"x"), Out::Nothing, "the port is looked at again");
+    assert_eq!(world.permit(&alice, addr("203.0.113.9:9999")), 0, "an address we do not relay on");
+    assert!(matches!(world.send(&alice, addr("203.0.113.9:9999"), b"x"), Out::Peer { .. }));
+    assert_eq!(world.send(&alice, addr("203.0.113.9:9641"), b"x"), Out::Nothing);
 }
 
 #[test]

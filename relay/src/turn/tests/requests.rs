@@ -65,7 +65,13 @@ fn another_user_on_the_five_tuple_has_wrong_credentials_and_changes_nothing() {
     let alice = world.user("alice", 1);
     let bob = world.user("bob", 1);
     assert_eq!(alice.from, bob.from);
-    world.allocate(&alice);
+    let id = world.transaction();
+    let [hers, his] = [&alice, &bob].map(|client| {
+        let request = Request::new(Method::Allocate, id).requested_transport(UDP);
+        request.credentials(&client.username, REALM, &client.nonce).finish(Some(&client.key()))
+    });
+    assert_eq!(world.deliver(&alice, &hers).unwrap().code, 0);
+    assert_eq!(world.deliver(&bob, &his).unwrap().code, 437, "no retransmission of hers");
     assert_eq!(world.refresh(&bob, 0).code, 441);
     assert_eq!(world.permit(&bob, outside(1)), 441);
     assert_eq!(world.bind(&bob, 0x4000, outside(1)), 441);
