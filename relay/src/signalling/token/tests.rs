@@ -238,14 +238,27 @@ fn what_the_token_says_of_its_algorithm_changes_nothing() {
     assert!(verifier().verify(NOW, &stranger.sign(&claims())).is_err());
 }
 
-#[test]
-fn a_header_that_must_be_understood_is_refused() {
-    let header = json!({ "alg": "HS256", "kid": "dev", "crit": ["b64"], "b64": false });
+/// A token with any header, under a good HMAC.
+fn signed_under(header: &Value) -> String {
     let signed =
         format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims().to_string()));
     let mac = Hmac::<Sha256>::new_from_slice(SECRET).unwrap().chain_update(signed.as_bytes());
-    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
-    assert_eq!(verifier().verify(NOW, &token).unwrap_err(), Rejected::Token);
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+#[test]
+fn a_header_that_contradicts_its_key_or_must_be_understood_is_refused() {
+    assert!(verifier().verify(NOW, &signed_under(&json!({ "alg": "HS256", "kid": "dev", "typ": "any" }))).is_ok());
+    for header in [
+        json!({ "alg": "none", "kid": "dev" }),
+        json!({ "alg": "EdDSA", "kid": "dev" }),
+        json!({ "alg": "hs256", "kid": "dev" }),
+        json!({ "kid": "dev" }),
+        json!({ "alg": "HS256" }),
+        json!({ "alg": "HS256", "kid": "dev", "crit": ["b64"], "b64": false }),
+    ] {
+        assert_eq!(verifier().verify(NOW, &signed_under(&header)).unwrap_err(), Rejected::Token, "{header}");
+    }
 }
 
 #[test]
