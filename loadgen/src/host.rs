@@ -161,12 +161,12 @@ mod tests {
     fn work_done_here_is_seen() {
         let before = Snapshot::take(Some(std::process::id()));
         let start = std::time::Instant::now();
-        let mut sum = 0u64;
-        while start.elapsed() < Duration::from_millis(120) {
-            sum = std::hint::black_box(sum + 1);
+        let worked = || usage("/proc/self").unwrap().cpu.saturating_sub(before.generator.cpu);
+        while worked() < Duration::from_millis(50) && start.elapsed() < Duration::from_secs(30) {
+            std::hint::black_box((0..100_000u64).sum::<u64>());
         }
         let used = before.until(&Snapshot::take(Some(std::process::id())), start.elapsed());
-        assert!(used.generator_cpu >= Duration::from_millis(30), "{used:?}");
-        assert!(used.server_cpu.is_some() && used.busiest.1 > 0.2, "{used:?}");
+        assert!(used.generator_cpu >= Duration::from_millis(50), "{used:?}");
+        assert!(used.server_cpu.is_some() && used.busiest.1 > 0.0 && used.machine_busy > 0.0, "{used:?}");
     }
 }

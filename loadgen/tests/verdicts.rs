@@ -41,7 +41,7 @@ fn run(faults: Faults, scenario: &str) -> (Run, Verdict) {
     let address = Address::parse(&server.url).unwrap();
     let aim = Aim { address, minter, turn: None, server_pid: None, admin: None, own: false };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let run = runtime.block_on(runner::run(scenario, aim, |_| {})).unwrap();
+    let run = runtime.block_on(runner::run(scenario, aim, false, |_| {})).unwrap();
     let verdict = judge(&run);
     eprintln!("{}", table::render(&run, &verdict));
     (run, verdict)

@@ -96,6 +96,7 @@ impl Caller {
     pub(super) fn furthest_step(&self) -> Step {
         let Times { registered, matched, allocated, channel, connected, .. } = self.record.times;
         match () {
+            () if self.is_up() => Step::Heard,
             () if connected.is_some() => Step::Connected,
             () if channel.is_some() => Step::ChannelBound,
             () if matched.is_some() && allocated.is_some() => Step::Allocated,

@@ -160,7 +160,7 @@ impl Caller {
         if self.terms.media {
             self.outputs.push_back(Output::Talk { channel: CHANNEL, stream });
         }
-        self.begin_hold(now);
+        self.come_up(now);
     }
 
     pub(super) fn forget_leg(&mut self) {

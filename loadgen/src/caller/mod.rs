@@ -153,10 +153,10 @@ impl Caller {
     }
 
     /// The partner's first packet arrived; it may come before the answer to our own check.
-    pub fn handle_first_voice(&mut self, at: Nanos) {
+    pub fn handle_first_voice(&mut self, at: Nanos, now: Nanos) {
         if self.leg.is_some() && self.record.times.first_voice.is_none() {
             self.record.times.first_voice = Some(at);
-            self.begin_hold(at);
+            self.come_up(now);
         }
     }
 
@@ -254,11 +254,8 @@ impl Caller {
             }
             Frame::Cand { call, c: Some(line) } if self.in_call(&call) => self.handle_candidate(now, &line),
             Frame::Text { call, b } if self.in_call(&call) => {
-                let sent = b.parse().map(Nanos).ok();
-                self.record.times.text = sent.map(|sent| now.since(sent));
-            }
-            Frame::Connected { call } if self.in_call(&call) && self.may_text => {
-                self.signal(signal::text(&call, now.0));
+                self.record.times.text = b.parse().map(|sent| now.since(Nanos(sent))).ok();
+                self.begin_hold(now);
             }
             Frame::Ended { call, why, requeued } if self.in_call(&call) => self.handle_ended(now, &why, requeued),
             Frame::Error { q, code, fatal } => self.handle_error(now, q, code, fatal),
@@ -323,14 +320,31 @@ impl Caller {
         }
     }
 
-    /// Once both ways are open the hold begins, and the side that offered will end it.
-    fn begin_hold(&mut self, at: Nanos) {
+    /// The partner's voice is here, or without media the check came through: tell the partner, by the in-call text.
+    fn come_up(&mut self, now: Nanos) {
         if self.state != State::Talking || !self.is_up() {
             return;
         }
-        self.deadline = None;
-        if self.leg.as_ref().is_some_and(|leg| leg.role == Role::Offerer) {
-            self.hang_up_at = Some(at.after(self.hold));
+        let Some(leg) = &self.leg else { return };
+        let (text, offerer) = (signal::text(&leg.call, now.0), leg.role == Role::Offerer);
+        if self.may_text {
+            self.signal(text);
+        }
+        if offerer {
+            self.begin_hold(now);
+        } else {
+            self.deadline = None;
+        }
+    }
+
+    /// The side that offered will hang up. Its hold begins when both are known to hear each other, so that a short call
+    /// does not end before the other side has heard it.
+    fn begin_hold(&mut self, now: Nanos) {
+        let heard = self.record.times.text.is_some() || !self.may_text;
+        let offerer = self.leg.as_ref().is_some_and(|leg| leg.role == Role::Offerer);
+        if offerer && heard && self.state == State::Talking && self.is_up() && self.hang_up_at.is_none() {
+            self.deadline = None;
+            self.hang_up_at = Some(now.after(self.hold));
         }
     }
 

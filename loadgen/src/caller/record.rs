@@ -103,6 +103,8 @@ pub enum Step {
     Allocated,
     ChannelBound,
     Connected,
+    /// The partner was heard, but did not say that it hears us.
+    Heard,
 }
 
 /// One caller, complete.
@@ -153,6 +155,7 @@ impl Step {
             Step::Allocated => "allocate",
             Step::ChannelBound => "channel bound",
             Step::Connected => "connected (no voice)",
+            Step::Heard => "voice (the other side heard none)",
         }
     }
 }

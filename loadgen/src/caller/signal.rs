@@ -42,9 +42,6 @@ pub enum Frame {
         call: String,
         b: String,
     },
-    Connected {
-        call: String,
-    },
     Ended {
         call: String,
         why: String,

@@ -141,8 +141,9 @@ impl World {
 
     fn hear_each_other(&mut self) {
         for caller in &mut self.callers {
-            caller.handle_first_voice(self.now);
+            caller.handle_first_voice(self.now, self.now);
         }
+        self.settle();
     }
 
     /// Jumps from deadline to deadline until both are done.
@@ -245,6 +246,31 @@ fn voice_may_come_before_the_answer_to_ones_own_check() {
     world.deaf = false;
     world.run_to_the_end();
     assert!(world.records().iter().all(|record| record.outcome == Outcome::Completed));
+}
+
+#[test]
+fn the_hold_begins_when_the_other_side_is_known_to_hear() {
+    let mut world = World::new(terms());
+    world.open();
+    world.match_them();
+    world.callers[0].handle_first_voice(world.now, world.now);
+    world.settle();
+    assert!(world.callers[0].is_up() && world.callers[0].hang_up_at.is_none());
+    world.now = Nanos(900 * MS);
+    world.callers[1].handle_first_voice(world.now, world.now);
+    world.settle();
+    assert_eq!(world.callers[0].hang_up_at, Some(world.now.after(world.callers[0].hold)));
+}
+
+#[test]
+fn who_is_not_heard_fails_although_it_hears() {
+    let mut world = World::new(terms());
+    world.open();
+    world.match_them();
+    world.callers[0].handle_first_voice(world.now, world.now);
+    world.run_to_the_end();
+    let [offerer, _] = world.records();
+    assert_eq!(offerer.outcome, Outcome::Failed(Cause::Timeout(Step::Heard)));
 }
 
 #[test]

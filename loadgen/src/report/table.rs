@@ -210,11 +210,12 @@ fn resources(out: &mut String, run: &Run) {
     let generator = run.sampled.generator_bytes as f64 / 1e6;
     let _ = write!(
         text,
-        "generator {:.0} % CPU (busiest thread {thread} {:.0} %), {generator:.1} MB · machine {:.0} % busy, {:.0} % stolen",
+        "generator {:.0} % CPU (busiest thread {thread} {:.0} %), {generator:.1} MB · machine {:.0} % busy, {:.0} % stolen{}",
         share(run.sampled.used.generator_cpu),
         busiest * 100.0,
         run.sampled.used.machine_busy * 100.0,
         run.sampled.used.machine_stolen * 100.0,
+        if run.generator.priority_raised { " · priority raised" } else { "" },
     );
     line(out, &text);
     let counts = &run.book.counts;

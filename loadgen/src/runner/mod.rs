@@ -102,9 +102,8 @@ struct Due {
 }
 
 /// Runs to the end and returns everything measured. `report` gets a line a second.
-pub async fn run(scenario: Scenario, aim: Aim, report: impl FnMut(&str)) -> io::Result<Run> {
+pub async fn run(scenario: Scenario, aim: Aim, priority_raised: bool, report: impl FnMut(&str)) -> io::Result<Run> {
     let open_files = sys::raise_open_files()?;
-    let priority_raised = sys::raise_priority(-5);
     let schedule =
         Schedule::new(scenario.seed, scenario.spread, 2.0 * scenario.calls_per_second, scenario.arrivals_length());
     let clock = Clock::start();

@@ -102,7 +102,7 @@ impl Session {
         let now = self.now();
         match letter {
             Mail::Datagram { at, bytes } => self.caller.handle_datagram(at, now, &bytes),
-            Mail::FirstVoice { at } => self.caller.handle_first_voice(at),
+            Mail::FirstVoice { at } => self.caller.handle_first_voice(at, now),
             Mail::Account(account) => self.caller.handle_account(now, account),
         }
     }
