@@ -8,6 +8,7 @@ use turn::client::{Client, ClientConfig};
 use webrtc_util::Conn;
 
 const MESSAGES: u32 = 200;
+const OPENER: &[u8] = b"permission";
 
 async fn client(turn: SocketAddr) -> Client {
     let socket = UdpSocket::bind((turn.ip(), 0)).await.unwrap();
@@ -27,11 +28,16 @@ async fn client(turn: SocketAddr) -> Client {
     client
 }
 
+/// The next packet but the opener, which arrives only if the receiver's permission was there before it.
 async fn receive(from: &impl Conn) -> (Vec<u8>, SocketAddr) {
     let mut buffer = [0; 2048];
-    let (length, sender) =
-        tokio::time::timeout(PATIENCE, from.recv_from(&mut buffer)).await.expect("a packet").unwrap();
-    (buffer[..length].to_vec(), sender)
+    loop {
+        let packet = tokio::time::timeout(PATIENCE, from.recv_from(&mut buffer)).await;
+        let (length, sender) = packet.expect("a packet").unwrap();
+        if &buffer[..length] != OPENER {
+            return (buffer[..length].to_vec(), sender);
+        }
+    }
 }
 
 #[tokio::test]
@@ -43,7 +49,7 @@ async fn two_webrtc_rs_clients_talk_through_their_relayed_addresses() {
     let (a, b) = (left.allocate().await.unwrap(), right.allocate().await.unwrap());
     let (at, bt) = (a.local_addr().unwrap(), b.local_addr().unwrap());
     // The first packet installs the sender's permission; it may be lost on a receiver that has none yet.
-    b.send_to(b"permission", at).await.unwrap();
+    b.send_to(OPENER, at).await.unwrap();
     for number in 0..MESSAGES {
         a.send_to(format!("to b {number}").as_bytes(), bt).await.unwrap();
         let (heard, from) = receive(&b).await;
