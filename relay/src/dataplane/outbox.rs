@@ -34,6 +34,7 @@ struct Fifo {
 pub(super) struct Unread;
 
 impl Outbox {
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.replies.lengths.is_empty() && self.data.lengths.is_empty()
     }
@@ -67,6 +68,11 @@ impl Outbox {
         let replies = self.replies.fill(chunk, &mut room);
         // An answer that did not fit keeps its place in front of the data.
         if self.replies.lengths.is_empty() { replies + self.data.fill(chunk, &mut room) } else { replies }
+    }
+
+    /// Moves one message, an answer before data, into the empty `chunk`. Answers whether there was any.
+    pub(super) fn pop(&mut self, chunk: &mut Vec<u8>) -> bool {
+        self.replies.fill(chunk, &mut 0) > 0 || self.data.fill(chunk, &mut 0) > 0
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use rustls::ServerConnection;
 
-use super::outbox::Outbox;
+use super::outbox::{CHUNK_BYTES, Outbox};
 use crate::time::Millis;
 use crate::turn::FiveTuple;
 
@@ -156,10 +156,13 @@ impl Stream {
             *moved += self.outbox.fill(&mut self.leaving);
             return Ok(!self.leaving.is_empty());
         };
-        if !self.outbox.is_empty() {
+        // A record for each message: some clients, coturn's among them, take what one read gives them for one message.
+        let mut chunk = 0;
+        while chunk < CHUNK_BYTES && self.outbox.pop(&mut self.leaving) {
             // `leaving` holds the plain bytes on their way into rustls, and the encrypted ones on their way out.
-            *moved += self.outbox.fill(&mut self.leaving);
             tls.writer().write_all(&self.leaving)?;
+            chunk += self.leaving.len();
+            *moved += 1;
             self.leaving.clear();
         }
         while tls.wants_write() {
