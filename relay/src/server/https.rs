@@ -1,4 +1,4 @@
-//! HTTP inside TLS, on a port shared with TURN: connections that the entrance found to speak HTTP, for [`axum::serve`].
+//! HTTP inside TLS, on a port shared with TURN: connections that the entrance found to speak HTTP, for [`mod@axum::serve`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
