@@ -111,6 +111,9 @@ struct RunArgs {
     /// Print the resolved scenario and stop
     #[arg(long)]
     print_config: bool,
+    /// Do not ask the kernel for a better share of the processor, as is done where it is allowed
+    #[arg(long)]
+    ordinary_priority: bool,
     /// No progress lines
     #[arg(long, short)]
     quiet: bool,
@@ -169,7 +172,8 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
         return Ok(0);
     }
     check_descriptors(&scenario, args.target.is_none())?;
-    let priority_raised = sys::raise_priority(NICE); // before any thread and the relay of our own, which inherit it
+    // Before any thread and the relay of our own, which inherit it.
+    let priority_raised = !args.ordinary_priority && sys::raise_priority(NICE);
     let (own, aim) = args.aim(&scenario)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
     let run = runtime.block_on(async {

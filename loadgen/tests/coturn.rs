@@ -90,7 +90,7 @@ impl<'a> Client<'a> {
 fn two_clients_talk_through_coturn_without_loss() {
     let coturn = Coturn::start();
     let clock = Clock::start();
-    let media = Media::start(clock, Window { from: Nanos::ZERO, until: Nanos(u64::MAX) }).unwrap();
+    let media = Media::start(clock, Window { from: Nanos::ZERO, until: Nanos(u64::MAX) }, false).unwrap();
     let mut clients = [1, 2].map(|number| Client::new(&media, clock, coturn.address, number));
     let relayed = [0, 1].map(|who| {
         let client = &mut clients[who];

@@ -348,7 +348,7 @@ mod tests {
     fn fifty_packets_a_second_leave_and_come_back_whole() {
         let (server, thread) = echo();
         let everything = Window { from: Nanos::ZERO, until: Nanos(u64::MAX) };
-        let media = Media::start(Clock::start(), everything).unwrap();
+        let media = Media::start(Clock::start(), everything, false).unwrap();
         let (mailbox, mut letters) = mpsc::channel(MAILBOX);
         let source = media.attach(1, server, mailbox).unwrap();
         let stream = StreamId { call: 5, side: 0 };
@@ -371,7 +371,7 @@ mod tests {
     fn control_datagrams_reach_their_caller_and_foreign_media_is_counted() {
         let (server, thread) = echo();
         let everything = Window { from: Nanos::ZERO, until: Nanos(u64::MAX) };
-        let media = Media::start(Clock::start(), everything).unwrap();
+        let media = Media::start(Clock::start(), everything, false).unwrap();
         let (mailbox, mut letters) = mpsc::channel(MAILBOX);
         let source = media.attach(2, server, mailbox).unwrap();
         media.hear(source.key(), 0x4000, StreamId { call: 5, side: 1 });
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn an_answer_that_overtakes_its_attachment_is_not_lost() {
         let (server, thread) = echo();
-        let media = Media::start(Clock::start(), Window { from: Nanos::ZERO, until: Nanos(u64::MAX) }).unwrap();
+        let media = Media::start(Clock::start(), Window { from: Nanos::ZERO, until: Nanos(u64::MAX) }, false).unwrap();
         let mut waiting = Vec::new();
         for number in 0..2_000 {
             let (mailbox, letters) = mpsc::channel(MAILBOX);

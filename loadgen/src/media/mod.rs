@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     stats::latency::Distribution,
-    sys::EventFd,
+    sys::{EventFd, go_real_time},
     time::{Clock, Nanos},
 };
 use packet::StreamId;
@@ -111,14 +111,20 @@ pub struct Media {
 }
 
 impl Media {
-    /// Starts the thread. Lateness and delay count inside `window`.
-    pub fn start(clock: Clock, window: Window) -> io::Result<Media> {
+    /// Starts the thread, before all ordinary ones if `real_time` and the kernel allows it. Lateness and delay count
+    /// inside `window`.
+    pub fn start(clock: Clock, window: Window, real_time: bool) -> io::Result<Media> {
         let sockets = Arc::new(Sockets::open()?);
         let (queue, bell) = (Arc::new(Queue::default()), Arc::new(EventFd::new()?));
         let counters = Arc::new(Counters::default());
         let engine =
             engine::Engine::new(clock, window, sockets.clone(), queue.clone(), bell.clone(), counters.clone())?;
-        let thread = std::thread::Builder::new().name("media".to_owned()).spawn(move || engine.run())?;
+        let thread = std::thread::Builder::new().name("media".to_owned()).spawn(move || {
+            if real_time {
+                go_real_time();
+            }
+            engine.run()
+        })?;
         Ok(Media { sockets, queue, bell, counters, thread: Mutex::new(Some(thread)) })
     }
 

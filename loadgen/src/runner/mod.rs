@@ -101,8 +101,9 @@ struct Due {
     intended: Nanos,
 }
 
-/// Runs to the end and returns everything measured. `report` gets a line a second.
-pub async fn run(scenario: Scenario, aim: Aim, priority_raised: bool, report: impl FnMut(&str)) -> io::Result<Run> {
+/// Runs to the end and returns everything measured. `priority`: the process was allowed a better share of the processor,
+/// so the threads that keep time may try for more. `report` gets a line a second.
+pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMut(&str)) -> io::Result<Run> {
     let open_files = sys::raise_open_files()?;
     let schedule =
         Schedule::new(scenario.seed, scenario.spread, 2.0 * scenario.calls_per_second, scenario.arrivals_length());
@@ -113,7 +114,7 @@ pub async fn run(scenario: Scenario, aim: Aim, priority_raised: bool, report: im
     let (stages, stage) = watch::channel(Stage::Arriving);
     let context = Rc::new(Context {
         clock,
-        media: Media::start(clock, window)?,
+        media: Media::start(clock, window, priority)?,
         terms: Terms {
             patience: scenario.patience,
             setup_timeout: scenario.setup_timeout,
@@ -131,7 +132,7 @@ pub async fn run(scenario: Scenario, aim: Aim, priority_raised: bool, report: im
         talking: Cell::new(0),
         came_up: Cell::new(0),
     });
-    let starter = Starter::start(&schedule, clock, start)?;
+    let starter = Starter::start(&schedule, clock, start, priority)?;
     let local = LocalSet::new();
     let mut director = Director {
         context: context.clone(),
@@ -149,7 +150,7 @@ pub async fn run(scenario: Scenario, aim: Aim, priority_raised: bool, report: im
         dropped_arrivals: director.dropped,
         stuck: context.present.get(),
         open_files,
-        priority_raised,
+        priority_raised: priority,
     };
     drop(local); // callers that did not end are dropped with it
     let server_metrics = match aim.admin {
@@ -215,12 +216,15 @@ struct Starter {
 
 impl Starter {
     /// The channel is bounded by the schedule.
-    fn start(schedule: &Schedule, clock: Clock, start: Nanos) -> io::Result<Starter> {
+    fn start(schedule: &Schedule, clock: Clock, start: Nanos, real_time: bool) -> io::Result<Starter> {
         let (sender, due) = mpsc::unbounded_channel();
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, starts) = (stop.clone(), schedule.starts().to_vec());
         thread::Builder::new().name("starter".to_owned()).spawn(move || {
             sys::sharpen_sleeps();
+            if real_time {
+                sys::go_real_time();
+            }
             for (number, at) in (0..).zip(starts) {
                 let intended = start.after(at.since(Nanos::ZERO));
                 let pause = intended.since(clock.now());
