@@ -6,7 +6,7 @@ use crate::matchmaking::arena::{Arena, Entry, Rank};
 use crate::matchmaking::bucket::{Bucket, Masks};
 use crate::matchmaking::index::Index;
 use crate::matchmaking::search::{Field, Found, Seeker, price, search};
-use crate::matchmaking::{Level, Matchmaker, Policy, Ticket, TopicMode, TopicSet, compatible};
+use crate::matchmaking::{Band, Level, Matchmaker, Policy, Ticket, TopicMode, TopicSet, compatible};
 use crate::time::Millis;
 
 /// Genders and wishes, three levels, limits, modes, stages and topics: everything that buckets and lists distinguish.
@@ -105,6 +105,28 @@ fn two_tickets_in_a_queue_are_paired_if_and_only_if_the_formula_says_so() {
             assert_eq!(pairs(&mut engine), if ok { vec![(2, 1)] } else { vec![] }, "{:?} {:?}", x.ticket, y.ticket);
             engine.cancel(x.ticket.id);
             engine.cancel(y.ticket.id);
+        }
+    }
+}
+
+#[test]
+fn bands_and_blocks_decide_in_the_formula_as_they_do_in_the_oracle() {
+    let bands = [Band::B13_15, Band::B16_17, Band::Adult];
+    for minor_bands_meet in [false, true] {
+        let policy = Policy { minor_bands_meet, ..Policy::default() };
+        let oracle = Oracle::new(policy.clone());
+        for case in 0..36_usize {
+            let (x_blocks, y_blocks) = (case / 9 % 2 == 1, case / 18 == 1);
+            let one = |number: u64, band, blocks: bool| {
+                let avoid =
+                    if blocks { vec![super::person(3 - number), super::person(9)] } else { vec![super::person(9)] };
+                Waiting { ticket: Ticket { band, avoid, ..ticket(number, 0) }, pool: 0, stage: 3, order: number }
+            };
+            let (x, y) = (one(1, bands[case % 3], x_blocks), one(2, bands[case / 3 % 3], y_blocks));
+            let expected = oracle.ok(&x, &y);
+            assert_eq!(compatible(&x.ticket, 3, &y.ticket, 3, &policy), expected, "{:?} {:?}", x.ticket, y.ticket);
+            let mixed = (x.ticket.band == Band::Adult) != (y.ticket.band == Band::Adult);
+            assert!(!(expected && (mixed || x_blocks || y_blocks)));
         }
     }
 }
