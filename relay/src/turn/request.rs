@@ -80,9 +80,10 @@ impl Turn {
         }
     }
 
-    /// Whether a request that may have been sent by anybody, in anybody's name, is answered (RFC 8489 §16.2.1).
+    /// Whether a request that may have been sent by anybody, in anybody's name, is answered (RFC 8489 §16.2.1). Nobody opens a
+    /// connection in somebody else's name.
     fn may_answer_stranger(&mut self, now: Now, from: &FiveTuple) -> bool {
-        let may = self.limiter.admit(now.mono, from.remote.ip());
+        let may = from.transport.is_stream() || self.limiter.admit(now.mono, from.remote.ip());
         if !may {
             self.counters.drop_packet(Reason::ReplyLimit);
         }

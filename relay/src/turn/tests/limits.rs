@@ -76,6 +76,20 @@ fn who_has_proved_its_address_is_no_stranger() {
 }
 
 #[test]
+fn nobody_comes_over_a_connection_in_somebody_elses_name() {
+    let mut world = with_replies(1, 2);
+    let mut caller = at("198.51.100.1:4000");
+    for transport in [Transport::Tcp, Transport::Tls] {
+        caller.from.transport = transport(Connection { worker: 0, number: 1 });
+        for method in [Method::Binding, Method::Allocate].repeat(10) {
+            let request = bare(&mut world, method);
+            assert!(world.deliver(&caller, &request).is_some());
+        }
+    }
+    assert_eq!(world.dropped(Reason::ReplyLimit), 0);
+}
+
+#[test]
 fn a_forged_flood_yields_its_victim_less_than_it_costs_the_sender() {
     let mut world = world();
     let (mut sent, mut packets) = (0, 0);
