@@ -88,7 +88,11 @@ impl Worker {
             let skipped = stream.skip.min(rest.len());
             stream.skip -= skipped;
             rest = &rest[skipped..];
-            match framing::next(rest, MAX_DATAGRAM_BYTES) {
+            let frame = match rest.first() {
+                Some(first) if !self.turn.may_begin_message(*first) => Frame::Garbage,
+                _ => framing::next(rest, MAX_DATAGRAM_BYTES),
+            };
+            match frame {
                 Frame::Message { len, padded } => {
                     stream.heard = now.mono;
                     let client = stream.client;

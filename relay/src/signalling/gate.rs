@@ -70,10 +70,12 @@ impl Origins {
     }
 }
 
-/// `Origin: http://127.0.0.1:8080` with `Host: 127.0.0.1:8080`. The host is compared with loopback names so that a name of
-/// somebody else's that resolves to loopback (DNS rebinding) is not one of ours.
+/// `Origin: http://127.0.0.1:8080` with `Host: 127.0.0.1:8080`, or `https://`: the same page is served inside TLS too. The host
+/// is compared with loopback names so that a name of somebody else's that resolves to loopback (DNS rebinding) is not one of
+/// ours.
 fn is_own_loopback(origin: &[u8], host: &[u8]) -> bool {
-    origin.strip_prefix(b"http://") == Some(host) && is_loopback_host(host)
+    let bare = origin.strip_prefix(b"https://").or_else(|| origin.strip_prefix(b"http://"));
+    bare == Some(host) && is_loopback_host(host)
 }
 
 /// Whether a `Host` header names this machine by a loopback name.
@@ -134,8 +136,12 @@ mod tests {
     fn the_demo_page_may_connect_from_loopback_and_from_nowhere_else() {
         let origins = Origins::new(Vec::new(), true);
         for own in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "localhost"] {
-            assert!(origins.allow(Some(format!("http://{own}").as_bytes()), Some(own.as_bytes())), "{own}");
+            for scheme in ["http", "https"] {
+                assert!(origins.allow(Some(format!("{scheme}://{own}").as_bytes()), Some(own.as_bytes())), "{own}");
+            }
         }
+        assert!(!origins.allow(Some(b"https://127.0.0.1:8443"), Some(b"127.0.0.1:8080")));
+        assert!(!origins.allow(Some(b"ftp://127.0.0.1:8080"), Some(b"127.0.0.1:8080")));
         assert!(
             !origins.allow(Some(b"http://127.0.0.1:8081"), Some(b"127.0.0.1:8080")),
             "another port is another page"

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -101,6 +102,9 @@ impl Entrance {
     }
 
     async fn inside_tls(&self, visitor: Visitor, mut stream: Encrypted) -> Result<Fate, Fate> {
+        // We have nothing to say after the handshake, so no segment of ours carries its acknowledgement, and a client that left
+        // Nagle's algorithm on would wait 40 ms for it before its first message.
+        let _ = SockRef::from(stream.get_ref().0.get_ref()).set_tcp_quickack(true);
         let reading = timeout(self.patience.first_bytes, read_first(&mut stream)).await;
         let (first, spoken) = reading.map_err(|_| Fate::Silent)??;
         // A client that named a protocol is held to it: nobody's page is to speak to the other one (RFC 7301, ALPACA).

@@ -16,6 +16,10 @@ impl<S> Prefixed<S> {
         Prefixed { first, inner }
     }
 
+    pub(super) fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
     /// The connection; `None` if some of the bytes in front were not read.
     pub(super) fn into_inner(self) -> Option<S> {
         self.first.is_empty().then_some(self.inner)

@@ -125,6 +125,12 @@ impl Turn {
         self.allocations.find(client).is_some()
     }
 
+    /// Whether a client may send messages that begin like this: STUN, or ChannelData of a number that can be bound here.
+    /// On a stream anything else means that client and server are out of step (RFC 8656 §12, RFC 7983).
+    pub fn may_begin_message(&self, first: u8) -> bool {
+        matches!(first, 0x00..=0x4F) || matches!(first, 0x50..=0x7F) && self.shared.settings.legacy_channels
+    }
+
     /// The answer to [`Action::Open`].
     pub fn handle_opened(&mut self, now: Now, port: RelayedPort, result: Result<(), OpenError>) {
         self.opened(now, port, result);

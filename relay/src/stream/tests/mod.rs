@@ -5,6 +5,7 @@
 mod links;
 
 mod closing;
+mod desync;
 mod proxied;
 mod speaking;
 mod talking;
