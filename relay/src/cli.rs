@@ -18,7 +18,8 @@ Examples:
       A user name and password that work for an hour.
 
 Where it listens is printed on standard output, one `listening …` line each, then `ready`; logs go
-to standard error. SIGTERM or Ctrl-C stops it.
+to standard error. SIGHUP reads the file again. SIGTERM lets what exists end in peace, for as long as
+[drain] deadline_secs says, and a second one does not; Ctrl-C stops it at once.
 
 Exit status: 0 stopped on request, or the file is good; 1 could not start or broke; 2 wrong
 arguments or a broken file.";

@@ -32,7 +32,8 @@ pub(crate) fn run_local() -> ExitCode {
     let password = format!("{:032x}", u128::from_le_bytes(bytes));
     let mut settings = Settings::local_defaults();
     settings.auth.users.push(User { name: LOCAL_USER.to_owned(), password: Secret::new(password.as_str()) });
-    serve(&settings, |addresses| how_to_try(addresses, &password))
+    let no_file = || Err("this server was started without a configuration file".to_owned());
+    serve(&settings, |addresses| how_to_try(addresses, &password), no_file)
 }
 
 /// `relay --config FILE`.
@@ -42,7 +43,7 @@ pub(crate) fn run(file: &Path) -> ExitCode {
             for notice in settings.notices() {
                 tracing::warn!("{notice}");
             }
-            serve(&settings, |_| String::new())
+            serve(&settings, |_| String::new(), || load(file))
         }
         Err(problems) => fail(MISUSED, &problems),
     }
@@ -85,8 +86,13 @@ pub(crate) fn usage(message: &str) -> ExitCode {
     fail(MISUSED, &format!("{message}; see relay --help"))
 }
 
-fn serve(settings: &Settings, farewell: impl FnOnce(&Addresses) -> String) -> ExitCode {
-    match server::serve(settings, |addresses| print(&format!("{addresses}ready\n{}", farewell(addresses)))) {
+fn serve(
+    settings: &Settings,
+    farewell: impl FnOnce(&Addresses) -> String,
+    reread: impl Fn() -> Result<Settings, String>,
+) -> ExitCode {
+    let announce = |addresses: &Addresses| print(&format!("{addresses}ready\n{}", farewell(addresses)));
+    match server::serve(settings, announce, reread) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, &error.to_string()),
     }

@@ -5,20 +5,23 @@
 
 mod addresses;
 mod descriptors;
+mod drain;
 mod edges;
 mod error;
 mod http;
 mod https;
 mod parts;
+mod reload;
 mod stats;
 
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use addresses::Addresses;
 pub use error::{Broken, ServeError, StartError};
@@ -28,10 +31,11 @@ use crate::auth::CallKeys;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::signalling::{self, LocalRelay, Signalling};
-use crate::stream::{self, CertificateError, Certificates};
+use crate::stream::{self, CertificateError};
 use crate::{dataplane, turn, web};
 use edges::{Edges, Service, Work};
 use parts::Seeds;
+use reload::Changeable;
 use stats::Sources;
 
 /// For a scraper and a few curious people.
@@ -56,9 +60,10 @@ pub struct Running {
     admin: Admin,
     // Dropped before the workers: signalling ends first, while the calls it closes are still there.
     edges: Edges,
-    certificates: Option<Arc<Certificates>>,
-    _streams: Option<Arc<stream::Running>>,
-    _workers: Arc<dataplane::Running>,
+    signalling: Option<(signalling::Controls, Arc<signalling::Counters>)>,
+    changeable: Changeable,
+    streams: Option<Arc<stream::Running>>,
+    workers: Arc<dataplane::Running>,
 }
 
 /// Starts all that `settings` ask for. Returns once everything listens.
@@ -95,6 +100,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         }
         None => None,
     };
+    let talking = signalling.as_ref().map(|signalling| (signalling.controls(), signalling.counters()));
     let admin = Admin::new(metrics(&workers, signalling.as_ref(), streams.as_deref()));
     let website = signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
     let https = website.clone().filter(|_| streams.is_some() && certificates.is_some()).map(|router| (pages, router));
@@ -111,13 +117,14 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
     admin.set_ready(true);
     tracing::info!(workers = workers.counters().len(), "started");
-    Ok(Running { addresses, admin, edges, certificates, _streams: streams, _workers: workers })
+    let changeable = Changeable { settings: settings.clone(), keys, nonces: seeds.nonces, shared, certificates };
+    Ok(Running { addresses, admin, edges, signalling: talking, changeable, streams, workers })
 }
 
 /// What signalling may do to the relay in this process.
 fn local_relay(shared: &Arc<turn::Shared>, keys: &Arc<CallKeys>, workers: &dataplane::Running) -> LocalRelay {
     let mailboxes = workers.mailboxes();
-    LocalRelay::new(Arc::clone(shared), Arc::clone(keys), move |worker, command| {
+    LocalRelay::new(Arc::clone(&shared.ledger), Arc::clone(keys), move |worker, command| {
         // A full mailbox loses the command: routes are dead already, the allocation goes when it expires.
         let _ = mailboxes.post(worker, command);
     })
@@ -134,31 +141,33 @@ fn metrics(
     move || sources.render()
 }
 
-/// Runs until SIGTERM or SIGINT, calling `announce` once everything listens.
+/// Runs until it is asked to end, calling `announce` once everything listens.
+///
+/// SIGTERM: nothing new, and the end once everything that exists is over or `[drain] deadline_secs` have passed; a second one
+/// ends at once. SIGINT: ends at once. SIGHUP: `reread` reads the configuration again, or says what is wrong with it.
 ///
 /// # Errors
 /// It did not start, or something broke while it ran.
-pub fn serve(settings: &Settings, announce: impl FnOnce(&Addresses)) -> Result<(), ServeError> {
+pub fn serve(
+    settings: &Settings,
+    announce: impl FnOnce(&Addresses),
+    reread: impl Fn() -> Result<Settings, String>,
+) -> Result<(), ServeError> {
     let runtime = edges::runtime().map_err(StartError::Threads)?;
     // Before anything starts: a signal that comes meanwhile is obeyed afterwards, and stops cleanly.
     let signals = {
         let _inside = runtime.enter();
-        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal)
+        Signals::listen().map_err(StartError::Threads)
     };
-    let [terminate, interrupt, hangup] = signals;
-    let (mut terminate, mut interrupt, mut hangup) = (
-        terminate.map_err(StartError::Threads)?,
-        interrupt.map_err(StartError::Threads)?,
-        hangup.map_err(StartError::Threads)?,
-    );
-    let running = start(settings)?;
+    let mut signals = signals?;
+    let mut running = start(settings)?;
     announce(running.addresses());
     runtime.block_on(async {
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => running.reload(),
+                _ = signals.terminate.recv() => return running.drain(&mut signals).await,
+                _ = signals.interrupt.recv() => return Ok(()),
+                _ = signals.hangup.recv() => running.reload(reread()),
                 broken = running.edges.broken() => return Err(broken),
             }
         }
@@ -166,6 +175,21 @@ pub fn serve(settings: &Settings, announce: impl FnOnce(&Addresses)) -> Result<(
     running.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What operators and supervisors say.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        let [terminate, interrupt, hangup] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Signals { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
+    }
 }
 
 impl Running {
@@ -179,16 +203,6 @@ impl Running {
         match edges::runtime() {
             Ok(runtime) => runtime.block_on(self.edges.broken()),
             Err(_) => Broken::Edge,
-        }
-    }
-
-    /// Reads the certificate files again. Connections that exist keep what they have; a bad pair is refused and the old one
-    /// stays. The log says which.
-    pub fn reload(&self) {
-        match self.certificates.as_deref().map(Certificates::reload) {
-            Some(Ok(())) => tracing::info!("tls: the certificate was read again"),
-            Some(Err(error)) => tracing::error!("not reloaded, the certificate in use stays: {error}"),
-            None => tracing::info!("there is no certificate to read again"),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Token buckets in eight bytes and whole numbers. A bucket is kept as the moment at which it will be full again: nothing
 //! has to be refilled, and zeroed memory is full buckets.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use crate::time::Millis;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -53,6 +55,28 @@ impl Bucket {
             self.full_at_nanos = full_at_nanos;
         }
         enough
+    }
+}
+
+/// One bucket that several threads take from, without a lock.
+#[derive(Default, Debug)]
+pub struct SharedBucket {
+    full_at_nanos: AtomicU64,
+}
+
+impl SharedBucket {
+    /// As [`Bucket::take`].
+    pub fn take(&self, now: Millis, amount: u64, rate: &Rate) -> bool {
+        let taken = |full_at_nanos| {
+            let mut bucket = Bucket { full_at_nanos };
+            bucket.take(now, amount, rate).then_some(bucket.full_at_nanos)
+        };
+        self.full_at_nanos.fetch_update(Relaxed, Relaxed, taken).is_ok()
+    }
+
+    /// Full again, for a new rate.
+    pub fn refill(&self) {
+        self.full_at_nanos.store(0, Relaxed);
     }
 }
 
@@ -113,6 +137,19 @@ mod tests {
         assert!(bucket.take(START, 2, &rate));
         assert!(!bucket.take(START, 1, &rate));
         assert!(!bucket.take(Millis(0), 1, &rate));
+    }
+
+    #[test]
+    fn threads_that_share_a_bucket_get_no_more_than_it_holds() {
+        let (bucket, rate) = (SharedBucket::default(), Rate::new(1_000, 5_000).unwrap());
+        let granted = || (0..5_000).filter(|_| bucket.take(START, 1, &rate)).count();
+        let all: usize = std::thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(granted));
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(all, 5_000);
+        bucket.refill();
+        assert!(bucket.take(START, 5_000, &rate));
     }
 
     proptest! {

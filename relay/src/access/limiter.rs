@@ -57,6 +57,13 @@ impl Limiter {
         }
     }
 
+    /// Other limits from now on, and every bucket is full again.
+    pub fn set_limits(&mut self, limits: &ReplyLimits) {
+        self.rate = Rate::new(limits.per_second.into(), limits.burst.into());
+        self.exempt.clone_from(&limits.exempt);
+        self.buckets.fill(Bucket::default());
+    }
+
     /// Whether a packet that may not be from `source` at all is to be answered. Counts the answer.
     pub fn admit(&mut self, now: Millis, source: IpAddr) -> bool {
         let Some(rate) = self.rate else { return true };

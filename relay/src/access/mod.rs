@@ -23,7 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-pub use bucket::{Bucket, Rate};
+pub use bucket::{Bucket, Rate, SharedBucket};
 pub use canonical::canonical;
 pub use limiter::{Limiter, ReplyLimits};
 pub use policy::{AllowedAddress, AllowedPeer, Denied, Policy};

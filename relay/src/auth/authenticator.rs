@@ -27,6 +27,8 @@ pub struct Authenticator {
     name_key: [u8; 32],
     /// Compared against when there is nothing to compare against, so that an unknown user takes as long as a wrong password.
     decoy: Key,
+    /// How many others came before with other credentials.
+    generation: u32,
 }
 
 /// Why a request was not accepted.
@@ -56,7 +58,15 @@ impl Authenticator {
             rest_expiry_on_refresh,
             sha1,
             call_keys,
+            generation: 0,
         }
+    }
+
+    /// This one takes the place of another, made with the same secret, so that its nonces and names stay good. Allocations made
+    /// with credentials that it does not know fail at their next request.
+    #[must_use]
+    pub fn after(self, older: &Authenticator) -> Authenticator {
+        Authenticator { generation: older.generation.wrapping_add(1), ..self }
     }
 
     /// Checks a request from `client`, whose five-tuple holds no allocation. `allocate`: this is an Allocate, so the expiry
@@ -97,11 +107,33 @@ impl Authenticator {
         if !same_name || claim.algorithm != owner.algorithm {
             return self.authenticate(now, client, request, false);
         }
+        let owner = &self.renewed(request, &claim, owner).ok_or(Refusal::Challenge)?;
         let too_late = self.rest_expiry_on_refresh && prolongs(request) && owner.expired(now.unix);
         if !request.integrity_matches(&owner.key) || too_late {
             return Err(Refusal::Challenge);
         }
         self.check_nonce(now, client, &claim, owner.clone())
+    }
+
+    /// The owner of an allocation by the credentials of today, if it has any: a secret may have been removed, a password changed.
+    /// Whether they have expired is another question, and call-bound ones end with their call.
+    fn renewed(&self, request: &Message<'_>, claim: &Claim<'_>, owner: &Authenticated) -> Option<Authenticated> {
+        if owner.generation == self.generation || matches!(owner.identity, Identity::Call(_)) {
+            return Some(owner.clone());
+        }
+        let username = self.username(claim)?;
+        let key = match self.users.key(username, claim.algorithm) {
+            Some(key) => Some(key).filter(|key| request.integrity_matches(key)),
+            None => rest::parse(username).and_then(|_| {
+                let passwords = rest::passwords(&self.rest_secrets, username);
+                passwords.map(|it| self.long_term(claim, username, &it)).find(|key| request.integrity_matches(key))
+            }),
+        }?;
+        Some(Authenticated { key, generation: self.generation, ..owner.clone() })
+    }
+
+    fn long_term(&self, claim: &Claim<'_>, username: &[u8], password: &str) -> Key {
+        Key::derive(claim.algorithm, username, self.realm.as_bytes(), password.as_bytes())
     }
 
     /// The whole answer to a request that was refused (RFC 8489 §9.2.4).
@@ -143,9 +175,10 @@ impl Authenticator {
             signed_by(&self.decoy);
             return None;
         };
-        let long_term = |password: String| Key::derive(algorithm, username, self.realm.as_bytes(), password.as_bytes());
+        let long_term = |password: String| self.long_term(claim, username, &password);
         let found = |identity, key, expires| {
-            Some(Authenticated { identity, name: self.name_hash(username), key, algorithm, expires })
+            let (name, generation) = (self.name_hash(username), self.generation);
+            Some(Authenticated { identity, name, key, algorithm, expires, generation })
         };
 
         if let Some(key) = self.users.key(username, algorithm) {

@@ -28,6 +28,8 @@ pub struct Authenticated {
     pub(super) algorithm: PasswordAlgorithm,
     /// Set for time-limited credentials.
     pub(super) expires: Option<Unix>,
+    /// The generation of the authenticator that looked the credential up.
+    pub(super) generation: u32,
 }
 
 impl Authenticated {

@@ -7,10 +7,10 @@ use super::listeners::listen;
 use super::problems::{Collector, quoted};
 use super::secret::Secret;
 use super::settings::{
-    Access, Auth, CallPath, Calls, Limits, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls, User,
+    Access, Auth, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls, User,
 };
 use super::table::At;
-use super::{tokens, values};
+use super::{drain, limits, tokens, values};
 
 /// Shorter passwords fall to guessing: whoever sees one request can try them at home.
 const PASSWORD_BYTES: usize = 12;
@@ -31,7 +31,8 @@ pub(super) fn settings(file: &File, base_dir: &Path, found: &mut Collector) -> S
         tls: tls(file, base_dir, found),
         relay: relay(&file.relay, found),
         access: access(&file.access, found),
-        limits: Limits { exempt: values::prefixes("limits.exempt", file.exempt.as_deref(), found) },
+        limits: limits::limits(&file.limits, found),
+        drain: drain::drain(&file.drain, found),
         signalling: signalling(&file.signalling, &listen, &auth, found),
         calls: calls(&file.calls, found),
         matching: matching(&file.matching, found),
@@ -40,6 +41,7 @@ pub(super) fn settings(file: &File, base_dir: &Path, found: &mut Collector) -> S
     };
     relayed_addresses_are_known(file, &settings, found);
     somebody_may_call(file, &settings, found);
+    hidden_names_can_be_recognised(file, &settings, found);
     settings
 }
 
@@ -151,6 +153,7 @@ fn auth(written: &file::Auth, found: &mut Collector) -> Auth {
             .as_ref()
             .map_or(default.rest_expiry_on_refresh, |it| it.value),
         sha1: written.sha1.as_ref().map_or(default.sha1, |it| it.value),
+        username_anonymity: written.username_anonymity.as_ref().is_some_and(|it| it.value),
         tokens: tokens::keys(written.tokens.as_deref().unwrap_or_default(), found),
     }
 }
@@ -277,6 +280,21 @@ fn somebody_may_call(file: &File, settings: &Settings, found: &mut Collector) {
             listener.at,
             format!("listen.signalling admits nobody without tokens: [auth] lacks {}", missing.join(", ")),
         );
+    }
+}
+
+/// USERHASH hides the name (RFC 8489 §9.2), and time-limited and call-bound names carry what is needed to check them.
+fn hidden_names_can_be_recognised(file: &File, settings: &Settings, found: &mut Collector) {
+    let Some(At { at, value: true }) = file.auth.username_anonymity else { return };
+    let in_the_way = [
+        (!settings.auth.rest_secrets.is_empty(), "auth.rest_secrets"),
+        (settings.listen.signalling.is_some(), "listen.signalling"),
+    ];
+    for (_, what) in in_the_way.iter().filter(|(there, _)| *there) {
+        let message = format!(
+            "auth.username_anonymity makes clients hide their name, by which only auth.users can be recognised: it cannot go with {what}"
+        );
+        found.value(at, message);
     }
 }
 

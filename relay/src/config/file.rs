@@ -3,6 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::problems::{Collector, quoted, suggestion};
+use super::{drain, limits};
 use super::table::{At, Table, string, wrong_type};
 
 /// Every section and its keys. `configs/relay.toml` shows each one; a test compares.
@@ -10,9 +11,22 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("listen", &["udp", "tcp", "tls", "proxy_protocol_from", "signalling", "admin"]),
     ("tls", &["certificate", "private_key"]),
     ("relay", &["realm", "addresses", "ports", "workers", "legacy_channels"]),
-    ("auth", &["users", "issuer", "audience", "rest_secrets", "rest_expiry_on_refresh", "sha1", "tokens"]),
+    (
+        "auth",
+        &[
+            "users",
+            "issuer",
+            "audience",
+            "rest_secrets",
+            "rest_expiry_on_refresh",
+            "sha1",
+            "username_anonymity",
+            "tokens",
+        ],
+    ),
     ("access", &["allow_peers", "deny_peers", "user_allocations"]),
-    ("limits", &["exempt"]),
+    ("limits", limits::KEYS),
+    ("drain", drain::KEYS),
     ("signalling", &["origins", "turn_urls", "demo_page"]),
     ("calls", &["path", "direct_bands"]),
     ("matching", &["topics", "min_band"]),
@@ -22,7 +36,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 const MAX_WORKERS: u64 = 256;
 const MAX_USER_ALLOCATIONS: u64 = 65_536;
 
-type Strings = Option<Vec<At<String>>>;
+pub(super) type Strings = Option<Vec<At<String>>>;
 
 #[derive(Debug, Default)]
 pub(super) struct File {
@@ -31,7 +45,8 @@ pub(super) struct File {
     pub(super) relay: Relay,
     pub(super) auth: Auth,
     pub(super) access: Access,
-    pub(super) exempt: Strings,
+    pub(super) limits: limits::Written,
+    pub(super) drain: drain::Written,
     pub(super) signalling: Signalling,
     pub(super) calls: Calls,
     pub(super) matching: Matching,
@@ -82,6 +97,7 @@ pub(super) struct Auth {
     pub(super) rest_secrets: Strings,
     pub(super) rest_expiry_on_refresh: Option<At<bool>>,
     pub(super) sha1: Option<At<bool>>,
+    pub(super) username_anonymity: Option<At<bool>>,
     pub(super) tokens: Option<Vec<Token>>,
 }
 
@@ -139,7 +155,8 @@ pub(super) fn read(text: &str, found: &mut Collector) -> File {
         relay: relay(&section(root, "relay", "[relay]", found), found),
         auth: auth(&section(root, "auth", "[auth]", found), found),
         access: access(&section(root, "access", "[access]", found), found),
-        exempt: section(root, "limits", "[limits]", found).strings("exempt", found),
+        limits: limits::read(&section(root, "limits", "[limits]", found), found),
+        drain: drain::read(&section(root, "drain", "[drain]", found), found),
         signalling: signalling(&section(root, "signalling", "[signalling]", found), found),
         calls: calls(&section(root, "calls", "[calls]", found), found),
         matching: matching(&section(root, "matching", "[matching]", found), found),
@@ -245,6 +262,7 @@ fn auth(table: &Table<'_>, found: &mut Collector) -> Auth {
         rest_secrets: table.strings("rest_secrets", found),
         rest_expiry_on_refresh: table.boolean("rest_expiry_on_refresh", found),
         sha1: table.boolean("sha1", found),
+        username_anonymity: table.boolean("username_anonymity", found),
         tokens: tokens.map(|items| items.iter().filter_map(|item| token(item, found)).collect()),
     }
 }

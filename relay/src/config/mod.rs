@@ -7,7 +7,9 @@
 //! Secrets travel as [`Secret`], which prints as `[redacted]`; a problem never quotes one.
 
 mod check;
+mod drain;
 mod file;
+mod limits;
 mod listeners;
 mod problems;
 mod secret;
@@ -17,6 +19,8 @@ mod tokens;
 mod values;
 
 #[cfg(test)]
+mod operating_tests;
+#[cfg(test)]
 mod tests;
 
 use std::path::Path;
@@ -24,7 +28,7 @@ use std::path::Path;
 pub use problems::{Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
-    Access, AgeBand, Auth, CallPath, Calls, Limits, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls,
+    Access, AgeBand, Auth, CallPath, Calls, Drain, Limits, Listen, Matching, Rates, Relay, RelayAddress, Settings, Signalling, Tls,
     TokenKey, User, VerifyingKey,
 };
 

@@ -18,6 +18,7 @@ pub struct Settings {
     pub auth: Auth,
     pub access: Access,
     pub limits: Limits,
+    pub drain: Drain,
     pub signalling: Signalling,
     pub calls: Calls,
     pub matching: Matching,
@@ -107,6 +108,8 @@ pub struct Auth {
     pub rest_expiry_on_refresh: bool,
     /// MESSAGE-INTEGRITY (HMAC-SHA1) alone is proof enough; browsers send nothing else.
     pub sha1: bool,
+    /// Clients are asked to send USERHASH in place of their name. Only with static users and nothing else.
+    pub username_anonymity: bool,
     pub tokens: Vec<TokenKey>,
 }
 
@@ -119,6 +122,7 @@ impl Default for Auth {
             rest_secrets: Vec::new(),
             rest_expiry_on_refresh: true,
             sha1: true,
+            username_anonymity: false,
             tokens: Vec::new(),
         }
     }
@@ -166,10 +170,68 @@ impl Default for Access {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How much anybody gets. A rate of zero is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Prefixes without per-source limits.
     pub exempt: Vec<IpNet>,
+    /// Answers to those who have not proved who they are, for each network and worker.
+    pub unauthenticated_per_second: u32,
+    /// Of them, at once after a pause.
+    pub unauthenticated_burst: u32,
+    /// What each side of a call may send.
+    pub call: Rates,
+    /// What each allocation of a user may send, and as much again may reach it from outside.
+    pub user: Rates,
+    /// Permissions of one allocation.
+    pub allocation_permissions: u16,
+    /// Channels of one allocation.
+    pub allocation_channels: u16,
+    /// Allocations of everybody together.
+    pub total_allocations: u32,
+    /// What everybody together may relay.
+    pub total: Rates,
+}
+
+/// Packets, and bits of payload. Zero: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    pub packets_per_second: u32,
+    pub bits_per_second: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            exempt: Vec::new(),
+            unauthenticated_per_second: 200,
+            unauthenticated_burst: 800,
+            call: Rates { packets_per_second: 400, bits_per_second: 512_000 },
+            user: Rates::default(),
+            allocation_permissions: 1024,
+            allocation_channels: 1024,
+            total_allocations: 100_000,
+            total: Rates::default(),
+        }
+    }
+}
+
+/// What SIGTERM does before the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Longest wait for the allocations and calls that exist.
+    pub deadline_secs: u32,
+    /// Where clients that ask for an allocation meanwhile are sent: at most one address for each family.
+    pub alternate_servers: Vec<SocketAddr>,
+    /// The name in the certificate of those servers.
+    pub alternate_domain: Option<String>,
+}
+
+impl Default for Drain {
+    /// Most conversations between strangers are over by then.
+    fn default() -> Drain {
+        Drain { deadline_secs: 600, alternate_servers: Vec::new(), alternate_domain: None }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -275,6 +337,10 @@ impl Settings {
         say(
             !self.limits.exempt.is_empty(),
             "limits.exempt lifts the per-source limits for some prefixes: for load tests only",
+        );
+        say(
+            self.limits.unauthenticated_per_second == 0,
+            "limits.unauthenticated_per_second is 0: forged requests can make this server flood somebody with answers",
         );
         say(
             self.signalling.demo_page,

@@ -205,6 +205,12 @@ fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     (!host.is_empty() && host.len() <= 253 && host.chars().all(plain)).then_some((host, port))
 }
 
+/// A domain name, at most 253 characters, and no address.
+pub(super) fn is_host_name(text: &str) -> bool {
+    let address = text.starts_with('[') || text.parse::<IpAddr>().is_ok();
+    !address && matches!(host_and_port(text), Some((_, None)))
+}
+
 fn port_number(text: &str) -> Option<u16> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse::<u16>().ok()).flatten().filter(|port| *port != 0)

@@ -111,13 +111,15 @@ async fn run(
     watched: Watched,
     stopped: watch::Receiver<bool>,
 ) -> Option<Broken> {
-    let crowds: Vec<Crowd> = open.iter().map(|(listener, _)| listener.crowd()).collect();
+    let mut crowds: Vec<Crowd> = open.iter().map(|(listener, _)| listener.crowd()).collect();
     let mut services = JoinSet::new();
     for (listener, router) in open {
         services.spawn(serve(listener, router));
     }
     if let Some((pages, router)) = https {
-        services.spawn(serve_inside_tls(Https { pages, silence: SILENCE }, router));
+        let listener = Https::new(pages, SILENCE);
+        crowds.push(listener.crowd());
+        services.spawn(serve_inside_tls(listener, router));
     }
     let end = watch_over(&mut services, &watched, stopped).await;
     services.abort_all();

@@ -65,7 +65,7 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn crowd(&self) -> Crowd {
-        Crowd { room: Arc::clone(&self.room), connections: self.connections }
+        Crowd::of(&self.room, self.connections)
     }
 }
 
@@ -107,6 +107,11 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
+    /// Of a listener with so many places, each connection holding one.
+    pub(super) fn of(room: &Arc<Semaphore>, connections: usize) -> Crowd {
+        Crowd { room: Arc::clone(room), connections }
+    }
+
     /// Returns once every connection is closed.
     pub(super) async fn gone(&self) {
         // An error means that the semaphore is closed, which nobody does.

@@ -91,8 +91,7 @@ fn auth(settings: &Settings) -> auth::Settings {
         rest_secrets: settings.auth.rest_secrets.iter().map(text).collect(),
         rest_expiry_on_refresh: settings.auth.rest_expiry_on_refresh,
         sha1: settings.auth.sha1,
-        // Only static users could be told apart behind it (RFC 8489 §9.2); it would lock out everybody else.
-        username_anonymity: false,
+        username_anonymity: settings.auth.username_anonymity,
     }
 }
 
@@ -107,16 +106,44 @@ fn access(settings: &Settings, listening: &[SocketAddr]) -> Result<access::Setti
     })
 }
 
-fn turn(settings: &Settings) -> turn::Settings {
+pub(super) fn turn(settings: &Settings) -> turn::Settings {
     let address = |it: &crate::config::RelayAddress| turn::RelayedAddress { bind: it.bind, public: it.public };
+    let rates = |it: crate::config::Rates| turn::Limits {
+        packets_per_second: it.packets_per_second,
+        bits_per_second: it.bits_per_second,
+    };
+    let limits = &settings.limits;
     turn::Settings {
         addresses: settings.relay_addresses().iter().map(address).collect(),
         ports: settings.relay.ports.clone(),
         legacy_channels: settings.relay.legacy_channels,
         user_allocations: settings.access.user_allocations,
-        unauthenticated: access::ReplyLimits { exempt: settings.limits.exempt.clone(), ..Default::default() },
+        max_allocations: limits.total_allocations,
+        max_permissions: limits.allocation_permissions,
+        max_channels: limits.allocation_channels,
+        unauthenticated: access::ReplyLimits {
+            per_second: limits.unauthenticated_per_second,
+            burst: limits.unauthenticated_burst,
+            exempt: limits.exempt.clone(),
+        },
+        call_limits: rates(limits.call),
+        user_limits: rates(limits.user),
+        total_limits: rates(limits.total),
+        alternate_servers: settings.drain.alternate_servers.clone(),
+        alternate_domain: settings.drain.alternate_domain.clone(),
         ..turn::Settings::default()
     }
+}
+
+/// Who decides who is asking and what they may reach.
+pub(super) fn gatekeepers(
+    settings: &Settings,
+    listening: &[SocketAddr],
+    call_keys: &Arc<CallKeys>,
+    nonces: [u8; 32],
+) -> Result<(Authenticator, access::Policy), StartError> {
+    let authenticator = Authenticator::new(auth(settings), Arc::clone(call_keys), nonces);
+    Ok((authenticator, access::Policy::new(&access(settings, listening)?)))
 }
 
 /// What all workers share, made of the settings and the seeds.
@@ -126,8 +153,7 @@ pub(super) fn shared(
     call_keys: &Arc<CallKeys>,
     seeds: &Seeds,
 ) -> Result<Arc<turn::Shared>, StartError> {
-    let authenticator = Authenticator::new(auth(settings), Arc::clone(call_keys), seeds.nonces);
-    let policy = access::Policy::new(&access(settings, listening)?);
+    let (authenticator, policy) = gatekeepers(settings, listening, call_keys, seeds.nonces)?;
     Ok(turn::Shared::new(turn(settings), authenticator, policy, seeds.tables))
 }
 

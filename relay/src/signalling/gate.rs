@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use ipnet::IpNet;
 
@@ -18,19 +18,25 @@ const PLACES: usize = 1 << 14;
 pub(super) struct Networks {
     key: RandomState,
     buckets: Mutex<Vec<Bucket>>,
-    exempt: Vec<IpNet>,
+    exempt: RwLock<Vec<IpNet>>,
 }
 
 impl Networks {
     pub(super) fn new(exempt: Vec<IpNet>) -> Networks {
         let buckets = vec![Bucket::full(NEW_CONNECTIONS, Millis(0)); PLACES];
-        Networks { key: RandomState::new(), buckets: Mutex::new(buckets), exempt }
+        Networks { key: RandomState::new(), buckets: Mutex::new(buckets), exempt: RwLock::new(exempt) }
+    }
+
+    /// For connections that come from now on.
+    pub(super) fn set_exempt(&self, exempt: Vec<IpNet>) {
+        *self.exempt.write().unwrap_or_else(PoisonError::into_inner) = exempt;
     }
 
     /// Whether one more may come from there.
     pub(super) fn admits(&self, now: Millis, from: IpAddr) -> bool {
         let from = from.to_canonical();
-        if self.exempt.iter().any(|net| net.contains(&from)) {
+        let exempt = self.exempt.read().unwrap_or_else(PoisonError::into_inner);
+        if exempt.iter().any(|net| net.contains(&from)) {
             return true;
         }
         let place = usize::try_from(self.key.hash_one(network(from)) % PLACES as u64).unwrap_or_default();

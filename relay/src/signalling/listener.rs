@@ -17,7 +17,7 @@ use axum::{Json, Router};
 use foldhash::fast::FixedState;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::codes::CloseCode;
@@ -66,8 +66,28 @@ impl Connected<IncomingStream<'_, TcpListener>> for Peer {
 /// Signalling at work. Dropping it ends all connections.
 pub struct Signalling {
     router: Router,
+    controls: Controls,
     counters: Arc<Counters>,
     desk: JoinHandle<()>,
+}
+
+/// What may be asked of signalling while it works.
+#[derive(Clone)]
+pub struct Controls {
+    drain: watch::Sender<bool>,
+    entrance: Arc<Entrance>,
+}
+
+impl Controls {
+    /// No new sessions and no new calls; who is in a call stays until it ends, everybody else is sent away.
+    pub fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// Networks without a limit on new connections, from now on.
+    pub fn set_exempt(&self, exempt: Vec<IpNet>) {
+        self.entrance.networks.set_exempt(exempt);
+    }
 }
 
 /// Starts the desk's task on the runtime that runs here. `seed` from a good source of randomness.
@@ -88,13 +108,20 @@ pub fn spawn(settings: Settings, relay: Box<dyn RelayDesk>, clock: Clock, seed: 
         counters: Arc::clone(&counters),
     });
     let reception = Reception { desk, clock, outboxes: HashMap::default(), counters: Arc::clone(&counters) };
-    Signalling { router: router(state), counters, desk: tokio::spawn(reception.run(inbox)) }
+    let (drain, draining) = watch::channel(false);
+    let desk = tokio::spawn(reception.run(inbox, draining));
+    let controls = Controls { drain, entrance: Arc::clone(&state) };
+    Signalling { router: router(state), controls, counters, desk }
 }
 
 impl Signalling {
     /// `GET /v1/ws`, and `POST /demo/token` if there is a demo page.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    pub fn controls(&self) -> Controls {
+        self.controls.clone()
     }
 
     pub fn counters(&self) -> Arc<Counters> {
@@ -211,11 +238,20 @@ struct Reception {
 }
 
 impl Reception {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Event>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Event>, mut draining: watch::Receiver<bool>) {
+        let mut may_drain = true;
         loop {
             let until_deadline = self.desk.poll_timeout().map(|at| at.since(self.clock.mono()));
             tokio::select! {
                 biased;
+                asked = draining.wait_for(|drain| *drain), if may_drain => {
+                    // An error means that nobody is left to ask.
+                    let asked = asked.is_ok();
+                    may_drain = false;
+                    if asked {
+                        self.drain();
+                    }
+                }
                 event = inbox.recv() => match event {
                     Some(event) => self.handle_all(event, &mut inbox),
                     None => return,
@@ -228,6 +264,12 @@ impl Reception {
                 self.deliver(now);
             }
         }
+    }
+
+    fn drain(&mut self) {
+        let now = self.clock.now();
+        self.desk.handle_drain(now);
+        self.deliver(now);
     }
 
     fn handle_all(&mut self, first: Event, inbox: &mut mpsc::Receiver<Event>) {

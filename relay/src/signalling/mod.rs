@@ -23,5 +23,5 @@ mod socket;
 pub mod token;
 
 pub use counters::Counters;
-pub use listener::{Peer, Settings, Signalling, spawn};
+pub use listener::{Controls, Peer, Settings, Signalling, spawn};
 pub use relay_desk::{LocalRelay, RelayDesk};

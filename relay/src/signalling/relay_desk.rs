@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::auth::{CallKeys, Credential};
-use crate::calls::{Full, Gone, Handle};
+use crate::calls::{Full, Gone, Handle, Ledger};
 use crate::time::Now;
-use crate::turn::{Command, Shared};
+use crate::turn::Command;
 
 /// The relay, as the desk sees it. Each call takes effect before it returns: once [`RelayDesk::close`] is back, no packet
 /// of the call passes.
@@ -35,7 +35,7 @@ pub trait RelayDesk: Send {
 
 /// The relay in this process: its ledger, its keys, and the mailboxes of its workers.
 pub struct LocalRelay {
-    shared: Arc<Shared>,
+    ledger: Arc<Ledger>,
     keys: Arc<CallKeys>,
     post: Box<dyn Fn(u16, Command) + Send>,
 }
@@ -43,28 +43,28 @@ pub struct LocalRelay {
 impl LocalRelay {
     /// `post` puts a command into a worker's mailbox. It must not block; a lost command only leaves an allocation without
     /// routes until it expires.
-    pub fn new(shared: Arc<Shared>, keys: Arc<CallKeys>, post: impl Fn(u16, Command) + Send + 'static) -> LocalRelay {
-        LocalRelay { shared, keys, post: Box::new(post) }
+    pub fn new(ledger: Arc<Ledger>, keys: Arc<CallKeys>, post: impl Fn(u16, Command) + Send + 'static) -> LocalRelay {
+        LocalRelay { ledger, keys, post: Box::new(post) }
     }
 }
 
 impl RelayDesk for LocalRelay {
     fn open(&mut self, handle: Handle) -> Result<(), Full> {
-        self.shared.ledger.open(handle)
+        self.ledger.open(handle)
     }
 
     fn pair(&mut self, a: Handle, b: Handle) -> Result<(), Gone> {
-        self.shared.ledger.pair(a, b)
+        self.ledger.pair(a, b)
     }
 
     fn close(&mut self, handle: Handle) {
-        for (worker, port) in self.shared.ledger.close(handle) {
+        for (worker, port) in self.ledger.close(handle) {
             (self.post)(worker, Command::Close(port));
         }
     }
 
     fn relayed(&self, handle: &Handle) -> Vec<SocketAddr> {
-        self.shared.ledger.relayed(handle)
+        self.ledger.relayed(handle)
     }
 
     fn mint(&self, now: Now, handle: Handle, generation: u32, ttl_secs: u32) -> Credential {

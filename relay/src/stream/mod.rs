@@ -190,10 +190,11 @@ impl Bound {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let settings = self.settings;
         let counters = Arc::new(Counters::default());
+        let places = Places::new(settings.connections, settings.connections_of_one_network, settings.exempt);
         let entrance = Arc::new(Entrance {
             patience: settings.patience,
             proxies: settings.proxies,
-            places: Places::new(settings.connections, settings.connections_of_one_network, settings.exempt),
+            places: Arc::clone(&places),
             tls: certificates.map(|certificates| TlsAcceptor::from(certificates.config())),
             workers,
             next_worker: AtomicU16::new(0),
@@ -213,7 +214,7 @@ impl Bound {
         let thread = thread::Builder::new()
             .name("streams".to_owned())
             .spawn(move || accept_all(&runtime, listeners, &entrance, stopped))?;
-        Ok(Running { stop, counters, thread: Some(thread) })
+        Ok(Running { stop, counters, places, thread: Some(thread) })
     }
 }
 
@@ -221,12 +222,18 @@ impl Bound {
 pub struct Running {
     stop: watch::Sender<bool>,
     counters: Arc<Counters>,
+    places: Arc<Places>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// Sources of new connections that are not counted by network, from now on.
+    pub fn set_exempt(&self, exempt: Vec<IpNet>) {
+        self.places.set_exempt(exempt);
     }
 
     /// Whether the thread has ended although nobody asked it to.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ipnet::IpNet;
 
@@ -12,7 +12,7 @@ pub(super) struct Places {
     key: RandomState,
     most: usize,
     most_of_one_network: u32,
-    exempt: Vec<IpNet>,
+    exempt: RwLock<Vec<IpNet>>,
     taken: Mutex<Taken>,
 }
 
@@ -32,7 +32,17 @@ pub(super) struct Place {
 impl Places {
     /// Prefixes in `exempt` are counted in all, but not by network.
     pub(super) fn new(most: usize, most_of_one_network: u32, exempt: Vec<IpNet>) -> Arc<Places> {
-        Arc::new(Places { key: RandomState::new(), most, most_of_one_network, exempt, taken: Mutex::default() })
+        let (key, exempt) = (RandomState::new(), RwLock::new(exempt));
+        Arc::new(Places { key, most, most_of_one_network, exempt, taken: Mutex::default() })
+    }
+
+    /// For connections that come from now on.
+    pub(super) fn set_exempt(&self, exempt: Vec<IpNet>) {
+        *self.exempt.write().unwrap_or_else(PoisonError::into_inner) = exempt;
+    }
+
+    fn is_exempt(&self, source: IpAddr) -> bool {
+        self.exempt.read().unwrap_or_else(PoisonError::into_inner).iter().any(|net| net.contains(&source))
     }
 
     /// A place for a connection whose source is not known yet (behind a proxy): counted in all only.
@@ -54,7 +64,7 @@ impl Place {
     /// Counts it for the network of `source`. Answers whether there is room; the place is to be dropped if not.
     pub(super) fn is_from(&mut self, source: IpAddr) -> bool {
         let source = source.to_canonical();
-        if self.places.exempt.iter().any(|net| net.contains(&source)) {
+        if self.places.is_exempt(source) {
             return true;
         }
         let network = self.places.key.hash_one(network(source));

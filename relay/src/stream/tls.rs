@@ -82,18 +82,38 @@ impl Certificates {
         Ok(Arc::new(Certificates { files, shown, config: Arc::new(config) }))
     }
 
-    /// Reads both files again. New connections are shown the new certificate.
+    /// Reads the files it was loaded from again. New connections are shown the new certificate.
     ///
     /// # Errors
     /// What is wrong with them; the old certificate stays.
     pub fn reload(&self) -> Result<(), CertificateError> {
-        let pair = read(&self.files, self.config.crypto_provider())?;
+        self.prepare(&self.files).map(|fresh| self.show(fresh))
+    }
+
+    /// Reads a certificate that [`Certificates::show`] can put in the place of this one.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub fn prepare(&self, files: &Files) -> Result<Fresh, CertificateError> {
+        read(files, self.config.crypto_provider()).map(Fresh)
+    }
+
+    /// New connections are shown this one; those that exist keep what they have.
+    pub fn show(&self, Fresh(pair): Fresh) {
         *self.shown.pair.write().unwrap_or_else(PoisonError::into_inner) = pair;
-        Ok(())
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+}
+
+/// A certificate and its key that were found good.
+pub struct Fresh(Arc<CertifiedKey>);
+
+impl fmt::Debug for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fresh([redacted])")
     }
 }
 

@@ -57,7 +57,7 @@ impl Turn {
             return Err(Reject::FamilyNotSupported); // step 7
         }
         if self.draining {
-            return Err(Reject::NoCapacity);
+            return Err(self.elsewhere(from));
         }
         if let Identity::Call(handle) = who.identity() {
             self.shared.ledger.may_allocate(&handle)?;

@@ -136,6 +136,12 @@ impl Allocations {
         self.places.get_mut(key.0 as usize)?.as_mut()
     }
 
+    pub(crate) fn refill_meters(&mut self) {
+        for allocation in self.places.iter_mut().flatten() {
+            (allocation.sent, allocation.received) = Default::default();
+        }
+    }
+
     /// Moves the end of an allocation.
     pub(crate) fn extend(&mut self, key: Key, expires: Millis) {
         if let Some(allocation) = self.places.get_mut(key.0 as usize).and_then(Option::as_mut) {

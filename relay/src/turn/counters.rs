@@ -43,6 +43,8 @@ pub enum Reason {
     PacketRate,
     /// More bits than the allocation may relay.
     Bandwidth,
+    /// More packets or bits than everybody together may relay.
+    TotalRate,
 }
 
 /// How a relayed packet travelled.
@@ -54,7 +56,7 @@ pub enum Path {
     Hairpin,
 }
 
-const REASONS: [(Reason, &str); 17] = [
+const REASONS: [(Reason, &str); 18] = [
     (Reason::Unrecognised, "unrecognised"),
     (Reason::Malformed, "malformed"),
     (Reason::NotForServers, "not_for_servers"),
@@ -72,6 +74,7 @@ const REASONS: [(Reason, &str); 17] = [
     (Reason::ReplyLimit, "reply_limit"),
     (Reason::PacketRate, "packet_rate"),
     (Reason::Bandwidth, "bandwidth"),
+    (Reason::TotalRate, "total_rate"),
 ];
 
 const PATHS: [(Path, &str); 3] =

@@ -55,6 +55,8 @@ pub enum Command {
     Close(RelayedPort),
     /// Refuse new allocations; those that exist run on.
     Drain,
+    /// [`super::Shared::succeed`] has made other settings.
+    Reload,
 }
 
 impl<'a> Packet<'a> {

@@ -17,7 +17,7 @@ pub struct Limits {
 }
 
 /// The longest payload: any single packet fits into a full bucket, however low the limit.
-const MAX_PAYLOAD_BITS: u64 = 65_535 * 8;
+pub(super) const MAX_PAYLOAD_BITS: u64 = 65_535 * 8;
 
 impl Limits {
     pub const NONE: Limits = Limits { packets_per_second: 0, bits_per_second: 0 };
@@ -55,9 +55,10 @@ impl Turn {
         let Some(allocation) = self.allocations.get_mut(key) else { return Err(Reason::NoAllocation) };
         let rates = if allocation.is_call_bound() { &self.call_rates } else { &self.user_rates };
         match which {
-            Direction::Sent => allocation.sent.admit(now, payload, rates),
-            Direction::Received => allocation.received.admit(now, payload, rates),
+            Direction::Sent => allocation.sent.admit(now, payload, rates)?,
+            Direction::Received => allocation.received.admit(now, payload, rates)?,
         }
+        if self.share.admit(&self.shared.total, now, payload) { Ok(()) } else { Err(Reason::TotalRate) }
     }
 }
 

@@ -22,6 +22,7 @@ mod port_bag;
 mod ports;
 mod quota;
 mod refresh;
+mod refusal;
 mod reject;
 mod relayed_port;
 mod request;
@@ -32,6 +33,7 @@ mod settings;
 mod shared;
 mod small_map;
 mod timers;
+mod total;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -43,6 +45,7 @@ use rand_chacha::ChaCha12Rng;
 use allocation::{Allocations, Key};
 use meter::Rates;
 use opening::Openings;
+use total::Share;
 
 use crate::access::Limiter;
 use crate::auth::Identity;
@@ -68,6 +71,7 @@ pub struct Turn {
     limiter: Limiter,
     call_rates: Rates,
     user_rates: Rates,
+    share: Share,
     actions: VecDeque<Action>,
     counters: Arc<Counters>,
     /// Where the transaction ids of Data indications have got to.
@@ -84,6 +88,7 @@ impl Turn {
             limiter: Limiter::new(&settings.unauthenticated, random.next_u64()),
             call_rates: Rates::new(settings.call_limits),
             user_rates: Rates::new(settings.user_limits),
+            share: Share::new(settings.total_limits),
             shared,
             worker,
             allocations: Allocations::new(random.next_u64()),
@@ -141,6 +146,7 @@ impl Turn {
         match command {
             Command::Close(port) => self.close_if_call_is_over(port),
             Command::Drain => self.draining = true,
+            Command::Reload => self.reload(),
         }
     }
 
@@ -165,6 +171,18 @@ impl Turn {
     /// What this worker counted so far.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Every meter begins anew: what was used up under another limit says nothing under this one.
+    fn reload(&mut self) {
+        let Some(newest) = self.shared.newest() else { return };
+        self.shared = newest;
+        let settings = &self.shared.settings;
+        self.limiter.set_limits(&settings.unauthenticated);
+        self.call_rates = Rates::new(settings.call_limits);
+        self.user_rates = Rates::new(settings.user_limits);
+        self.share = Share::new(settings.total_limits);
+        self.allocations.refill_meters();
     }
 
     /// The command may arrive late: by then the port may belong to somebody else, who is left alone.

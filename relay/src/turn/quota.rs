@@ -10,11 +10,11 @@ use crate::auth::{Identity, PersonHash};
 /// Counts per user and in total. A lock inside: control path only.
 pub(crate) struct Quota {
     inner: Mutex<Inner>,
-    max_total: u32,
-    max_user: u32,
 }
 
 struct Inner {
+    max_total: u32,
+    max_user: u32,
     total: u32,
     /// Users with at least one allocation.
     users: HashMap<PersonHash, u32, Seeded>,
@@ -22,19 +22,25 @@ struct Inner {
 
 impl Quota {
     pub(crate) fn new(max_total: u32, max_user: u32, hash_seed: u64) -> Quota {
-        let inner = Inner { total: 0, users: HashMap::with_hasher(seeded(hash_seed)) };
-        Quota { inner: Mutex::new(inner), max_total, max_user }
+        let inner = Inner { max_total, max_user, total: 0, users: HashMap::with_hasher(seeded(hash_seed)) };
+        Quota { inner: Mutex::new(inner) }
+    }
+
+    /// Other limits from now on. Who is above them keeps what there is and gets no more.
+    pub(crate) fn set_limits(&self, max_total: u32, max_user: u32) {
+        let inner = &mut *self.lock();
+        (inner.max_total, inner.max_user) = (max_total, max_user);
     }
 
     /// Counts one more. What is admitted must be released once. Call-bound credentials have their limit in the ledger.
     pub(crate) fn admit(&self, who: Identity) -> Result<(), Reject> {
         let inner = &mut *self.lock();
-        if inner.total >= self.max_total {
+        if inner.total >= inner.max_total {
             return Err(Reject::NoCapacity);
         }
         if let Identity::User(person) = who {
             let used = inner.users.get(&person).copied().unwrap_or(0);
-            if used >= self.max_user {
+            if used >= inner.max_user {
                 return Err(Reject::QuotaReached);
             }
             inner.users.insert(person, used + 1);
@@ -77,6 +83,21 @@ mod tests {
         assert_eq!(quota.admit(ALICE), Ok(()));
         assert_eq!(quota.admit(ALICE), Err(Reject::QuotaReached));
         assert_eq!(quota.admit(BOB), Ok(()));
+        quota.release(ALICE);
+        assert_eq!(quota.admit(ALICE), Ok(()));
+    }
+
+    #[test]
+    fn new_limits_count_from_the_next_allocation_on() {
+        let quota = Quota::new(10, 10, 0);
+        for _ in 0..3 {
+            quota.admit(ALICE).unwrap();
+        }
+        quota.set_limits(10, 2);
+        assert_eq!(quota.admit(ALICE), Err(Reject::QuotaReached));
+        assert_eq!(quota.admit(BOB), Ok(()));
+        quota.set_limits(4, 10);
+        assert_eq!(quota.admit(ALICE), Err(Reject::NoCapacity));
         quota.release(ALICE);
         assert_eq!(quota.admit(ALICE), Ok(()));
     }

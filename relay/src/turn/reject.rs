@@ -1,11 +1,17 @@
 //! Every way to be refused after authentication, with the sentence of the RFC that asks for it. What comes before (401,
 //! 438, and 400 for broken credentials) is `auth`'s to say.
 
+use std::fmt;
+use std::net::SocketAddr;
+
 use crate::wire::{BadAttribute, ErrorCode, UnknownAttributes};
 
 /// Why a verified request is not granted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reject {
+    /// This server takes no new allocations and knows another one, at an address of the client's family (RFC 8489 §10,
+    /// §14.15).
+    TryAlternate(SocketAddr),
     /// An attribute is missing, malformed or excluded by another (RFC 8489 §6.3.1; RFC 8656 §7.2, §10.2, §12.2).
     BadRequest,
     /// The policy denies the peer (RFC 8656 §10.2, §12.2), or the call behind the credential is over. The same for every
@@ -32,6 +38,7 @@ pub(crate) enum Reject {
 impl Reject {
     pub(crate) fn code(self) -> ErrorCode {
         match self {
+            Reject::TryAlternate(_) => ErrorCode::TryAlternate,
             Reject::BadRequest => ErrorCode::BadRequest,
             Reject::Forbidden => ErrorCode::Forbidden,
             Reject::UnknownAttribute(_) => ErrorCode::UnknownAttribute,
@@ -43,6 +50,12 @@ impl Reject {
             Reject::QuotaReached => ErrorCode::AllocationQuotaReached,
             Reject::NoCapacity => ErrorCode::InsufficientCapacity,
         }
+    }
+}
+
+impl fmt::Debug for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reject({})", self.code().code())
     }
 }
 

@@ -45,7 +45,7 @@ impl Turn {
         }
         match binding(from, request) {
             Ok(reply) => self.succeed(from, reply.finish(None)),
-            Err(reject) => self.send_reply(from, reject.code().code(), refusal(request, reject).finish(None)),
+            Err(reject) => self.send_reply(from, reject.code().code(), self.refusal(request, reject).finish(None)),
         }
     }
 
@@ -65,7 +65,7 @@ impl Turn {
             Ok(Answer::Now(reply)) => self.succeed(from, reply.finish(Some(who.key()))),
             Ok(Answer::Later) => {}
             Err(reject) => {
-                let bytes = refusal(request, reject).finish(Some(who.key()));
+                let bytes = self.refusal(request, reject).finish(Some(who.key()));
                 self.send_reply(from, reject.code().code(), bytes);
             }
         }
@@ -143,13 +143,5 @@ impl Turn {
     pub(super) fn send_reply(&mut self, to: &FiveTuple, code: u16, bytes: Vec<u8>) {
         self.counters.reply(code);
         self.actions.push_back(Action::Reply { to: *to, bytes });
-    }
-}
-
-fn refusal(request: &Message<'_>, reject: Reject) -> Reply {
-    let reply = Reply::error(request, reject.code());
-    match reject {
-        Reject::UnknownAttribute(unknown) => reply.unknown_attributes(&unknown),
-        _ => reply,
     }
 }

@@ -1,5 +1,6 @@
 //! What the machine needs to know, filled in by `server` from the configuration.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use super::meter::Limits;
@@ -37,6 +38,12 @@ pub struct Settings {
     pub call_limits: Limits,
     /// What one allocation of a user may send, and as much again may reach it from outside.
     pub user_limits: Limits,
+    /// What everybody together may relay, all workers together.
+    pub total_limits: Limits,
+    /// Where a client that wants an allocation is sent while this server drains: the one of its family, else it hears 508.
+    pub alternate_servers: Vec<SocketAddr>,
+    /// The name those servers prove by their certificate.
+    pub alternate_domain: Option<String>,
 }
 
 impl Default for Settings {
@@ -57,6 +64,9 @@ impl Default for Settings {
             unauthenticated: ReplyLimits::default(),
             call_limits: Limits::VOICE,
             user_limits: Limits::NONE,
+            total_limits: Limits::NONE,
+            alternate_servers: Vec::new(),
+            alternate_domain: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What all workers share.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -11,6 +11,7 @@ use super::quota::Quota;
 use super::relayed_port::{AddressId, RelayedPort};
 use super::routes::Routes;
 use super::settings::Settings;
+use super::total::Total;
 use crate::access::Policy;
 use crate::auth::Authenticator;
 use crate::calls::Ledger;
@@ -19,11 +20,14 @@ use crate::calls::Ledger;
 pub struct Shared {
     pub settings: Settings,
     pub routes: Arc<Routes>,
-    pub ports: Ports,
-    pub ledger: Ledger,
+    pub ports: Arc<Ports>,
+    pub ledger: Arc<Ledger>,
     pub authenticator: Authenticator,
     pub policy: Policy,
-    pub(crate) quota: Quota,
+    pub(crate) quota: Arc<Quota>,
+    pub(crate) total: Arc<Total>,
+    /// What takes the place of this after a reload.
+    successor: OnceLock<Arc<Shared>>,
 }
 
 impl Shared {
@@ -35,15 +39,56 @@ impl Shared {
         let mut port_seed = [0; 32];
         random.fill_bytes(&mut port_seed);
         let routes = Arc::new(Routes::new(&settings.addresses));
+        let ports = Ports::new(settings.addresses.len(), &settings.ports, settings.max_reservations, port_seed);
+        let ledger = Ledger::new(Arc::clone(&routes), settings.max_handles, random.next_u64());
+        let quota = Quota::new(settings.max_allocations, settings.user_allocations, random.next_u64());
         Arc::new(Shared {
-            ports: Ports::new(settings.addresses.len(), &settings.ports, settings.max_reservations, port_seed),
-            ledger: Ledger::new(Arc::clone(&routes), settings.max_handles, random.next_u64()),
-            quota: Quota::new(settings.max_allocations, settings.user_allocations, random.next_u64()),
+            ports: Arc::new(ports),
+            ledger: Arc::new(ledger),
+            quota: Arc::new(quota),
+            total: Arc::default(),
             routes,
             settings,
             authenticator,
             policy,
+            successor: OnceLock::new(),
         })
+    }
+
+    /// Puts other settings, credentials and lists in the place of these. Addresses and ports stay as they are, and so does
+    /// everything that lives: allocations, routes, calls. Workers follow when they get [`super::Command::Reload`], so that a
+    /// packet meets no lock and nobody sees half of the old and half of the new. Of two successors the first one counts.
+    pub fn succeed(&self, settings: Settings, authenticator: Authenticator, policy: Policy) -> Arc<Shared> {
+        let settings = Settings {
+            addresses: self.settings.addresses.clone(),
+            ports: self.settings.ports.clone(),
+            ..settings
+        };
+        self.quota.set_limits(settings.max_allocations, settings.user_allocations);
+        self.total.refill();
+        let successor = || {
+            Arc::new(Shared {
+                ports: Arc::clone(&self.ports),
+                ledger: Arc::clone(&self.ledger),
+                quota: Arc::clone(&self.quota),
+                total: Arc::clone(&self.total),
+                routes: Arc::clone(&self.routes),
+                settings,
+                authenticator,
+                policy,
+                successor: OnceLock::new(),
+            })
+        };
+        Arc::clone(self.successor.get_or_init(successor))
+    }
+
+    /// The newest that has taken the place of this, if any has.
+    pub(crate) fn newest(&self) -> Option<Arc<Shared>> {
+        let mut newest = self.successor.get()?;
+        while let Some(newer) = newest.successor.get() {
+            newest = newer;
+        }
+        Some(Arc::clone(newest))
     }
 
     /// Relayed addresses of one family.

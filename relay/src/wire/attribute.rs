@@ -29,7 +29,9 @@ pub const USERHASH: u16 = 0x001E;
 pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 pub const RESERVATION_TOKEN: u16 = 0x0022;
 pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
+pub const ALTERNATE_DOMAIN: u16 = 0x8003;
 pub const SOFTWARE: u16 = 0x8022;
+pub const ALTERNATE_SERVER: u16 = 0x8023;
 pub const FINGERPRINT: u16 = 0x8028;
 
 /// Longest USERNAME in bytes (RFC 8489 §14.3: fewer than 509).

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use stun::addr::MappedAddress;
 use stun::attributes::AttrType;
 use stun::integrity::MessageIntegrity;
 use stun::message::{Message, MessageType, Setter};
@@ -40,6 +41,14 @@ impl Encoder {
     /// Adds `addr` as the attribute of this number, XORed (RFC 8489 §14.2).
     pub(super) fn xor_address(mut self, number: u16, addr: SocketAddr) -> Encoder {
         let value = XorMappedAddress { ip: addr.ip(), port: addr.port() };
+        let added = value.add_to_as(&mut self.0, AttrType(number));
+        debug_assert!(added.is_ok());
+        self
+    }
+
+    /// Adds `addr` as the attribute of this number, in the clear (RFC 8489 §14.1).
+    pub(super) fn address(mut self, number: u16, addr: SocketAddr) -> Encoder {
+        let value = MappedAddress { ip: addr.ip(), port: addr.port() };
         let added = value.add_to_as(&mut self.0, AttrType(number));
         debug_assert!(added.is_ok());
         self

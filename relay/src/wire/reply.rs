@@ -84,6 +84,17 @@ impl Reply {
         Reply(self.0.put(&stun::uattrs::UnknownAttributes(list)))
     }
 
+    /// ALTERNATE-SERVER, written like MAPPED-ADDRESS (RFC 8489 §14.15).
+    pub fn alternate_server(self, addr: SocketAddr) -> Reply {
+        Reply(self.0.address(attr::ALTERNATE_SERVER, addr))
+    }
+
+    /// ALTERNATE-DOMAIN: the name that server proves, at most 255 bytes (RFC 8489 §14.16).
+    pub fn alternate_domain(self, name: &str) -> Reply {
+        let name = name.as_bytes();
+        Reply(self.0.raw(attr::ALTERNATE_DOMAIN, name.get(..255).unwrap_or(name)))
+    }
+
     /// The bytes to send. With a key, the attribute it signs with comes last (RFC 8489 §9.2.4: on every response to a
     /// request that was protected and right).
     pub fn finish(self, integrity: Option<&Key>) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 mod bid_down;
 mod negotiation;
+mod reloaded;
 mod requests;
 
 use std::net::SocketAddr;

@@ -162,6 +162,7 @@ impl Desk {
             if let Some(session) = self.sessions.get_mut(&seat.connection) {
                 session.place = Place::Idle;
             }
+            self.stands_up(seat.connection);
         }
         self.counters.count_ended(why);
         Some(call)

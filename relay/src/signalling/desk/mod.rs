@@ -6,6 +6,7 @@
 //! again. The relay is told within `handle_*`, so a call's routes are dead before its `ended` can be polled.
 
 mod call;
+mod drain;
 mod end;
 mod enter;
 mod negotiate;
@@ -110,6 +111,9 @@ pub struct Desk {
     timers: Timers,
     outputs: VecDeque<Output>,
     counters: Arc<Counters>,
+    draining: bool,
+    /// Whose call ended while this server drains.
+    leaving: Vec<Connection>,
 }
 
 impl Desk {
@@ -133,13 +137,15 @@ impl Desk {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             counters,
+            draining: false,
+            leaving: Vec::new(),
             settings,
         }
     }
 
     /// A connection opened. Turned away with `E_BUSY` when nine tenths of the sessions are taken.
     pub fn handle_open(&mut self, now: Now, connection: Connection) {
-        if self.sessions.len() >= self.settings.max_sessions / 10 * 9 {
+        if self.draining || self.sessions.len() >= self.settings.max_sessions / 10 * 9 {
             self.turn_away(connection);
         } else {
             self.sessions.insert(connection, Session::new(now.mono));
@@ -239,6 +245,7 @@ impl Desk {
         while let Some(pair) = self.matchmaker.poll_match() {
             self.matched(now, pair);
         }
+        self.see_off(now);
         self.counters.set_gauges(self.sessions.len(), self.waiting.len(), self.calls.len());
     }
 

@@ -68,6 +68,9 @@ impl Desk {
 
     /// Puts an idle caller into the queue: place on the relay, ticket, `queued`.
     pub(super) fn enqueue(&mut self, now: Now, from: Connection, entry: Entry) {
+        if self.draining {
+            return; // seen off within this input
+        }
         let Some(caller) = self.sessions.get_mut(&from).and_then(|session| session.caller.as_deref_mut()) else {
             return;
         };

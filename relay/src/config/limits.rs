@@ -1,0 +1,96 @@
+//! The `[limits]` section: how much anybody gets. What is not written has its default; a rate of zero is no limit.
+
+use super::file::Strings;
+use super::problems::Collector;
+use super::settings::{Limits, Rates};
+use super::table::{At, Table};
+use super::values::prefixes;
+
+pub(super) const KEYS: &[&str] = &[
+    "exempt",
+    "unauthenticated_per_second",
+    "unauthenticated_burst",
+    "call_packets_per_second",
+    "call_bits_per_second",
+    "user_packets_per_second",
+    "user_bits_per_second",
+    "allocation_permissions",
+    "allocation_channels",
+    "total_allocations",
+    "total_packets_per_second",
+    "total_bits_per_second",
+];
+
+/// More than any network card carries.
+const MOST_PACKETS: u64 = 1_000_000_000;
+const MOST_BITS: u64 = 1_000_000_000_000;
+/// More than there are relayed ports on all addresses there may be.
+const MOST_ALLOCATIONS: u64 = 1_000_000;
+
+type Number = Option<At<u64>>;
+
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    exempt: Strings,
+    unauthenticated_per_second: Number,
+    unauthenticated_burst: Number,
+    call: (Number, Number),
+    user: (Number, Number),
+    allocation_permissions: Number,
+    allocation_channels: Number,
+    total_allocations: Number,
+    total: (Number, Number),
+}
+
+pub(super) fn read(table: &Table<'_>, found: &mut Collector) -> Written {
+    let mut packets = |key| table.number(key, MOST_PACKETS, found);
+    let (per_second, burst) = (packets("unauthenticated_per_second"), packets("unauthenticated_burst"));
+    let (call, user) = (packets("call_packets_per_second"), packets("user_packets_per_second"));
+    let total = packets("total_packets_per_second");
+    let mut bits = |key| table.number(key, MOST_BITS, found);
+    Written {
+        unauthenticated_per_second: per_second,
+        unauthenticated_burst: burst,
+        call: (call, bits("call_bits_per_second")),
+        user: (user, bits("user_bits_per_second")),
+        total: (total, bits("total_bits_per_second")),
+        allocation_permissions: table.number("allocation_permissions", u16::MAX.into(), found),
+        allocation_channels: table.number("allocation_channels", u16::MAX.into(), found),
+        total_allocations: table.number("total_allocations", MOST_ALLOCATIONS, found),
+        exempt: table.strings("exempt", found),
+    }
+}
+
+pub(super) fn limits(written: &Written, found: &mut Collector) -> Limits {
+    let default = Limits::default();
+    for (key, number) in
+        [("total_allocations", &written.total_allocations), ("allocation_permissions", &written.allocation_permissions)]
+    {
+        if let Some(At { at, value: 0 }) = number {
+            found.value(*at, format!("limits.{key} is 0: nobody could relay anything"));
+        }
+    }
+    Limits {
+        exempt: prefixes("limits.exempt", written.exempt.as_deref(), found),
+        unauthenticated_per_second: number(&written.unauthenticated_per_second, default.unauthenticated_per_second),
+        unauthenticated_burst: number(&written.unauthenticated_burst, default.unauthenticated_burst),
+        call: rates(&written.call, default.call),
+        user: rates(&written.user, default.user),
+        allocation_permissions: number(&written.allocation_permissions, default.allocation_permissions),
+        allocation_channels: number(&written.allocation_channels, default.allocation_channels),
+        total_allocations: number(&written.total_allocations, default.total_allocations),
+        total: rates(&written.total, default.total),
+    }
+}
+
+fn rates((packets, bits): &(Number, Number), default: Rates) -> Rates {
+    Rates {
+        packets_per_second: number(packets, default.packets_per_second),
+        bits_per_second: number(bits, default.bits_per_second),
+    }
+}
+
+/// The bounds in [`read`] fit their types.
+fn number<T: TryFrom<u64>>(written: &Number, default: T) -> T {
+    written.as_ref().and_then(|it| T::try_from(it.value).ok()).unwrap_or(default)
+}
