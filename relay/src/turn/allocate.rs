@@ -4,10 +4,11 @@ use super::Turn;
 use super::allocation::{Allocation, Granted};
 use super::counters::Reason;
 use super::five_tuple::FiveTuple;
-use super::io::{Action, OpenError};
-use super::opening::{MAX_ATTEMPTS, Opening};
+use super::opening::Opening;
 use super::ports::{Token, Wish};
+use super::refresh::family_number;
 use super::reject::Reject;
+use super::relayed::Relayed;
 use super::relayed_port::RelayedPort;
 use super::request::Answer;
 use super::routes::{Kind, Route};
@@ -15,7 +16,7 @@ use super::settings::Settings;
 use crate::auth::{Authenticated, Identity};
 use crate::calls::NoLeg;
 use crate::time::{Millis, Now};
-use crate::wire::{Key, Message, Method, Reply, TransactionId};
+use crate::wire::{ErrorCode, Key, Message, Method, Reply, TransactionId};
 
 /// IP protocol numbers in REQUESTED-TRANSPORT.
 const UDP: u8 = 17;
@@ -24,9 +25,18 @@ const TCP: u8 = 6;
 /// What a good Allocate asks for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
-    ipv6: bool,
+    families: Families,
     port: WantedPort,
     lifetime_secs: u32,
+}
+
+/// Which relayed addresses are wanted. The address behind a RESERVATION-TOKEN has the family it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Families {
+    Ipv4,
+    Ipv6,
+    /// ADDITIONAL-ADDRESS-FAMILY.
+    Both,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,9 +61,8 @@ impl Turn {
         if let Some(again) = self.repeated(from, request, who) {
             return again;
         }
-        let wanted = Wanted::read(request, &self.shared.settings)?;
-        let reserved = matches!(wanted.port, WantedPort::Reserved(_));
-        if !reserved && self.shared.addresses(wanted.ipv6).is_empty() {
+        let wanted = Wanted::read(request, &self.shared.settings)?; // steps 3 to 6, 8 and 9
+        if !self.has_family_of(&wanted) {
             return Err(Reject::FamilyNotSupported); // step 7
         }
         if self.draining {
@@ -62,63 +71,37 @@ impl Turn {
         if let Identity::Call(handle) = who.identity() {
             self.shared.ledger.may_allocate(&handle)?;
         }
-        self.shared.quota.admit(who.identity())?; // step 10
-        let Some((port, token)) = self.take_port(&wanted, who, now.mono) else {
-            self.shared.quota.release(who.identity());
-            return Err(Reject::NoCapacity); // steps 5 and 8
-        };
         let opening = Opening {
             client: *from,
             owner: who.clone(),
             transaction: request.transaction(),
             wanted,
-            token,
+            token: None,
+            to_try: wanted.families.last_first(),
+            ports: Vec::new(),
+            missing: Vec::new(),
             failed: Vec::new(),
         };
-        match who.identity() {
-            // Nothing outside can reach it, so it has no socket.
-            Identity::Call(_) => self.establish(now.mono, port, opening).map(Answer::Now),
-            Identity::User(_) => {
-                self.openings.insert(port, opening);
-                self.actions.push_back(Action::Open { port });
-                Ok(Answer::Later)
-            }
-        }
+        self.open_next(now.mono, opening)
     }
 
-    /// The answer to [`Action::Open`]: the allocation exists now, or another port is tried.
-    pub(super) fn opened(&mut self, now: Now, port: RelayedPort, result: Result<(), OpenError>) {
-        let Some(mut opening) = self.openings.take(port) else { return };
-        if result.is_ok() {
-            let (client, transaction, key) = (opening.client, opening.transaction, *opening.owner.key());
-            if let Ok(reply) = self.establish(now.mono, port, opening) {
-                self.succeed(&client, reply.finish(Some(&key)));
-            } else {
-                self.refuse_later(&client, transaction, &key, Reject::NoCapacity);
-            }
-            return;
+    /// Steps 7 to 10 for one family: a place in the quota and a port.
+    pub(super) fn obtain(&mut self, now: Millis, opening: &mut Opening, ipv6: bool) -> Result<RelayedPort, Reject> {
+        if !opening.wanted.is_reserved() && self.shared.addresses(ipv6).is_empty() {
+            return Err(Reject::FamilyNotSupported); // step 7
         }
-        if let Some(token) = opening.token.take() {
-            self.shared.ports.cancel(&token);
-        }
-        opening.failed.push(port);
-        let retry = !matches!(opening.wanted.port, WantedPort::Reserved(_)) && opening.failed.len() < MAX_ATTEMPTS;
-        match retry.then(|| self.take_port(&opening.wanted, &opening.owner, now.mono)).flatten() {
-            Some((port, token)) => {
-                opening.token = token;
-                self.openings.insert(port, opening);
-                self.actions.push_back(Action::Open { port });
-            }
-            None => self.give_up(opening),
-        }
+        self.shared.quota.admit(opening.owner.identity())?; // step 10: each relayed address counts
+        let Some((port, token)) = self.take_port(&opening.wanted, ipv6, &opening.owner, now) else {
+            self.shared.quota.release(opening.owner.identity());
+            return Err(Reject::NoCapacity); // steps 5, 8 and 9
+        };
+        opening.token = token;
+        Ok(port)
     }
 
-    fn give_up(&mut self, opening: Opening) {
-        for port in opening.failed {
-            self.shared.ports.give_back(port);
-        }
-        self.shared.quota.release(opening.owner.identity());
-        self.refuse_later(&opening.client, opening.transaction, opening.owner.key(), Reject::NoCapacity);
+    /// Whether there is an address of at least one family that would do.
+    fn has_family_of(&self, wanted: &Wanted) -> bool {
+        wanted.is_reserved() || wanted.families.last_first().iter().any(|ipv6| !self.shared.addresses(*ipv6).is_empty())
     }
 
     /// Step 2: the five-tuple is in use. A retransmission gets the answer its original got.
@@ -143,9 +126,15 @@ impl Turn {
         Some(self.success(Reply::success(request), allocation).map(Answer::Now))
     }
 
-    fn take_port(&self, wanted: &Wanted, who: &Authenticated, now: Millis) -> Option<(RelayedPort, Option<Token>)> {
+    pub(super) fn take_port(
+        &self,
+        wanted: &Wanted,
+        ipv6: bool,
+        who: &Authenticated,
+        now: Millis,
+    ) -> Option<(RelayedPort, Option<Token>)> {
         let (ports, settings) = (&self.shared.ports, &self.shared.settings);
-        let addresses = self.shared.addresses(wanted.ipv6);
+        let addresses = self.shared.addresses(ipv6);
         match wanted.port {
             WantedPort::Any => Some((ports.take(&addresses, Wish::Any, now)?, None)),
             WantedPort::Even => Some((ports.take(&addresses, Wish::Even, now)?, None)),
@@ -159,50 +148,70 @@ impl Turn {
         }
     }
 
-    /// The port works: the allocation exists from here on.
-    fn establish(&mut self, now: Millis, port: RelayedPort, opening: Opening) -> Result<Reply, Reject> {
-        let Opening { client, owner, transaction, wanted, token, failed } = opening;
+    /// Every port that could be had works: the allocation exists from here on, if there is any.
+    pub(super) fn establish(&mut self, now: Millis, opening: Opening) -> Result<Reply, Reject> {
+        let Opening { client, owner, transaction, wanted, token, ports, mut missing, failed, to_try: _ } = opening;
         for port in failed {
             self.shared.ports.give_back(port);
         }
         let expires = now.after(u64::from(wanted.lifetime_secs) * 1000);
-        match owner.identity() {
-            Identity::User(_) => self.shared.routes.install(port, &Route { client, expires, kind: Kind::Real }),
-            Identity::Call(handle) => {
-                if let Err(gone) = self.shared.ledger.allocated(&handle, self.worker, port, client, expires) {
-                    self.shared.ports.give_back(port);
-                    self.shared.quota.release(owner.identity());
-                    return Err(gone.into());
-                }
+        let mut relayed = Relayed::NONE;
+        for port in ports {
+            let ipv6 = self.shared.is_ipv6(port);
+            match self.make_route(port, client, owner.identity(), expires) {
+                Ok(()) => relayed.set(ipv6, port, expires),
+                Err(gone) => missing.push((ipv6, gone.into())),
             }
         }
-        let granted = Granted { transaction, lifetime_secs: wanted.lifetime_secs, token };
-        let key = self.allocations.insert(client, port, owner, granted, expires);
+        if relayed.ports().next().is_none() {
+            return Err(missing.first().map_or(Reject::NoCapacity, |(_, why)| *why));
+        }
+        let missing = missing.first().map(|(ipv6, why)| (*ipv6, partly(*why)));
+        let granted = Granted { transaction, lifetime_secs: wanted.lifetime_secs, token, missing };
+        let key = self.allocations.insert(client, relayed, owner, granted);
         self.counters.allocation_created();
         let allocation = self.allocations.get(key).ok_or(Reject::NoCapacity)?;
         self.success(Reply::success_to(Method::Allocate, transaction), allocation)
     }
 
+    /// From here on the port leads to its client. If it cannot, it is free again.
+    fn make_route(&self, port: RelayedPort, client: FiveTuple, who: Identity, expires: Millis) -> Result<(), NoLeg> {
+        match who {
+            Identity::User(_) => self.shared.routes.install(port, &Route { client, expires, kind: Kind::Real }),
+            Identity::Call(handle) => {
+                if let Err(gone) = self.shared.ledger.allocated(&handle, self.worker, port, client, expires) {
+                    self.shared.ports.give_back(port);
+                    self.shared.quota.release(who);
+                    return Err(gone);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn success(&self, reply: Reply, allocation: &Allocation) -> Result<Reply, Reject> {
-        let relayed = self.shared.routes.public(allocation.relayed).ok_or(Reject::NoCapacity)?;
-        let reply = reply
-            .xor_relayed_address(relayed)
-            .lifetime(allocation.granted.lifetime_secs)
-            .xor_mapped_address(allocation.client.remote);
+        let mut reply = reply;
+        for port in allocation.relayed.ports() {
+            reply = reply.xor_relayed_address(self.shared.routes.public(port).ok_or(Reject::NoCapacity)?);
+        }
+        if let Some((ipv6, why)) = allocation.granted.missing {
+            reply = reply.address_error_code(family_number(ipv6), why); // step 9: met in part
+        }
+        let reply = reply.lifetime(allocation.granted.lifetime_secs).xor_mapped_address(allocation.client.remote);
         Ok(match allocation.granted.token {
             Some(token) => reply.reservation_token(token),
             None => reply,
         })
     }
 
-    fn refuse_later(&mut self, to: &FiveTuple, transaction: TransactionId, key: &Key, why: Reject) {
+    pub(super) fn refuse_later(&mut self, to: &FiveTuple, transaction: TransactionId, key: &Key, why: Reject) {
         let bytes = Reply::error_to(Method::Allocate, transaction, why.code()).finish(Some(key));
         self.send_reply(to, why.code().code(), bytes);
     }
 }
 
 impl Wanted {
-    /// Steps 3 to 8, as far as the request alone tells.
+    /// Steps 3 to 9, as far as the request alone tells.
     fn read(request: &Message<'_>, settings: &Settings) -> Result<Wanted, Reject> {
         match request.requested_transport()? {
             Some(UDP) => {}
@@ -210,16 +219,20 @@ impl Wanted {
             None | Some(TCP) => return Err(Reject::BadRequest),
             Some(_) => return Err(Reject::UnsupportedTransport),
         }
-        request.dont_fragment()?; // step 4: known
+        request.dont_fragment()?; // step 4: supported, see `Forward::ToPeer`
         let (token, even) = (request.reservation_token()?, request.even_port()?);
-        let family = request.requested_address_family()?;
-        if token.is_some() && (even.is_some() || family.is_some()) {
+        let (family, additional) = (request.requested_address_family()?, request.additional_address_family()?);
+        if token.is_some() && (even.is_some() || family.is_some() || additional.is_some()) {
             return Err(Reject::BadRequest); // step 5
         }
-        let ipv6 = match family {
-            None | Some(1) => false,
-            Some(2) => true,
-            Some(_) => return Err(Reject::FamilyNotSupported), // step 7
+        let families = match (family, additional) {
+            (Some(_), Some(_)) => return Err(Reject::BadRequest), // step 6
+            (None | Some(1), None) => Families::Ipv4,
+            (Some(2), None) => Families::Ipv6,
+            (Some(_), None) => return Err(Reject::FamilyNotSupported), // step 7
+            (None, Some(_)) if even == Some(true) => return Err(Reject::BadRequest), // step 8
+            (None, Some(2)) => Families::Both,
+            (None, Some(_)) => return Err(Reject::BadRequest), // step 9, §18.11
         };
         let port = match (token, even) {
             (Some(token), _) => WantedPort::Reserved(token),
@@ -227,7 +240,33 @@ impl Wanted {
             (None, Some(false)) => WantedPort::Even,
             (None, None) => WantedPort::Any,
         };
-        Ok(Wanted { ipv6, port, lifetime_secs: lifetime_secs(settings, request.lifetime()?) })
+        Ok(Wanted { families, port, lifetime_secs: lifetime_secs(settings, request.lifetime()?) })
+    }
+}
+
+impl Wanted {
+    /// The port is the one behind a token and no other.
+    pub(super) fn is_reserved(&self) -> bool {
+        matches!(self.port, WantedPort::Reserved(_))
+    }
+}
+
+impl Families {
+    /// As a list to take from: IPv6 is true, and IPv4 comes out first.
+    fn last_first(self) -> Vec<bool> {
+        match self {
+            Families::Ipv4 => vec![false],
+            Families::Ipv6 => vec![true],
+            Families::Both => vec![true, false],
+        }
+    }
+}
+
+/// Why a family is missing from a dual allocation: 440 or 508, whatever stood in the way (step 9).
+fn partly(why: Reject) -> ErrorCode {
+    match why {
+        Reject::FamilyNotSupported => ErrorCode::AddressFamilyNotSupported,
+        _ => ErrorCode::InsufficientCapacity,
     }
 }
 

@@ -9,19 +9,19 @@ use super::hashing::{Hashed, Seeded, seeded};
 use super::meter::Meter;
 use super::permission::Permissions;
 use super::ports::Token;
+use super::relayed::Relayed;
 use super::relayed_port::RelayedPort;
 use super::timers::Timers;
 use crate::auth::{Authenticated, Identity};
 use crate::time::Millis;
-use crate::wire::TransactionId;
+use crate::wire::{ErrorCode, TransactionId};
 
-/// One allocation (RFC 8656 §6). It exists once its relayed port works. In the order a packet needs the fields, and
+/// One allocation (RFC 8656 §6), single or dual. It exists once its relayed ports work. In the order a packet needs the fields, and
 /// kept that way: what requests alone need comes last, in cache lines packets do not touch.
 #[repr(C)]
 pub(crate) struct Allocation {
     pub(crate) client: FiveTuple,
-    expires: Millis,
-    pub(crate) relayed: RelayedPort,
+    pub(crate) relayed: Relayed,
     call_bound: bool,
     /// From the client.
     pub(crate) sent: Meter,
@@ -39,6 +39,8 @@ pub(crate) struct Granted {
     pub(crate) transaction: TransactionId,
     pub(crate) lifetime_secs: u32,
     pub(crate) token: Option<Token>,
+    /// The family (IPv6 is true) that was asked for and could not be had, and why (RFC 8656 §18.12).
+    pub(crate) missing: Option<(bool, ErrorCode)>,
 }
 
 /// Place of an allocation in its table. Valid until the allocation is removed.
@@ -62,7 +64,7 @@ impl Allocation {
     }
 
     pub(crate) fn is_live(&self, now: Millis) -> bool {
-        self.expires > now
+        self.relayed.is_live(now)
     }
 }
 
@@ -79,20 +81,19 @@ impl Allocations {
         }
     }
 
-    /// The five-tuple and the port must be free.
+    /// The five-tuple and the ports must be free; there is at least one port.
     pub(crate) fn insert(
         &mut self,
         client: FiveTuple,
-        relayed: RelayedPort,
+        relayed: Relayed,
         owner: Authenticated,
         granted: Granted,
-        expires: Millis,
     ) -> Key {
         let (permissions, channels) = (Permissions::new(self.hash.clone()), Channels::new(self.hash.clone()));
         let call_bound = matches!(owner.identity(), Identity::Call(_));
         let (sent, received) = (Meter::default(), Meter::default());
         let allocation =
-            Allocation { client, expires, relayed, call_bound, sent, channels, permissions, received, owner, granted };
+            Allocation { client, relayed, call_bound, sent, channels, permissions, received, owner, granted };
         let key = match self.empty.pop() {
             Some(place) => Key(place),
             None => {
@@ -102,8 +103,8 @@ impl Allocations {
         };
         self.places[key.0 as usize] = Some(allocation);
         self.by_client.insert(self.hash.hash_one(client), key);
-        self.by_port.insert(relayed, key);
-        self.ends.set(expires, key);
+        self.by_port.extend(relayed.ports().map(|port| (port, key)));
+        self.ends.set(relayed.next_end(), key);
         key
     }
 
@@ -114,8 +115,10 @@ impl Allocations {
         if self.by_client.get(&hash) == Some(&key) {
             self.by_client.remove(&hash);
         }
-        self.by_port.remove(&allocation.relayed);
-        self.ends.clear(allocation.expires, key);
+        for port in allocation.relayed.ports() {
+            self.by_port.remove(&port);
+        }
+        self.ends.clear(allocation.relayed.next_end(), key);
         Some(allocation)
     }
 
@@ -142,27 +145,44 @@ impl Allocations {
         }
     }
 
-    /// Moves the end of an allocation.
-    pub(crate) fn extend(&mut self, key: Key, expires: Millis) {
-        if let Some(allocation) = self.places.get_mut(key.0 as usize).and_then(Option::as_mut) {
-            self.ends.clear(allocation.expires, key);
-            allocation.expires = expires;
-            self.ends.set(expires, key);
-        }
+    /// Moves the end of one of its relayed addresses.
+    pub(crate) fn extend(&mut self, key: Key, ipv6: bool, expires: Millis) -> Option<RelayedPort> {
+        let allocation = self.places.get_mut(key.0 as usize)?.as_mut()?;
+        let port = allocation.relayed.of(ipv6)?;
+        self.ends.clear(allocation.relayed.next_end(), key);
+        allocation.relayed.set(ipv6, port, expires);
+        self.ends.set(allocation.relayed.next_end(), key);
+        Some(port)
+    }
+
+    /// Takes one of two relayed addresses away, and what belonged to it; the other one and what is its stay as they are
+    /// (RFC 8656 §8.1). `None` if it is not there or the only one.
+    pub(crate) fn shed(&mut self, key: Key, ipv6: bool) -> Option<RelayedPort> {
+        let allocation = self.places.get_mut(key.0 as usize)?.as_mut()?;
+        allocation.relayed.of(!ipv6)?;
+        let end = allocation.relayed.next_end();
+        let port = allocation.relayed.remove(ipv6)?;
+        allocation.permissions.forget_family(ipv6);
+        allocation.channels.forget_family(ipv6);
+        self.by_port.remove(&port);
+        self.ends.clear(end, key);
+        self.ends.set(allocation.relayed.next_end(), key);
+        Some(port)
     }
 
     pub(crate) fn next_end(&self) -> Option<Millis> {
         self.ends.next()
     }
 
-    /// An allocation that is over and still there. Each is named once: free it.
+    /// An allocation of which at least one relayed address is over and still there. Each is named once: end what is over.
     pub(crate) fn pop_ended(&mut self, now: Millis) -> Option<Key> {
         self.ends.pop_due(now)
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        debug_assert_eq!(self.by_client.len(), self.by_port.len());
+        let ports: usize = self.places.iter().flatten().map(|allocation| allocation.relayed.ports().count()).sum();
+        debug_assert_eq!(self.by_port.len(), ports);
         self.by_client.len()
     }
 

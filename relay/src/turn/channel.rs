@@ -86,6 +86,12 @@ impl Channels {
         until
     }
 
+    /// Those of peers of one family are unbound.
+    pub(crate) fn forget_family(&mut self, ipv6: bool) {
+        self.by_number.retain(|_, channel| channel.peer.name.is_ipv6() != ipv6);
+        self.by_peer.retain(|peer, _| peer.is_ipv6() != ipv6);
+    }
+
     fn forget_if_ended(&mut self, number: u16, now: Millis) {
         if self.by_number.get(&number).is_some_and(|channel| channel.until <= now)
             && let Some(ended) = self.by_number.remove(&number)

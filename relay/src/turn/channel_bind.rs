@@ -4,7 +4,7 @@ use super::Turn;
 use super::allocation::Key;
 use super::channel::{CannotBind, is_channel_number};
 use super::create_permission::permit;
-use super::peer::{Peer, family_matches};
+use super::peer::{Peer, relayed_towards};
 use super::reject::Reject;
 use super::routes::ChannelEntry;
 use crate::time::Millis;
@@ -20,13 +20,11 @@ impl Turn {
             return Err(Reject::BadRequest);
         }
         let peer = if allocation.is_call_bound() {
-            Peer::partner(shared, allocation.relayed, written)?
+            Peer::partner(shared, &allocation.relayed, written)?
         } else {
             Peer::allowed(shared, written)?
         };
-        if !family_matches(shared, allocation.relayed, written, &peer) {
-            return Err(Reject::PeerFamilyMismatch);
-        }
+        let relayed = relayed_towards(allocation, written, &peer, now).ok_or(Reject::PeerFamilyMismatch)?;
         allocation.channels.check(number, &peer, settings.max_channels, now)?;
         if !allocation.is_call_bound()
             && !allocation.permissions.have_room(&[peer.name.ip()], settings.max_permissions, now)
@@ -34,9 +32,9 @@ impl Turn {
             return Err(Reject::NoCapacity);
         }
         let until = allocation.channels.bind(number, peer, now);
-        permit(shared, allocation, &peer, now);
+        permit(shared, allocation, relayed, &peer, now);
         if let Some(own) = peer.own {
-            shared.routes.bind_channel(allocation.relayed, ChannelEntry { number, peer: own, until }, now);
+            shared.routes.bind_channel(relayed, ChannelEntry { number, peer: own, until }, now);
         }
         Ok(Reply::success(request))
     }

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use super::Turn;
 use super::allocation::{Allocation, Key};
-use super::peer::{Peer, family_matches};
+use super::peer::{Peer, relayed_towards};
 use super::reject::Reject;
+use super::relayed_port::RelayedPort;
 use super::shared::Shared;
 use crate::time::Millis;
 use crate::wire::{Message, Reply};
@@ -18,28 +19,26 @@ impl Turn {
         for written in request.xor_peer_addresses() {
             let written = written?;
             let peer = if allocation.is_call_bound() {
-                Peer::partner(shared, allocation.relayed, written)?
+                Peer::partner(shared, &allocation.relayed, written)?
             } else {
                 Peer::permitted(shared, written)?
             };
-            if !family_matches(shared, allocation.relayed, written, &peer) {
-                return Err(Reject::PeerFamilyMismatch);
-            }
-            peers.push(peer);
+            let relayed = relayed_towards(allocation, written, &peer, now).ok_or(Reject::PeerFamilyMismatch)?;
+            peers.push((relayed, peer));
         }
         if peers.is_empty() {
             return Err(Reject::BadRequest);
         }
         if !allocation.is_call_bound() {
-            let mut addresses: Vec<IpAddr> = peers.iter().map(|peer| peer.name.ip()).collect();
+            let mut addresses: Vec<IpAddr> = peers.iter().map(|(_, peer)| peer.name.ip()).collect();
             addresses.sort_unstable();
             addresses.dedup();
             if !allocation.permissions.have_room(&addresses, shared.settings.max_permissions, now) {
                 return Err(Reject::NoCapacity);
             }
         }
-        for peer in &peers {
-            permit(shared, allocation, peer, now);
+        for (relayed, peer) in &peers {
+            permit(shared, allocation, *relayed, peer, now);
         }
         Ok(Reply::success(request))
     }
@@ -47,12 +46,12 @@ impl Turn {
 
 /// Installs or refreshes the permission for a peer that was allowed. Call-bound allocations need none: their pairing is
 /// the permission, and it ends with the call.
-pub(super) fn permit(shared: &Shared, allocation: &mut Allocation, peer: &Peer, now: Millis) {
+pub(super) fn permit(shared: &Shared, allocation: &mut Allocation, relayed: RelayedPort, peer: &Peer, now: Millis) {
     if allocation.is_call_bound() {
         return;
     }
     let until = allocation.permissions.install(peer.name.ip(), now);
     if let Some(own) = peer.own {
-        shared.routes.permit(allocation.relayed, own.address, until);
+        shared.routes.permit(relayed, own.address, until);
     }
 }

@@ -24,7 +24,10 @@ impl Turn {
         let Some(channel) = allocation.channels.get(view.number, now) else {
             return self.dropped(Reason::UnboundChannel);
         };
-        let (relayed, peer) = (allocation.relayed, channel.peer);
+        let peer = channel.peer;
+        let Some(relayed) = allocation.relayed.live(peer.name.is_ipv6(), now) else {
+            return self.dropped(Reason::FamilyMismatch);
+        };
         // Channels outlive permissions that are not refreshed (RFC 8656 §12).
         if !allocation.may_reach(&peer, now) {
             return self.dropped(Reason::NoPermission);
@@ -73,7 +76,7 @@ impl Turn {
         packet: &mut Packet<'_>,
     ) -> Forward {
         let found = self.allocations.find_port(to).and_then(|key| Some((key, self.allocations.get(key)?)));
-        let Some((key, allocation)) = found.filter(|(_, allocation)| allocation.is_live(now)) else {
+        let Some((key, allocation)) = found.filter(|(_, allocation)| allocation.relayed.holds(to, now)) else {
             return self.dropped(Reason::NoAllocation);
         };
         // Only sockets get here, and call-bound allocations have none.

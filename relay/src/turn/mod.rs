@@ -24,6 +24,7 @@ mod quota;
 mod refresh;
 mod refusal;
 mod reject;
+mod relayed;
 mod relayed_port;
 mod request;
 mod route_words;
@@ -153,7 +154,7 @@ impl Turn {
     /// Time has come to or past [`Turn::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(key) = self.allocations.pop_ended(now.mono) {
-            self.free(key);
+            self.end_what_is_over(key, now.mono);
         }
         self.shared.ports.expire(now.mono);
     }
@@ -195,10 +196,34 @@ impl Turn {
         }
     }
 
-    /// Ends an allocation: nothing reaches it any more, then its port, five-tuple and place in the quota are free.
+    /// Ends an allocation: nothing reaches it any more, then its ports, five-tuple and places in the quota are free.
     fn free(&mut self, key: Key) {
         let Some(allocation) = self.allocations.remove(key) else { return };
-        let (port, identity) = (allocation.relayed, allocation.owner.identity());
+        for port in allocation.relayed.ports() {
+            self.let_go(port, allocation.owner.identity());
+        }
+        self.counters.allocation_freed();
+    }
+
+    /// Ends the relayed address of one family, and the allocation if it has no other.
+    fn free_family(&mut self, key: Key, ipv6: bool) {
+        let held = self.allocations.get(key).filter(|allocation| allocation.relayed.of(ipv6).is_some());
+        let Some(identity) = held.map(|allocation| allocation.owner.identity()) else { return };
+        match self.allocations.shed(key, ipv6) {
+            Some(port) => self.let_go(port, identity),
+            None => self.free(key),
+        }
+    }
+
+    fn end_what_is_over(&mut self, key: Key, now: Millis) {
+        let ended = self.allocations.get(key).map(|allocation| allocation.relayed.ended(now));
+        for ipv6 in ended.into_iter().flatten() {
+            self.free_family(key, ipv6);
+        }
+    }
+
+    /// A relayed port that was an allocation's is nobody's.
+    fn let_go(&mut self, port: RelayedPort, identity: Identity) {
         match identity {
             Identity::User(_) => {
                 self.shared.routes.kill(port);
@@ -208,7 +233,6 @@ impl Turn {
         }
         self.shared.ports.give_back(port);
         self.shared.quota.release(identity);
-        self.counters.allocation_freed();
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 
+use super::allocation::Allocation;
 use super::reject::Reject;
+use super::relayed::Relayed;
 use super::relayed_port::RelayedPort;
 use super::shared::Shared;
 use crate::access::canonical;
+use crate::time::Millis;
 
 /// A peer somebody may send to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,10 +50,11 @@ impl Peer {
         Ok(peer)
     }
 
-    /// The peer of anything done with call-bound credentials: the other side of the same call, exactly.
-    pub(crate) fn partner(shared: &Shared, of: RelayedPort, written: SocketAddr) -> Result<Peer, Reject> {
+    /// The peer of anything done with call-bound credentials: the other side of the same call, exactly. `of`: all its ports
+    /// are on the same side.
+    pub(crate) fn partner(shared: &Shared, of: &Relayed, written: SocketAddr) -> Result<Peer, Reject> {
         let own = shared.routes.locate(written).ok_or(Reject::Forbidden)?;
-        if !shared.routes.are_partners(of, own) {
+        if !of.ports().any(|of| shared.routes.are_partners(of, own)) {
             return Err(Reject::Forbidden);
         }
         Ok(Peer { name: shared.routes.public(own).unwrap_or(written), outside: None, own: Some(own) })
@@ -62,9 +66,14 @@ pub(crate) fn canonical_peer(written: SocketAddr) -> SocketAddr {
     SocketAddr::new(canonical(written.ip()), written.port())
 }
 
-/// Whether packets can go between an allocation and this peer: the family it was written in and the one it really has
-/// must both be the allocation's (RFC 8656 §10.2, §12.2: 443).
-pub(crate) fn family_matches(shared: &Shared, allocation: RelayedPort, written: SocketAddr, peer: &Peer) -> bool {
-    let ipv6 = shared.is_ipv6(allocation);
-    written.is_ipv6() == ipv6 && peer.name.is_ipv6() == ipv6
+/// Which of an allocation's relayed ports packets to and from this peer pass: the one of the family that the peer was
+/// written in and really has. `None`: there is none (RFC 8656 §10.2, §12.2: 443).
+pub(crate) fn relayed_towards(
+    allocation: &Allocation,
+    written: SocketAddr,
+    peer: &Peer,
+    now: Millis,
+) -> Option<RelayedPort> {
+    let ipv6 = peer.name.is_ipv6();
+    allocation.relayed.live(ipv6, now).filter(|_| written.is_ipv6() == ipv6)
 }

@@ -44,6 +44,11 @@ impl Permissions {
         until
     }
 
+    /// Those for peers of one family are gone.
+    pub(crate) fn forget_family(&mut self, ipv6: bool) {
+        self.until.retain(|peer, _| peer.is_ipv6() != ipv6);
+    }
+
     fn sweep(&mut self, now: Millis) {
         self.until.retain(|_, until| *until > now);
         self.none_ends_before = self.until.values().min().copied().unwrap_or(Millis(u64::MAX));

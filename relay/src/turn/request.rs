@@ -128,11 +128,12 @@ impl Turn {
             Identity::User(_) => true,
             Identity::Call(handle) => self.shared.ledger.is_open(&handle),
         };
-        if open && allocation.is_live(now.mono) {
-            return Some(key);
+        if !open || !allocation.is_live(now.mono) {
+            self.free(key);
+            return None;
         }
-        self.free(key);
-        None
+        self.end_what_is_over(key, now.mono); // one of two may be
+        Some(key)
     }
 
     pub(super) fn succeed(&mut self, to: &FiveTuple, bytes: Vec<u8>) {

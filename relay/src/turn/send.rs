@@ -7,7 +7,7 @@ use super::counters::Reason;
 use super::five_tuple::FiveTuple;
 use super::io::{Forward, Packet};
 use super::meter::Direction;
-use super::peer::{Peer, canonical_peer, family_matches};
+use super::peer::{Peer, canonical_peer, relayed_towards};
 use crate::time::Millis;
 use crate::wire::indication;
 
@@ -16,13 +16,12 @@ impl Turn {
         let Ok(send) = indication::parse_send(packet.bytes()) else { return self.dropped(Reason::Malformed) };
         let Some((key, allocation)) = self.sender(from, now) else { return self.dropped(Reason::NoAllocation) };
         let mut peer = Peer::unchecked(&self.shared, send.peer);
-        if !family_matches(&self.shared, allocation.relayed, send.peer, &peer) {
+        let Some(relayed) = relayed_towards(allocation, send.peer, &peer, now) else {
             return self.dropped(Reason::FamilyMismatch);
-        }
+        };
         if !allocation.may_reach(&peer, now) {
             return self.dropped(Reason::NoPermission);
         }
-        let relayed = allocation.relayed;
         if !allocation.is_call_bound() {
             peer.outside = self.outside(&peer, send.peer);
         }

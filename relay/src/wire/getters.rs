@@ -85,6 +85,11 @@ impl<'a> Message<'a> {
         Ok(self.fixed::<4>(attr::REQUESTED_ADDRESS_FAMILY)?.map(|value| value[0]))
     }
 
+    /// ADDITIONAL-ADDRESS-FAMILY: 2 is the only value that may be asked for (RFC 8656 §18.11).
+    pub fn additional_address_family(&self) -> Result<Option<u8>, BadAttribute> {
+        Ok(self.fixed::<4>(attr::ADDITIONAL_ADDRESS_FAMILY)?.map(|value| value[0]))
+    }
+
     /// Whether DONT-FRAGMENT is there (RFC 8656 §18.9).
     pub fn dont_fragment(&self) -> Result<bool, BadAttribute> {
         Ok(self.fixed::<0>(attr::DONT_FRAGMENT)?.is_some())
@@ -115,15 +120,22 @@ impl<'a> Message<'a> {
         self.first_slot(attr::XOR_RELAYED_ADDRESS).map(|slot| self.address(slot)).transpose()
     }
 
+    /// Every XOR-RELAYED-ADDRESS, in order: a dual allocation has two (RFC 8656 §7.2).
+    pub fn xor_relayed_addresses(&self) -> impl Iterator<Item = Result<SocketAddr, BadAttribute>> {
+        self.slots().iter().filter(|slot| slot.number == attr::XOR_RELAYED_ADDRESS).map(|slot| self.address(slot))
+    }
+
+    /// ADDRESS-ERROR-CODE of a response: the family that was not allocated, and why (RFC 8656 §18.12).
+    pub fn address_error_code(&self) -> Result<Option<(u8, u16)>, BadAttribute> {
+        let Some(value) = self.value(attr::ADDRESS_ERROR_CODE) else { return Ok(None) };
+        let family = value.first().copied().unwrap_or_default();
+        Ok(Some((family, code(value).ok_or(BadAttribute(attr::ADDRESS_ERROR_CODE))?)))
+    }
+
     /// ERROR-CODE of a response, 300 to 699 (RFC 8489 §14.8). The reason phrase is not looked at.
     pub fn error_code(&self) -> Result<Option<u16>, BadAttribute> {
-        let Some(value) = self.first(attr::ERROR_CODE) else { return Ok(None) };
-        match self.datagram()[value] {
-            [_, _, class, number, ..] if (3..=6).contains(&(class & 7)) && number < 100 => {
-                Ok(Some(u16::from(class & 7) * 100 + u16::from(number)))
-            }
-            _ => Err(BadAttribute(attr::ERROR_CODE)),
-        }
+        let Some(value) = self.value(attr::ERROR_CODE) else { return Ok(None) };
+        code(value).map(Some).ok_or(BadAttribute(attr::ERROR_CODE))
     }
 
     /// Where DATA lies in the datagram (RFC 8656 §18.4).
@@ -149,5 +161,15 @@ impl<'a> Message<'a> {
 
     fn address(&self, slot: &Slot) -> Result<SocketAddr, BadAttribute> {
         address::decode_xor(&self.datagram()[slot.range()], &self.transaction()).ok_or(BadAttribute(slot.number))
+    }
+}
+
+/// Class and number of an error code, 300 to 699 (RFC 8489 §14.8).
+fn code(value: &[u8]) -> Option<u16> {
+    match *value {
+        [_, _, class, number, ..] if (3..=6).contains(&(class & 7)) && number < 100 => {
+            Some(u16::from(class & 7) * 100 + u16::from(number))
+        }
+        _ => None,
     }
 }

@@ -277,6 +277,7 @@ mod tests {
                 attr::EVEN_PORT => message.even_port().err(),
                 attr::RESERVATION_TOKEN => message.reservation_token().err(),
                 attr::REQUESTED_ADDRESS_FAMILY => message.requested_address_family().err(),
+                attr::ADDITIONAL_ADDRESS_FAMILY => message.additional_address_family().err(),
                 attr::DONT_FRAGMENT => message.dont_fragment().err(),
                 _ => message.channel_number().err(),
             }
@@ -287,6 +288,7 @@ mod tests {
             (attr::EVEN_PORT, 1),
             (attr::RESERVATION_TOKEN, 8),
             (attr::REQUESTED_ADDRESS_FAMILY, 4),
+            (attr::ADDITIONAL_ADDRESS_FAMILY, 4),
             (attr::DONT_FRAGMENT, 0),
             (attr::CHANNEL_NUMBER, 4),
         ];

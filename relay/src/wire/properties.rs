@@ -71,8 +71,14 @@ fn read_everything(datagram: &[u8]) -> bool {
     let key = Key::long_term(b"user", b"realm", b"password");
     let _ = (message.username(), message.realm(), message.nonce(), message.unknown_required());
     let _ = (message.requested_transport(), message.lifetime(), message.even_port(), message.reservation_token());
-    let _ = (message.requested_address_family(), message.dont_fragment(), message.channel_number());
+    let _ = (
+        message.requested_address_family(),
+        message.additional_address_family(),
+        message.dont_fragment(),
+        message.channel_number(),
+    );
     let _ = (message.xor_mapped_address(), message.xor_relayed_address(), message.error_code());
+    let _ = (message.xor_relayed_addresses().count(), message.address_error_code());
     let _ = (message.xor_peer_addresses().count(), message.has_integrity(), message.integrity_matches(&key));
     let offered = [PasswordAlgorithm::Sha256, PasswordAlgorithm::Md5];
     let _ = (message.userhash(), message.password_algorithm(), message.repeats_password_algorithms(&offered));

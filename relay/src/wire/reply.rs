@@ -53,6 +53,12 @@ impl Reply {
         Reply(self.0.put(&turn::proto::relayaddr::RelayedAddress { ip: addr.ip(), port: addr.port() }))
     }
 
+    /// ADDRESS-ERROR-CODE: why this family (1 is IPv4, 2 is IPv6) was not allocated (RFC 8656 §18.12).
+    pub fn address_error_code(self, family: u8, code: ErrorCode) -> Reply {
+        let (class, number) = (code.code() / 100, code.code() % 100);
+        Reply(self.0.raw(attr::ADDRESS_ERROR_CODE, &[family, 0, class as u8, number as u8]))
+    }
+
     /// LIFETIME in seconds (RFC 8656 §18.2).
     pub fn lifetime(self, secs: u32) -> Reply {
         Reply(self.0.put(&Lifetime(Duration::from_secs(secs.into()))))
@@ -148,6 +154,20 @@ mod tests {
         assert_eq!(reply.lifetime(), Ok(Some(600)));
         assert_eq!(reply.reservation_token(), Ok(Some(*b"12345678")));
         assert!(reply.integrity_matches(&key));
+    }
+
+    #[test]
+    fn a_dual_allocation_reads_back_with_both_addresses_or_with_the_reason_for_one() {
+        let bytes = request(Method::Allocate);
+        let request = Message::parse(&bytes).unwrap();
+        let (v4, v6) = ("192.0.2.9:50000".parse().unwrap(), "[2001:db8::7]:50000".parse().unwrap());
+        let both = Reply::success(&request).xor_relayed_address(v4).xor_relayed_address(v6).finish(None);
+        let both = Message::parse(&both).unwrap();
+        assert_eq!(both.xor_relayed_addresses().collect::<Vec<_>>(), [Ok(v4), Ok(v6)]);
+        assert_eq!(both.address_error_code(), Ok(None));
+        let one = Reply::success(&request).address_error_code(2, ErrorCode::InsufficientCapacity).finish(None);
+        assert_eq!(one[20..], [0x80, 0x01, 0, 4, 2, 0, 5, 8]);
+        assert_eq!(Message::parse(&one).unwrap().address_error_code(), Ok(Some((2, 508))));
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl Request {
         Request(self.0.put(&RequestedAddressFamily(family)))
     }
 
+    /// ADDITIONAL-ADDRESS-FAMILY: 2, to get an IPv6 address beside an IPv4 one.
+    pub fn additional_address_family(self, family: u8) -> Request {
+        self.raw(attr::ADDITIONAL_ADDRESS_FAMILY, &[family, 0, 0, 0])
+    }
+
     pub fn dont_fragment(self) -> Request {
         Request(self.0.put(&DontFragmentAttr))
     }

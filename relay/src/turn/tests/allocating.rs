@@ -113,13 +113,6 @@ fn dont_fragment_is_known() {
 }
 
 #[test]
-fn additional_address_family_is_ignored_until_it_is_supported() {
-    let mut world = world();
-    let alice = world.user("alice", 1);
-    assert_eq!(world.ask(&alice, Method::Allocate, |r| plain(r).raw(0x8000, &[2, 0, 0, 0])).code, 0);
-}
-
-#[test]
 fn even_port_is_even() {
     let mut world = world();
     for number in 1..=20 {

@@ -8,6 +8,7 @@ mod allocating;
 mod calls;
 mod channels;
 mod data_path;
+mod dual;
 mod hairpin;
 mod hostile;
 mod limits;
