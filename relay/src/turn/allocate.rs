@@ -12,6 +12,7 @@ use super::relayed_port::RelayedPort;
 use super::request::Answer;
 use super::routes::{Kind, Route};
 use super::settings::Settings;
+use super::tcp::{self, TcpAction};
 use crate::auth::{Authenticated, Identity};
 use crate::calls::NoLeg;
 use crate::time::{Millis, Now};
@@ -24,6 +25,8 @@ const TCP: u8 = 6;
 /// What a good Allocate asks for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
+    /// RFC 6062.
+    tcp: bool,
     ipv6: bool,
     port: WantedPort,
     lifetime_secs: u32,
@@ -51,10 +54,13 @@ impl Turn {
         if let Some(again) = self.repeated(from, request, who) {
             return again;
         }
-        let wanted = Wanted::read(request, &self.shared.settings)?;
+        let wanted = Wanted::read(from, request, &self.shared.settings)?;
         let reserved = matches!(wanted.port, WantedPort::Reserved(_));
         if !reserved && self.shared.addresses(wanted.ipv6).is_empty() {
             return Err(Reject::FamilyNotSupported); // step 7
+        }
+        if wanted.tcp && matches!(who.identity(), Identity::Call(_)) {
+            return Err(Reject::Forbidden); // its partner's relayed address has no TCP
         }
         if self.draining {
             return Err(Reject::NoCapacity);
@@ -80,7 +86,7 @@ impl Turn {
             Identity::Call(_) => self.establish(now.mono, port, opening).map(Answer::Now),
             Identity::User(_) => {
                 self.openings.insert(port, opening);
-                self.actions.push_back(Action::Open { port });
+                self.actions.push_back(wanted.open(port));
                 Ok(Answer::Later)
             }
         }
@@ -106,8 +112,8 @@ impl Turn {
         match retry.then(|| self.take_port(&opening.wanted, &opening.owner, now.mono)).flatten() {
             Some((port, token)) => {
                 opening.token = token;
+                self.actions.push_back(opening.wanted.open(port));
                 self.openings.insert(port, opening);
-                self.actions.push_back(Action::Open { port });
             }
             None => self.give_up(opening),
         }
@@ -167,6 +173,7 @@ impl Turn {
         }
         let expires = now.after(u64::from(wanted.lifetime_secs) * 1000);
         match owner.identity() {
+            Identity::User(_) if wanted.tcp => {}
             Identity::User(_) => self.shared.routes.install(port, &Route { client, expires, kind: Kind::Real }),
             Identity::Call(handle) => {
                 if let Err(gone) = self.shared.ledger.allocated(&handle, self.worker, port, client, expires) {
@@ -178,6 +185,9 @@ impl Turn {
         }
         let granted = Granted { transaction, lifetime_secs: wanted.lifetime_secs, token };
         let key = self.allocations.insert(client, port, owner, granted, expires);
+        if wanted.tcp {
+            self.begin_tcp(key);
+        }
         self.counters.allocation_created();
         let allocation = self.allocations.get(key).ok_or(Reject::NoCapacity)?;
         self.success(Reply::success_to(Method::Allocate, transaction), allocation)
@@ -203,13 +213,13 @@ impl Turn {
 
 impl Wanted {
     /// Steps 3 to 8, as far as the request alone tells.
-    fn read(request: &Message<'_>, settings: &Settings) -> Result<Wanted, Reject> {
-        match request.requested_transport()? {
-            Some(UDP) => {}
-            // Step 3. TCP is for clients that come over TCP (RFC 6062 §5.1).
-            None | Some(TCP) => return Err(Reject::BadRequest),
+    fn read(from: &FiveTuple, request: &Message<'_>, settings: &Settings) -> Result<Wanted, Reject> {
+        let tcp = match request.requested_transport()? {
+            Some(UDP) => false,
+            Some(TCP) => tcp::check_allocate(from, request, settings).map(|()| true)?,
+            None => return Err(Reject::BadRequest), // step 3
             Some(_) => return Err(Reject::UnsupportedTransport),
-        }
+        };
         request.dont_fragment()?; // step 4: known
         let (token, even) = (request.reservation_token()?, request.even_port()?);
         let family = request.requested_address_family()?;
@@ -227,7 +237,12 @@ impl Wanted {
             (None, Some(false)) => WantedPort::Even,
             (None, None) => WantedPort::Any,
         };
-        Ok(Wanted { ipv6, port, lifetime_secs: lifetime_secs(settings, request.lifetime()?) })
+        Ok(Wanted { tcp, ipv6, port, lifetime_secs: lifetime_secs(settings, request.lifetime()?) })
+    }
+
+    /// How its socket is asked for.
+    fn open(&self, port: RelayedPort) -> Action {
+        if self.tcp { Action::Tcp(TcpAction::Listen { port }) } else { Action::Open { port } }
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Allocation {
     expires: Millis,
     pub(crate) relayed: RelayedPort,
     call_bound: bool,
+    /// Relays TCP (RFC 6062) and no datagrams.
+    pub(crate) tcp: bool,
     /// From the client.
     pub(crate) sent: Meter,
     pub(crate) channels: Channels,
@@ -92,7 +94,7 @@ impl Allocations {
         let call_bound = matches!(owner.identity(), Identity::Call(_));
         let (sent, received) = (Meter::default(), Meter::default());
         let allocation =
-            Allocation { client, expires, relayed, call_bound, sent, channels, permissions, received, owner, granted };
+            Allocation { client, expires, relayed, call_bound, tcp: false, sent, channels, permissions, received, owner, granted };
         let key = match self.empty.pop() {
             Some(place) => Key(place),
             None => {

@@ -52,6 +52,10 @@ pub(super) fn permit(shared: &Shared, allocation: &mut Allocation, peer: &Peer, 
         return;
     }
     let until = allocation.permissions.install(peer.name.ip(), now);
+    if allocation.tcp {
+        let most = shared.settings.max_permissions;
+        return shared.tcp.permit(allocation.relayed, peer.name.ip(), until, most, now);
+    }
     if let Some(own) = peer.own {
         shared.routes.permit(allocation.relayed, own.address, until);
     }

@@ -31,6 +31,7 @@ mod send;
 mod settings;
 mod shared;
 mod small_map;
+mod tcp;
 mod timers;
 
 use std::collections::VecDeque;
@@ -58,6 +59,7 @@ pub use relayed_port::{AddressId, RelayedAddress, RelayedPort};
 pub use routes::Routes;
 pub use settings::Settings;
 pub use shared::Shared;
+pub use tcp::{Bytes, ConnectionId, Connections, TcpAction, TcpCounters, TcpEvent};
 
 /// One worker's machine. It owns the five-tuples the kernel hashes to that worker.
 pub struct Turn {
@@ -72,6 +74,7 @@ pub struct Turn {
     counters: Arc<Counters>,
     /// Where the transaction ids of Data indications have got to.
     indications: u128,
+    tcp: tcp::Desk,
     draining: bool,
 }
 
@@ -91,6 +94,7 @@ impl Turn {
             actions: VecDeque::new(),
             counters: Arc::default(),
             indications: u128::from(random.next_u64()) << 64 | u128::from(random.next_u64()),
+            tcp: tcp::Desk::new(random.next_u64()),
             draining: false,
         }
     }
@@ -131,10 +135,11 @@ impl Turn {
     }
 
     /// A wish of another thread.
-    pub fn handle_command(&mut self, _now: Now, command: Command) {
+    pub fn handle_command(&mut self, now: Now, command: Command) {
         match command {
             Command::Close(port) => self.close_if_call_is_over(port),
             Command::Drain => self.draining = true,
+            Command::Tcp(event) => self.tcp_event(now, event),
         }
     }
 
@@ -143,12 +148,13 @@ impl Turn {
         while let Some(key) = self.allocations.pop_ended(now.mono) {
             self.free(key);
         }
+        self.end_overdue_tcp(now.mono);
         self.shared.ports.expire(now.mono);
     }
 
     /// When to call [`Turn::handle_timeout`]; `None` while nothing can expire.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        self.allocations.next_end()
+        [self.allocations.next_end(), self.tcp.next_end()].into_iter().flatten().min()
     }
 
     /// The next thing to do for the edge, oldest first.
@@ -176,6 +182,7 @@ impl Turn {
         let Some(allocation) = self.allocations.remove(key) else { return };
         let (port, identity) = (allocation.relayed, allocation.owner.identity());
         match identity {
+            Identity::User(_) if allocation.tcp => self.end_tcp(port),
             Identity::User(_) => {
                 self.shared.routes.kill(port);
                 self.actions.push_back(Action::Close { port });

@@ -11,6 +11,7 @@ use super::quota::Quota;
 use super::relayed_port::{AddressId, RelayedPort};
 use super::routes::Routes;
 use super::settings::Settings;
+use super::tcp::Connections;
 use crate::access::Policy;
 use crate::auth::Authenticator;
 use crate::calls::Ledger;
@@ -21,6 +22,8 @@ pub struct Shared {
     pub routes: Arc<Routes>,
     pub ports: Ports,
     pub ledger: Ledger,
+    /// What TCP allocations have open.
+    pub tcp: Connections,
     pub authenticator: Authenticator,
     pub policy: Policy,
     pub(crate) quota: Quota,
@@ -34,11 +37,14 @@ impl Shared {
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut port_seed = [0; 32];
         random.fill_bytes(&mut port_seed);
+        let mut tcp_seed = [0; 32];
+        random.fill_bytes(&mut tcp_seed);
         let routes = Arc::new(Routes::new(&settings.addresses));
         Arc::new(Shared {
             ports: Ports::new(settings.addresses.len(), &settings.ports, settings.max_reservations, port_seed),
             ledger: Ledger::new(Arc::clone(&routes), settings.max_handles, random.next_u64()),
             quota: Quota::new(settings.max_allocations, settings.user_allocations, random.next_u64()),
+            tcp: Connections::new(tcp_seed),
             routes,
             settings,
             authenticator,
@@ -54,7 +60,7 @@ impl Shared {
 
     /// Does somebody hold this address as a relayed transport address of ours, under either of its names?
     pub(crate) fn is_live_relayed(&self, address: SocketAddr) -> bool {
-        self.routes.locate(address).is_some_and(|port| self.routes.is_live(port))
+        self.routes.locate(address).is_some_and(|port| self.routes.is_live(port) || self.tcp.is_listening(port))
     }
 
     pub(crate) fn is_ipv6(&self, port: RelayedPort) -> bool {
