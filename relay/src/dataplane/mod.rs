@@ -18,8 +18,10 @@ mod sockets;
 mod stream;
 mod streams;
 mod sys;
+mod tcp;
 mod worker;
 mod worker_streams;
+mod worker_tcp;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -36,6 +38,7 @@ pub use mailbox::{MAILBOX_COMMANDS, MAILBOX_STREAMS, Mailboxes, PostError, Refus
 pub use nap::{MAX_NAP_MICROS, NAP_ABOVE_PER_SEC};
 pub use socket::BindError;
 pub use stream::NewStream;
+pub use tcp::{DataClient, Task, Tasks, TasksSender, tasks};
 
 use crate::clock::Clock;
 use crate::turn;
@@ -82,6 +85,7 @@ pub struct Bound {
     seats: Vec<Seat>,
     nap_micros: u32,
     stream_idle_millis: u64,
+    tcp: Option<TasksSender>,
 }
 
 /// Everything of a worker that can fail, made before it starts.
@@ -109,7 +113,7 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
         }
     }
     let Settings { nap_micros, stream_idle_millis, .. } = *settings;
-    Ok(Bound { addresses, seats, nap_micros, stream_idle_millis })
+    Ok(Bound { addresses, seats, nap_micros, stream_idle_millis, tcp: None })
 }
 
 /// The core of each worker; `None` lets the scheduler choose.
@@ -153,6 +157,12 @@ impl Bound {
         self.seats.len()
     }
 
+    /// Hands what TCP allocations ask for to whoever holds the other end. Without, there are none.
+    #[must_use]
+    pub fn with_tcp(self, tasks: TasksSender) -> Bound {
+        Bound { tcp: Some(tasks), ..self }
+    }
+
     /// Starts the workers. `clock` is the one whose time everybody else hands to the core; `seed` should be random.
     ///
     /// # Errors
@@ -178,6 +188,7 @@ impl Bound {
                 clock,
                 counters,
                 nap: Nap::new(self.nap_micros),
+                tcp: self.tcp.clone(),
             };
             running.threads.push(spawn(number, seat.core, worker)?);
         }

@@ -123,6 +123,12 @@ impl Sockets {
         Ok(entry.insert(Open { socket, overflow: 0 }).socket.as_fd())
     }
 
+    /// Where the socket of a relayed port is bound.
+    pub(super) fn relayed_address(&self, port: RelayedPort) -> Option<SocketAddr> {
+        let address = *self.addresses.get(usize::from(port.address.0))?;
+        Some(SocketAddr::new(address, port.port))
+    }
+
     /// Closes it; the kernel forgets it, and so does epoll. Answers whether there was one.
     pub(super) fn close(&mut self, port: RelayedPort) -> bool {
         self.entry(port).and_then(Option::take).is_some()

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use rustls::ServerConnection;
 
 use super::outbox::{CHUNK_BYTES, Outbox};
+use super::tcp::DataClient;
 use crate::time::Millis;
 use crate::turn::FiveTuple;
 
@@ -62,7 +63,9 @@ pub(super) struct Stream {
     pub(super) waits_for_room: bool,
     /// To be closed at the end of this turn.
     pub(super) doomed: bool,
-    _place: Box<dyn Send>,
+    /// To be handed over at the end of this turn.
+    pub(super) departing: bool,
+    place: Box<dyn Send>,
 }
 
 /// What a read brought.
@@ -99,7 +102,8 @@ impl Stream {
             dirty: false,
             waits_for_room: false,
             doomed: false,
-            _place: place,
+            departing: false,
+            place,
         }
     }
 
@@ -179,6 +183,23 @@ impl Stream {
             tls.send_close_notify();
             let _ = tls.write_tls(&mut self.socket);
         }
+    }
+
+    /// Whether it is still served.
+    pub(super) fn stays(&self) -> bool {
+        !self.doomed && !self.departing
+    }
+
+    /// It carries no TURN any more: what others need to carry on, `reply` last of what the client is still to be sent.
+    pub(super) fn into_data_client(mut self, reply: &[u8]) -> DataClient {
+        let (mut plain, mut message) = (Vec::new(), Vec::new());
+        while self.outbox.pop(&mut message) {
+            plain.append(&mut message);
+        }
+        plain.extend_from_slice(reply);
+        let leaving = self.leaving.split_off(self.sent);
+        let (socket, tls, received, place) = (self.socket, self.tls, self.unfinished, self.place);
+        DataClient { socket, tls, leaving, plain, received, place }
     }
 
     /// Gives memory back that a burst took.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::stream::{NewStream, Stream};
+use super::worker_tcp::Departure;
 use crate::time::Millis;
 use crate::turn::{Connection, FiveTuple, Transport};
 
@@ -20,6 +21,7 @@ pub(super) struct Streams {
     deadlines: BTreeSet<(Millis, u32)>,
     dirty: Vec<u32>,
     doomed: Vec<u32>,
+    departing: Vec<(u32, Departure)>,
 }
 
 #[derive(Default)]
@@ -47,6 +49,7 @@ impl Streams {
             deadlines: BTreeSet::new(),
             dirty: Vec::new(),
             doomed: Vec::new(),
+            departing: Vec::new(),
         }
     }
 
@@ -127,6 +130,18 @@ impl Streams {
             stream.doomed = true;
             self.doomed.push(number);
         }
+    }
+
+    /// Has it handed over at the end of this turn, unless it is closed. Answers whether it is there.
+    pub(super) fn depart(&mut self, number: u32, departure: Departure) -> bool {
+        let Some(stream) = self.get_mut(number).filter(|stream| stream.stays()) else { return false };
+        stream.departing = true;
+        self.departing.push((number, departure));
+        true
+    }
+
+    pub(super) fn next_departing(&mut self) -> Option<(u32, Departure)> {
+        self.departing.pop()
     }
 
     pub(super) fn next_dirty(&mut self) -> Option<u32> {

@@ -243,6 +243,11 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_MOD, source, number, events)
     }
 
+    /// Forgets a descriptor that goes on living elsewhere.
+    pub(super) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, source, 0, 0)
+    }
+
     fn control(&self, what: i32, source: BorrowedFd<'_>, number: u64, events: i32) -> io::Result<()> {
         let mut event = libc::epoll_event { events: events as u32, u64: number };
         // SAFETY: `event` lives through the call; both descriptors are open, being borrowed or owned.

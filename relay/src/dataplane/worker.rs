@@ -16,6 +16,7 @@ use super::parcels::Parcels;
 use super::sockets::{Place, Sockets};
 use super::streams::Streams;
 use super::sys::{Datagram, Epoll, Ready};
+use super::tcp::TasksSender;
 use super::worker_streams::STREAM_BUFFER_BYTES;
 use crate::clock::Clock;
 use crate::time::Now;
@@ -42,6 +43,8 @@ pub(super) struct Worker {
     pub(super) clock: Clock,
     pub(super) counters: Arc<IoCounters>,
     pub(super) nap: Nap,
+    /// Who does what TCP allocations ask for, if anybody.
+    pub(super) tcp: Option<TasksSender>,
 }
 
 /// Memory of a running worker, made in its own thread so that the pages are near its core.
@@ -224,6 +227,7 @@ impl Worker {
                     let opened = self.open(port);
                     self.turn.handle_opened(now, port, opened);
                 }
+                Action::Tcp(action) => self.act_tcp(now, action),
                 Action::Close { port } => {
                     self.flush(hands); // what was queued through it may still leave
                     self.close(port);

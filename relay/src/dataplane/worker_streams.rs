@@ -56,7 +56,7 @@ impl Worker {
     fn read_stream(&mut self, hands: &mut Hands, now: Now, number: u32) {
         let mut buffer = std::mem::take(&mut hands.stream_buffer);
         for round in 0.. {
-            let Some(stream) = self.streams.get_mut(number).filter(|stream| !stream.doomed) else { break };
+            let Some(stream) = self.streams.get_mut(number).filter(|stream| stream.stays()) else { break };
             let waiting = stream.unfinished.len();
             buffer[..waiting].copy_from_slice(&stream.unfinished);
             self.counters.stream_reads.add(1);
@@ -85,6 +85,11 @@ impl Worker {
         let mut rest = bytes;
         loop {
             let Some(stream) = self.streams.get_mut(number).filter(|stream| !stream.doomed) else { return };
+            if stream.departing {
+                // What follows a ConnectionBind is data.
+                stream.unfinished.clear();
+                return stream.unfinished.extend_from_slice(rest);
+            }
             let skipped = stream.skip.min(rest.len());
             stream.skip -= skipped;
             rest = &rest[skipped..];
@@ -181,6 +186,7 @@ impl Worker {
             self.close_stream(number);
             self.act(hands, now);
         }
+        self.hand_over_streams();
     }
 
     fn flush_stream(&mut self, number: u32) {

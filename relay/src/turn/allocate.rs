@@ -4,6 +4,7 @@ use super::Turn;
 use super::allocation::{Allocation, Granted};
 use super::counters::Reason;
 use super::five_tuple::FiveTuple;
+use super::io::Action;
 use super::opening::Opening;
 use super::ports::{Token, Wish};
 use super::refresh::family_number;
@@ -13,6 +14,7 @@ use super::relayed_port::RelayedPort;
 use super::request::Answer;
 use super::routes::{Kind, Route};
 use super::settings::Settings;
+use super::tcp::{self, TcpAction};
 use crate::auth::{Authenticated, Identity};
 use crate::calls::NoLeg;
 use crate::time::{Millis, Now};
@@ -25,6 +27,8 @@ const TCP: u8 = 6;
 /// What a good Allocate asks for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
+    /// RFC 6062.
+    pub(super) tcp: bool,
     families: Families,
     port: WantedPort,
     lifetime_secs: u32,
@@ -61,9 +65,12 @@ impl Turn {
         if let Some(again) = self.repeated(from, request, who) {
             return again;
         }
-        let wanted = Wanted::read(request, &self.shared.settings)?; // steps 3 to 6, 8 and 9
+        let wanted = Wanted::read(from, request, &self.shared.settings)?; // steps 3 to 6, 8 and 9
         if !self.has_family_of(&wanted) {
             return Err(Reject::FamilyNotSupported); // step 7
+        }
+        if wanted.tcp && matches!(who.identity(), Identity::Call(_)) {
+            return Err(Reject::Forbidden); // its partner's relayed address has no TCP
         }
         if self.draining {
             return Err(self.elsewhere(from));
@@ -158,7 +165,7 @@ impl Turn {
         let mut relayed = Relayed::NONE;
         for port in ports {
             let ipv6 = self.shared.is_ipv6(port);
-            match self.make_route(port, client, owner.identity(), expires) {
+            match self.make_route(port, client, owner.identity(), expires, wanted.tcp) {
                 Ok(()) => relayed.set(ipv6, port, expires),
                 Err(gone) => missing.push((ipv6, gone.into())),
             }
@@ -169,14 +176,25 @@ impl Turn {
         let missing = missing.first().map(|(ipv6, why)| (*ipv6, partly(*why)));
         let granted = Granted { transaction, lifetime_secs: wanted.lifetime_secs, token, missing };
         let key = self.allocations.insert(client, relayed, owner, granted);
+        if wanted.tcp {
+            self.begin_tcp(key);
+        }
         self.counters.allocation_created();
         let allocation = self.allocations.get(key).ok_or(Reject::NoCapacity)?;
         self.success(Reply::success_to(Method::Allocate, transaction), allocation)
     }
 
     /// From here on the port leads to its client. If it cannot, it is free again.
-    fn make_route(&self, port: RelayedPort, client: FiveTuple, who: Identity, expires: Millis) -> Result<(), NoLeg> {
+    fn make_route(
+        &self,
+        port: RelayedPort,
+        client: FiveTuple,
+        who: Identity,
+        expires: Millis,
+        tcp: bool,
+    ) -> Result<(), NoLeg> {
         match who {
+            Identity::User(_) if tcp => {} // connections find their allocation in `Shared::tcp`
             Identity::User(_) => self.shared.routes.install(port, &Route { client, expires, kind: Kind::Real }),
             Identity::Call(handle) => {
                 if let Err(gone) = self.shared.ledger.allocated(&handle, self.worker, port, client, expires) {
@@ -212,13 +230,13 @@ impl Turn {
 
 impl Wanted {
     /// Steps 3 to 9, as far as the request alone tells.
-    fn read(request: &Message<'_>, settings: &Settings) -> Result<Wanted, Reject> {
-        match request.requested_transport()? {
-            Some(UDP) => {}
-            // Step 3. TCP is for clients that come over TCP (RFC 6062 §5.1).
-            None | Some(TCP) => return Err(Reject::BadRequest),
+    fn read(from: &FiveTuple, request: &Message<'_>, settings: &Settings) -> Result<Wanted, Reject> {
+        let tcp = match request.requested_transport()? {
+            Some(UDP) => false,
+            Some(TCP) => tcp::check_allocate(from, request, settings).map(|()| true)?,
+            None => return Err(Reject::BadRequest), // step 3
             Some(_) => return Err(Reject::UnsupportedTransport),
-        }
+        };
         request.dont_fragment()?; // step 4: supported, see `Forward::ToPeer`
         let (token, even) = (request.reservation_token()?, request.even_port()?);
         let (family, additional) = (request.requested_address_family()?, request.additional_address_family()?);
@@ -240,14 +258,17 @@ impl Wanted {
             (None, Some(false)) => WantedPort::Even,
             (None, None) => WantedPort::Any,
         };
-        Ok(Wanted { families, port, lifetime_secs: lifetime_secs(settings, request.lifetime()?) })
+        Ok(Wanted { tcp, families, port, lifetime_secs: lifetime_secs(settings, request.lifetime()?) })
     }
-}
 
-impl Wanted {
     /// The port is the one behind a token and no other.
     pub(super) fn is_reserved(&self) -> bool {
         matches!(self.port, WantedPort::Reserved(_))
+    }
+
+    /// How its socket is asked for.
+    pub(super) fn open(&self, port: RelayedPort) -> Action {
+        if self.tcp { Action::Tcp(TcpAction::Listen { port }) } else { Action::Open { port } }
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Allocation {
     pub(crate) client: FiveTuple,
     pub(crate) relayed: Relayed,
     call_bound: bool,
+    /// Relays TCP (RFC 6062) and no datagrams.
+    pub(crate) tcp: bool,
     /// From the client.
     pub(crate) sent: Meter,
     pub(crate) channels: Channels,
@@ -93,7 +95,7 @@ impl Allocations {
         let call_bound = matches!(owner.identity(), Identity::Call(_));
         let (sent, received) = (Meter::default(), Meter::default());
         let allocation =
-            Allocation { client, relayed, call_bound, sent, channels, permissions, received, owner, granted };
+            Allocation { client, relayed, call_bound, tcp: false, sent, channels, permissions, received, owner, granted };
         let key = match self.empty.pop() {
             Some(place) => Key(place),
             None => {

@@ -13,6 +13,9 @@ use crate::wire::{Message, Reply};
 impl Turn {
     pub(super) fn channel_bind(&mut self, now: Millis, key: Key, request: &Message<'_>) -> Result<Reply, Reject> {
         let allocation = self.allocations.get_mut(key).ok_or(Reject::Mismatch)?;
+        if allocation.tcp {
+            return Err(Reject::BadRequest); // RFC 6062 §3: no channels
+        }
         let (shared, settings) = (&self.shared, &self.shared.settings);
         let number = request.channel_number()?.ok_or(Reject::BadRequest)?;
         let written = request.xor_peer_address()?.ok_or(Reject::BadRequest)?;

@@ -51,6 +51,10 @@ pub(super) fn permit(shared: &Shared, allocation: &mut Allocation, relayed: Rela
         return;
     }
     let until = allocation.permissions.install(peer.name.ip(), now);
+    if allocation.tcp {
+        let most = shared.settings.max_permissions;
+        return shared.tcp.permit(relayed, peer.name.ip(), until, most, now);
+    }
     if let Some(own) = peer.own {
         shared.routes.permit(relayed, own.address, until);
     }

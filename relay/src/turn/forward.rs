@@ -152,7 +152,7 @@ impl Turn {
     }
 
     /// Indications are never answered, so their transaction ids only need to differ (RFC 8489 §5): a seeded Weyl sequence.
-    fn next_indication(&mut self) -> TransactionId {
+    pub(super) fn next_indication(&mut self) -> TransactionId {
         self.indications = self.indications.wrapping_add(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
         let mut id = [0; 12];
         id.copy_from_slice(&self.indications.to_be_bytes()[..12]);

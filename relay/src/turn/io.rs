@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::five_tuple::ClientPath;
 use super::relayed_port::RelayedPort;
+use super::tcp::{TcpAction, TcpEvent};
 
 /// Bytes to leave free in front of a received datagram: an IPv6 Data indication header takes 48 of them.
 pub const HEADROOM: usize = 64;
@@ -37,6 +38,8 @@ pub enum Action {
     Open { port: RelayedPort },
     /// Close that socket. Only ever follows a successful `Open`.
     Close { port: RelayedPort },
+    /// Something about a TCP allocation.
+    Tcp(TcpAction),
 }
 
 /// Why a relayed socket could not be bound. Both are answered alike, after other ports were tried.
@@ -57,6 +60,8 @@ pub enum Command {
     Drain,
     /// [`super::Shared::succeed`] has made other settings.
     Reload,
+    /// What the edge did for a TCP allocation of this worker.
+    Tcp(TcpEvent),
 }
 
 impl<'a> Packet<'a> {
@@ -94,6 +99,7 @@ impl std::fmt::Debug for Action {
             Action::Reply { bytes, .. } => write!(f, "Reply({} bytes)", bytes.len()),
             Action::Open { port } => write!(f, "Open({port:?})"),
             Action::Close { port } => write!(f, "Close({port:?})"),
+            Action::Tcp(action) => write!(f, "Tcp({action:?})"),
         }
     }
 }

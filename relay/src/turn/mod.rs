@@ -33,6 +33,7 @@ mod send;
 mod settings;
 mod shared;
 mod small_map;
+mod tcp;
 mod timers;
 mod total;
 
@@ -62,6 +63,7 @@ pub use relayed_port::{AddressId, RelayedAddress, RelayedPort};
 pub use routes::Routes;
 pub use settings::Settings;
 pub use shared::Shared;
+pub use tcp::{Bytes, ConnectionId, Connections, TcpAction, TcpCounters, TcpEvent};
 
 /// One worker's machine. It owns the five-tuples the kernel hashes to that worker.
 pub struct Turn {
@@ -77,6 +79,7 @@ pub struct Turn {
     counters: Arc<Counters>,
     /// Where the transaction ids of Data indications have got to.
     indications: u128,
+    tcp: tcp::Desk,
     draining: bool,
 }
 
@@ -97,6 +100,7 @@ impl Turn {
             actions: VecDeque::new(),
             counters: Arc::default(),
             indications: u128::from(random.next_u64()) << 64 | u128::from(random.next_u64()),
+            tcp: tcp::Desk::new(random.next_u64()),
             draining: false,
         }
     }
@@ -143,11 +147,12 @@ impl Turn {
     }
 
     /// A wish of another thread.
-    pub fn handle_command(&mut self, _now: Now, command: Command) {
+    pub fn handle_command(&mut self, now: Now, command: Command) {
         match command {
             Command::Close(port) => self.close_if_call_is_over(port),
             Command::Drain => self.draining = true,
             Command::Reload => self.reload(),
+            Command::Tcp(event) => self.tcp_event(now, event),
         }
     }
 
@@ -156,12 +161,13 @@ impl Turn {
         while let Some(key) = self.allocations.pop_ended(now.mono) {
             self.end_what_is_over(key, now.mono);
         }
+        self.end_overdue_tcp(now.mono);
         self.shared.ports.expire(now.mono);
     }
 
     /// When to call [`Turn::handle_timeout`]; `None` while nothing can expire.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        self.allocations.next_end()
+        [self.allocations.next_end(), self.tcp.next_end()].into_iter().flatten().min()
     }
 
     /// The next thing to do for the edge, oldest first.
@@ -200,7 +206,7 @@ impl Turn {
     fn free(&mut self, key: Key) {
         let Some(allocation) = self.allocations.remove(key) else { return };
         for port in allocation.relayed.ports() {
-            self.let_go(port, allocation.owner.identity());
+            self.let_go(port, allocation.owner.identity(), allocation.tcp);
         }
         self.counters.allocation_freed();
     }
@@ -208,9 +214,9 @@ impl Turn {
     /// Ends the relayed address of one family, and the allocation if it has no other.
     fn free_family(&mut self, key: Key, ipv6: bool) {
         let held = self.allocations.get(key).filter(|allocation| allocation.relayed.of(ipv6).is_some());
-        let Some(identity) = held.map(|allocation| allocation.owner.identity()) else { return };
+        let Some((identity, tcp)) = held.map(|allocation| (allocation.owner.identity(), allocation.tcp)) else { return };
         match self.allocations.shed(key, ipv6) {
-            Some(port) => self.let_go(port, identity),
+            Some(port) => self.let_go(port, identity, tcp),
             None => self.free(key),
         }
     }
@@ -223,8 +229,9 @@ impl Turn {
     }
 
     /// A relayed port that was an allocation's is nobody's.
-    fn let_go(&mut self, port: RelayedPort, identity: Identity) {
+    fn let_go(&mut self, port: RelayedPort, identity: Identity, tcp: bool) {
         match identity {
+            Identity::User(_) if tcp => self.end_tcp(port),
             Identity::User(_) => {
                 self.shared.routes.kill(port);
                 self.actions.push_back(Action::Close { port });

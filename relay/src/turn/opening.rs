@@ -6,7 +6,7 @@ use super::Turn;
 use super::allocate::Wanted;
 use super::five_tuple::FiveTuple;
 use super::hashing::{Seeded, seeded};
-use super::io::{Action, OpenError};
+use super::io::OpenError;
 use super::ports::Token;
 use super::reject::Reject;
 use super::relayed_port::RelayedPort;
@@ -54,8 +54,8 @@ impl Turn {
     }
 
     fn wait_for_socket(&mut self, port: RelayedPort, opening: Opening) {
+        self.actions.push_back(opening.wanted.open(port));
         self.openings.insert(port, opening);
-        self.actions.push_back(Action::Open { port });
     }
 
     /// The answer to [`Action::Open`]: the port is the allocation's, or another one is tried.

@@ -45,7 +45,7 @@ impl Peer {
         if written.port() != 0 && shared.policy.is_own_listener(written) {
             return Err(Reject::Forbidden);
         }
-        let live = peer.own.is_some_and(|own| shared.routes.is_live(own));
+        let live = shared.is_live_relayed(peer.name);
         shared.policy.check_address(written.ip(), |_| live).map_err(|_| Reject::Forbidden)?;
         Ok(peer)
     }

@@ -29,6 +29,10 @@ pub(crate) enum Reject {
     UnsupportedTransport,
     /// The peer's, or the requested, family is not the allocation's (RFC 8656 §8.2, §10.2, §12.2).
     PeerFamilyMismatch,
+    /// The allocation has a connection to that peer, or is opening one (RFC 6062 §5.2).
+    ConnectionExists,
+    /// The peer did not answer, in time or at all (RFC 6062 §5.2).
+    ConnectionFailed,
     /// The user has as many allocations as allowed (RFC 8656 §7.2 step 9).
     QuotaReached,
     /// No port, no reservation behind the token, or a table is full (RFC 8656 §7.2 steps 5, 8; §10.2, §12.2).
@@ -47,6 +51,8 @@ impl Reject {
             Reject::WrongCredentials => ErrorCode::WrongCredentials,
             Reject::UnsupportedTransport => ErrorCode::UnsupportedTransport,
             Reject::PeerFamilyMismatch => ErrorCode::PeerAddressFamilyMismatch,
+            Reject::ConnectionExists => ErrorCode::ConnectionAlreadyExists,
+            Reject::ConnectionFailed => ErrorCode::ConnectionTimeoutOrFailure,
             Reject::QuotaReached => ErrorCode::AllocationQuotaReached,
             Reject::NoCapacity => ErrorCode::InsufficientCapacity,
         }

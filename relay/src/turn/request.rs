@@ -105,6 +105,9 @@ impl Turn {
         if request.method() == Method::Allocate {
             return self.allocate(now, from, request, who);
         }
+        if request.method() == Method::ConnectionBind {
+            return self.connection_bind(from, request, who, existing.is_some());
+        }
         let key = existing.ok_or(Reject::Mismatch)?;
         let allocation = self.allocations.get_mut(key).ok_or(Reject::Mismatch)?;
         if allocation.owner.identity() != who.identity() {
@@ -115,7 +118,8 @@ impl Turn {
             Method::Refresh => self.refresh(now.mono, key, request),
             Method::CreatePermission => self.create_permission(now.mono, key, request),
             Method::ChannelBind => self.channel_bind(now.mono, key, request),
-            _ => Err(Reject::BadRequest), // RFC 6062 §5: only over TCP
+            Method::Connect => return self.connect(now.mono, key, request),
+            _ => Err(Reject::BadRequest),
         };
         reply.map(Answer::Now)
     }

@@ -15,6 +15,9 @@ impl Turn {
     pub(super) fn send(&mut self, now: Millis, from: &FiveTuple, packet: &mut Packet<'_>) -> Forward {
         let Ok(send) = indication::parse_send(packet.bytes()) else { return self.dropped(Reason::Malformed) };
         let Some((key, allocation)) = self.sender(from, now) else { return self.dropped(Reason::NoAllocation) };
+        if allocation.tcp {
+            return self.dropped(Reason::NoAllocation); // RFC 6062 §3: none for datagrams
+        }
         let mut peer = Peer::unchecked(&self.shared, send.peer);
         let Some(relayed) = relayed_towards(allocation, send.peer, &peer, now) else {
             return self.dropped(Reason::FamilyMismatch);

@@ -16,6 +16,8 @@ pub struct Settings {
     pub ports: RangeInclusive<u16>,
     /// Also accept channel numbers 0x5000-0x7FFF (RFC 5766 §11).
     pub legacy_channels: bool,
+    /// Grant TCP allocations (RFC 6062) to clients that come over TCP or TLS.
+    pub tcp_allocations: bool,
     /// Lifetime when none or a shorter one is asked for (RFC 8656 §3.2: 600 s).
     pub default_lifetime_secs: u32,
     /// Longest lifetime granted (RFC 8656 §7.2 recommends 3600 s).
@@ -53,6 +55,7 @@ impl Default for Settings {
             addresses: Vec::new(),
             ports: 49152..=65535,
             legacy_channels: false,
+            tcp_allocations: false,
             default_lifetime_secs: 600,
             max_lifetime_secs: 3600,
             user_allocations: 30,

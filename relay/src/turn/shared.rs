@@ -11,6 +11,7 @@ use super::quota::Quota;
 use super::relayed_port::{AddressId, RelayedPort};
 use super::routes::Routes;
 use super::settings::Settings;
+use super::tcp::Connections;
 use super::total::Total;
 use crate::access::Policy;
 use crate::auth::Authenticator;
@@ -22,6 +23,8 @@ pub struct Shared {
     pub routes: Arc<Routes>,
     pub ports: Arc<Ports>,
     pub ledger: Arc<Ledger>,
+    /// What TCP allocations have open.
+    pub tcp: Arc<Connections>,
     pub authenticator: Authenticator,
     pub policy: Policy,
     pub(crate) quota: Arc<Quota>,
@@ -38,6 +41,8 @@ impl Shared {
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut port_seed = [0; 32];
         random.fill_bytes(&mut port_seed);
+        let mut tcp_seed = [0; 32];
+        random.fill_bytes(&mut tcp_seed);
         let routes = Arc::new(Routes::new(&settings.addresses));
         let ports = Ports::new(settings.addresses.len(), &settings.ports, settings.max_reservations, port_seed);
         let ledger = Ledger::new(Arc::clone(&routes), settings.max_handles, random.next_u64());
@@ -47,6 +52,7 @@ impl Shared {
             ledger: Arc::new(ledger),
             quota: Arc::new(quota),
             total: Arc::default(),
+            tcp: Arc::new(Connections::new(tcp_seed)),
             routes,
             settings,
             authenticator,
@@ -72,6 +78,7 @@ impl Shared {
                 ledger: Arc::clone(&self.ledger),
                 quota: Arc::clone(&self.quota),
                 total: Arc::clone(&self.total),
+                tcp: Arc::clone(&self.tcp),
                 routes: Arc::clone(&self.routes),
                 settings,
                 authenticator,
@@ -99,7 +106,7 @@ impl Shared {
 
     /// Does somebody hold this address as a relayed transport address of ours, under either of its names?
     pub(crate) fn is_live_relayed(&self, address: SocketAddr) -> bool {
-        self.routes.locate(address).is_some_and(|port| self.routes.is_live(port))
+        self.routes.locate(address).is_some_and(|port| self.routes.is_live(port) || self.tcp.is_listening(port))
     }
 
     pub(crate) fn is_ipv6(&self, port: RelayedPort) -> bool {

@@ -100,6 +100,11 @@ impl<'a> Message<'a> {
         Ok(self.fixed(attr::CHANNEL_NUMBER)?.map(|[n0, n1, _, _]: [u8; 4]| u16::from_be_bytes([n0, n1])))
     }
 
+    /// CONNECTION-ID (RFC 6062 §6.2.1).
+    pub fn connection_id(&self) -> Result<Option<u32>, BadAttribute> {
+        Ok(self.fixed(attr::CONNECTION_ID)?.map(u32::from_be_bytes))
+    }
+
     /// The first XOR-PEER-ADDRESS (RFC 8656 §18.3).
     pub fn xor_peer_address(&self) -> Result<Option<SocketAddr>, BadAttribute> {
         self.xor_peer_addresses().next().transpose()

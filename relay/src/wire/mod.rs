@@ -18,6 +18,7 @@ pub mod framing;
 pub mod indication;
 
 mod address;
+mod attempt;
 mod encoder;
 mod error_code;
 mod fingerprint;
@@ -39,6 +40,7 @@ mod rfc5769;
 #[cfg(test)]
 mod rfc8489;
 
+pub use attempt::connection_attempt;
 pub use error_code::ErrorCode;
 pub use header::{MessageClass, Method, TransactionId};
 pub use integrity::Integrity;

@@ -69,6 +69,11 @@ impl Reply {
         Reply(self.0.put(&ReservationToken(token.to_vec())))
     }
 
+    /// CONNECTION-ID of a peer connection (RFC 6062 §6.2.1).
+    pub fn connection_id(self, id: u32) -> Reply {
+        Reply(self.0.raw(attr::CONNECTION_ID, &id.to_be_bytes()))
+    }
+
     /// REALM, at most 763 bytes; the rest is cut off (RFC 8489 §14.9).
     pub fn realm(self, realm: &str) -> Reply {
         Reply(self.0.raw(attr::REALM, text(realm)))

@@ -97,6 +97,11 @@ impl Request {
         Request(self.0.put(&PeerAddress { ip: peer.ip(), port: peer.port() }))
     }
 
+    /// CONNECTION-ID (RFC 6062 §6.2.1).
+    pub fn connection_id(self, id: u32) -> Request {
+        self.raw(attr::CONNECTION_ID, &id.to_be_bytes())
+    }
+
     pub fn data(self, payload: &[u8]) -> Request {
         Request(self.0.put(&Data(payload.to_vec())))
     }

@@ -18,3 +18,6 @@ mod ports;
 mod refreshing;
 mod requests;
 mod streams;
+mod tcp_allocating;
+mod tcp_connecting;
+mod tcp_world;

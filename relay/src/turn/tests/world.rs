@@ -37,6 +37,10 @@ pub(super) struct World {
     pub(super) opens: Vec<(usize, RelayedPort)>,
     /// Control messages that went out, oldest first.
     pub(super) replies: Vec<(ClientPath, Vec<u8>)>,
+    /// TCP listeners the machine asked for and has not closed.
+    pub(super) listeners: BTreeSet<RelayedPort>,
+    /// What it asked for besides, for TCP allocations, oldest first.
+    pub(super) tcp: Vec<TcpAction>,
     transactions: u64,
 }
 
@@ -119,6 +123,8 @@ impl World {
             slow_opens: false,
             opens: Vec::new(),
             replies: Vec::new(),
+            listeners: BTreeSet::new(),
+            tcp: Vec::new(),
             transactions: 0,
         }
     }
@@ -221,6 +227,7 @@ impl World {
             match action {
                 Action::Reply { to, bytes } => self.replies.push((to, bytes)),
                 Action::Close { port } => assert!(self.sockets.remove(&port), "closed what is not open"),
+                Action::Tcp(action) => self.tcp_action(worker, action),
                 Action::Open { port } if self.slow_opens => self.opens.push((worker, port)),
                 Action::Open { port } => self.open(worker, port),
             }
