@@ -103,6 +103,11 @@ impl Daemon {
         format!("http://{}/", self.signalling())
     }
 
+    /// The file of the authority that signed its certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.directory.join("ca.pem")
+    }
+
     /// The process, for its log, its id, and stopping it early.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! daemon     Daemon::local().set("calls.path = 'direct-first'").start()   one relay process, its addresses, its log
-//! browser    Driver::start() → Browser                                    chromedriver and its Chromium sessions
+//! browser    Driver::start() → Browser, firefox::start() → Browser        a real browser, its page, what a person would do
 //! certificate  write(&folder), connect(&daemon, …)                        a certificate of its own, a TLS client that believes it alone
 //! client     Caller::connect(&daemon, &token)                             pair.v1 by hand, frame by frame
 //! token      Claims::adult("lea").sign(…)                                 what an app's backend would mint
@@ -31,7 +31,7 @@ pub use token::Claims;
 use std::time::{Duration, Instant};
 
 /// How long anything that should happen "at once" may take on a machine that is busy with other tests.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until there is an answer; panics with `what` when [`PATIENCE`] runs out.
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

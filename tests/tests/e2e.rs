@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)] // tests: a panic is how they report
 
 mod browser;
+mod browser_transports;
 mod fuzz;
+mod people;
 mod streams;
 mod uclient;
 mod webrtc_rs;

@@ -1,0 +1,92 @@
+//! Chromium and Firefox over every TURN transport there is for browsers: relayed on both sides, and heard on both sides.
+
+use crate::people::{Person, one_test_at_a_time};
+use e2e::Daemon;
+use e2e::browser::{Browser, Driver, Microphone, firefox};
+use serde_json::json;
+
+#[test]
+fn chromium_calls_chromium_over_turn_udp() {
+    chromiums_call_over("udp");
+}
+
+#[test]
+fn chromium_calls_chromium_over_turn_tcp() {
+    chromiums_call_over("tcp");
+}
+
+#[test]
+fn chromium_calls_chromium_over_turns() {
+    chromiums_call_over("tls");
+}
+
+#[test]
+fn firefox_calls_chromium_over_turn_udp() {
+    firefox_calls_chromium_over("udp");
+}
+
+#[test]
+fn firefox_calls_chromium_over_turn_tcp() {
+    firefox_calls_chromium_over("tcp");
+}
+
+#[test]
+fn firefox_calls_chromium_over_turns() {
+    firefox_calls_chromium_over("tls");
+}
+
+#[test]
+fn firefox_calls_firefox_over_turn_udp() {
+    let _turn = one_test_at_a_time();
+    let daemon = speaking_only("udp");
+    let firefox = || firefox::start(Microphone::Allowed, None);
+    a_relayed_call(&daemon, [firefox(), firefox()], "udp");
+}
+
+fn chromiums_call_over(transport: &str) {
+    let _turn = one_test_at_a_time();
+    let daemon = speaking_only(transport);
+    let driver = Driver::trusting(&daemon.authority());
+    let chromium = || driver.browser(Microphone::Allowed);
+    a_relayed_call(&daemon, [chromium(), chromium()], transport);
+}
+
+/// Twice, because whoever waits offers and whoever comes answers.
+fn firefox_calls_chromium_over(transport: &str) {
+    let _turn = one_test_at_a_time();
+    let daemon = speaking_only(transport);
+    let driver = Driver::trusting(&daemon.authority());
+    let chromium = || driver.browser(Microphone::Allowed);
+    let firefox = || firefox::start(Microphone::Allowed, Some(&daemon.authority()));
+    a_relayed_call(&daemon, [firefox(), chromium()], transport);
+    a_relayed_call(&daemon, [chromium(), firefox()], transport);
+}
+
+/// A daemon with one TURN listener, so that its clients are told of nothing else and nothing else would work.
+fn speaking_only(transport: &str) -> Daemon {
+    let mut listen = json!({ "udp": [] });
+    listen[transport] = json!(["127.0.0.1:0"]);
+    let listeners = ["udp", "tcp", "tls"].map(|name| format!("listen.{name} = {}\n", listen.get(name).unwrap_or(&json!([]))));
+    Daemon::local().set(&listeners.concat()).with_certificate().start()
+}
+
+/// The first waits, the second comes; then both ask their browser how it is connected and what it hears.
+fn a_relayed_call(daemon: &Daemon, browsers: [Browser<'_>; 2], transport: &str) {
+    let [waiting, coming] = browsers;
+    let ana = Person::arrives_with(waiting, daemon, "Ana");
+    ana.looks_for_someone();
+    ana.page.until("!document.querySelector('#screen-wait').hidden");
+    let ben = Person::arrives_with(coming, daemon, "Ben");
+    ben.looks_for_someone();
+    for person in [&ana, &ben] {
+        person.is_talking();
+        let media = person.media();
+        let path = ["local", "remote", "relayProtocol"].map(|what| media[what].as_str().unwrap());
+        assert_eq!(path, ["relay", "relay", transport], "{}: {media}", person.name);
+        person.hears_more_than(&media);
+    }
+    ana.types("hello from one browser");
+    ben.reads("hello from one browser");
+    ben.types("and from another");
+    ana.reads("and from another");
+}
