@@ -30,7 +30,12 @@ pub(crate) struct Person<'a> {
 
 impl<'a> Person<'a> {
     /// Opens the page and fills in who one is; stands before the choice of topics.
-    pub(crate) fn arrives(driver: &'a Driver, daemon: &Daemon, name: &'static str, microphone: Microphone) -> Person<'a> {
+    pub(crate) fn arrives(
+        driver: &'a Driver,
+        daemon: &Daemon,
+        name: &'static str,
+        microphone: Microphone,
+    ) -> Person<'a> {
         Person::arrives_with(driver.browser(microphone), daemon, name)
     }
 
@@ -52,7 +57,24 @@ impl<'a> Person<'a> {
     }
 
     pub(crate) fn is_talking(&self) {
-        self.page.until("!document.querySelector('#screen-call').hidden && document.querySelector('#call-state').textContent === 'Talking'");
+        let talking = "!document.querySelector('#screen-call').hidden && document.querySelector('#call-state').textContent === 'Talking'";
+        let start = Instant::now();
+        while self.page.run(&format!("return {talking}")) != true {
+            assert!(start.elapsed() < PATIENCE, "{} never talked. {}", self.name, self.story());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What went over the socket, in short, for whoever must find out why a call did not come about.
+    fn story(&self) -> String {
+        let frames = self.frames();
+        let first = frames.first().map_or(0.0, |frame| count(frame, "at"));
+        let lines = frames.iter().map(|frame| {
+            let said = message(frame);
+            let details = ["why", "by", "code", "s"].map(|name| said[name].as_str().unwrap_or_default());
+            format!("\n{:6} ms to {}: {} {}", count(frame, "at") - first, frame["to"], said["t"], details.join(" "))
+        });
+        format!("{}{}", self.page.text("body"), lines.collect::<String>())
     }
 
     pub(crate) fn types(&self, words: &str) {

@@ -115,8 +115,7 @@ impl Remote for Session<'_> {
     }
 
     fn before_each_page(&self, script: &str) {
-        let command =
-            json!({ "cmd": "Page.addScriptToEvaluateOnNewDocument", "params": { "source": script } });
+        let command = json!({ "cmd": "Page.addScriptToEvaluateOnNewDocument", "params": { "source": script } });
         self.command("POST", "goog/cdp/execute", Some(command)).unwrap_or_else(|why| panic!("{why}"));
     }
 }

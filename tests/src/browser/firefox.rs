@@ -141,7 +141,8 @@ impl Remote for Firefox {
         if what == "execute/sync" {
             return self.run(body["script"].as_str().unwrap()).map(|mut answer| answer["value"].take());
         }
-        let (command, parameters) = translate(what, body).ok_or_else(|| format!("{method} {what} is not spoken here"))?;
+        let (command, parameters) =
+            translate(what, body).ok_or_else(|| format!("{method} {what} is not spoken here"))?;
         let mut answer = self.ask(command, parameters)?;
         if command == "WebDriver:Navigate" {
             for script in self.early.borrow().iter() {
