@@ -69,7 +69,8 @@ impl Daemon {
     pub fn speaking_only(transport: &str) -> Daemon {
         let address = |name| if name == transport { "'127.0.0.1:0'" } else { "" };
         let listeners = ["udp", "tcp", "tls"].map(|name| format!("listen.{name} = [{}]\n", address(name)));
-        Daemon::local().set(&listeners.concat()).with_certificate().start()
+        let builder = Daemon::local().set(&listeners.concat()).with_certificate();
+        if transport == "tls" { builder.known_by_name().start() } else { builder.start() }
     }
 
     /// Exactly this configuration and nothing else.
@@ -159,6 +160,14 @@ impl Builder {
     pub fn with_certificate(mut self) -> Builder {
         self.certificate = true;
         self.set("tls = { certificate = 'cert.pem', private_key = 'key.pem' }")
+    }
+
+    /// Listens for TLS on a port chosen beforehand and says so by name: Firefox takes no `turns:` URL with an address in it.
+    fn known_by_name(self) -> Builder {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        self.set(&format!(
+            "listen.tls = ['127.0.0.1:{port}']\nsignalling.turn_urls = ['turns:localhost:{port}?transport=tcp']"
+        ))
     }
 
     /// Runs it in this network namespace.

@@ -21,17 +21,17 @@ fn chromium_calls_chromium_over_turns() {
 
 #[test]
 fn firefox_calls_chromium_over_turn_udp() {
-    firefox_calls_chromium_over("udp");
+    firefox_calls_chromium_over("udp", &[false, true]);
 }
 
 #[test]
 fn firefox_calls_chromium_over_turn_tcp() {
-    firefox_calls_chromium_over("tcp");
+    firefox_calls_chromium_over("tcp", &[false]);
 }
 
 #[test]
 fn firefox_calls_chromium_over_turns() {
-    firefox_calls_chromium_over("tls");
+    firefox_calls_chromium_over("tls", &[true]);
 }
 
 #[test]
@@ -50,15 +50,19 @@ fn chromiums_call_over(transport: &str) {
     a_relayed_call(&daemon, [chromium(), chromium()], transport);
 }
 
-/// Twice, because whoever waits offers and whoever comes answers.
-fn firefox_calls_chromium_over(transport: &str) {
+/// `turn_about`: whether Chromium waits. Whoever waits offers and whoever comes answers.
+fn firefox_calls_chromium_over(transport: &str, turn_about: &[bool]) {
     let _turn = one_test_at_a_time();
     let daemon = Daemon::speaking_only(transport);
     let driver = Driver::trusting(&daemon.authority());
-    let chromium = || driver.browser(Microphone::Allowed);
-    let firefox = || firefox::start(Microphone::Allowed, Some(&daemon.authority()));
-    a_relayed_call(&daemon, [firefox(), chromium()], transport);
-    a_relayed_call(&daemon, [chromium(), firefox()], transport);
+    for &chromium_waits in turn_about {
+        let mut browsers =
+            [firefox::start(Microphone::Allowed, Some(&daemon.authority())), driver.browser(Microphone::Allowed)];
+        if chromium_waits {
+            browsers.reverse();
+        }
+        a_relayed_call(&daemon, browsers, transport);
+    }
 }
 
 /// The first waits, the second comes; then both ask their browser how it is connected and what it hears.
