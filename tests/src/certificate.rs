@@ -1,6 +1,7 @@
 //! A certificate made for one test, and a TLS client that believes in it alone.
 
 use crate::Daemon;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -15,11 +16,21 @@ use tokio_rustls::client::TlsStream;
 /// Whom the certificates are for.
 pub const NAME: &str = "relay.test";
 
-/// Writes a new pair into `cert.pem` and `key.pem`.
+/// Writes a new pair into `cert.pem` and `key.pem`, and the authority that signed it, made for this one occasion, into `ca.pem`.
+/// The server is [`NAME`], and this machine for clients that look names up.
 pub fn write(folder: &Path) {
-    let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
-    std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
-    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let mut authority = CertificateParams::new([]).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "end-to-end tests");
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let names = [NAME, "localhost", "127.0.0.1", "::1"];
+    let mut server = CertificateParams::new(names.map(str::to_owned)).unwrap();
+    server.distinguished_name.push(DnType::CommonName, NAME);
+    let key = KeyPair::generate().unwrap();
+    let certificate = server.signed_by(&key, &authority).unwrap();
+    std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
 }
 
 /// Replaces the daemon's files by a new pair; it is not told.
@@ -34,10 +45,10 @@ pub fn spoil(daemon: &Daemon) {
     std::fs::write(daemon.directory.join("key.pem"), key).unwrap();
 }
 
-/// Connects and shakes hands. Fails unless the certificate shown is the one in the files now.
+/// Connects and shakes hands. Fails unless the certificate shown is the one in the files now: no two have the same authority.
 pub async fn connect(daemon: &Daemon, to: SocketAddr, alpn: &[&str]) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(daemon.directory.join("cert.pem")).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_file(daemon.authority()).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
     let config = config.with_safe_default_protocol_versions().unwrap();
     let mut config = config.with_root_certificates(roots).with_no_client_auth();

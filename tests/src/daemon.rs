@@ -37,10 +37,12 @@ demo_page = true
 "#;
 
 /// A configuration under construction.
+#[derive(Default)]
 pub struct Builder {
     settings: toml::Table,
     environment: Vec<(String, String)>,
     certificate: bool,
+    namespace: Option<String>,
 }
 
 /// A running relay. Stopped and its files removed when dropped.
@@ -57,15 +59,23 @@ pub struct Daemon {
 impl Daemon {
     /// The settings most tests want; change single ones with [`Builder::set`].
     pub fn local() -> Builder {
-        let builder = Builder { settings: toml::Table::new(), environment: Vec::new(), certificate: false };
+        let builder = Builder::default();
         builder.set(LOCAL).set(&format!(
             "auth.issuer = '{ISSUER}'\nauth.audience = '{AUDIENCE}'\nauth.tokens = [{{ kid = 'dev', alg = 'HS256', secret = '{DEV_KEY}' }}]"
         ))
     }
 
+    /// With one TURN listener, `udp`, `tcp` or `tls`, so that its clients are told of nothing else and nothing else would work.
+    pub fn speaking_only(transport: &str) -> Daemon {
+        let address = |name| if name == transport { "'127.0.0.1:0'" } else { "" };
+        let listeners = ["udp", "tcp", "tls"].map(|name| format!("listen.{name} = [{}]\n", address(name)));
+        let builder = Daemon::local().set(&listeners.concat()).with_certificate();
+        if transport == "tls" { builder.known_by_name().start() } else { builder.start() }
+    }
+
     /// Exactly this configuration and nothing else.
     pub fn configured(toml: &str) -> Builder {
-        Builder { settings: toml::Table::new(), environment: Vec::new(), certificate: false }.set(toml)
+        Builder::default().set(toml)
     }
 
     /// The first TURN/UDP listener.
@@ -101,6 +111,11 @@ impl Daemon {
     /// The page's address.
     pub fn page(&self) -> String {
         format!("http://{}/", self.signalling())
+    }
+
+    /// The file of the authority that signed its certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.directory.join("ca.pem")
     }
 
     /// The process, for its log, its id, and stopping it early.
@@ -147,6 +162,21 @@ impl Builder {
         self.set("tls = { certificate = 'cert.pem', private_key = 'key.pem' }")
     }
 
+    /// Listens for TLS on a port chosen beforehand and says so by name: Firefox takes no `turns:` URL with an address in it.
+    fn known_by_name(self) -> Builder {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        self.set(&format!(
+            "listen.tls = ['127.0.0.1:{port}']\nsignalling.turn_urls = ['turns:localhost:{port}?transport=tcp']"
+        ))
+    }
+
+    /// Runs it in this network namespace.
+    #[must_use]
+    pub fn inside(mut self, namespace: &str) -> Builder {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
     /// Starts the relay and waits until it says `ready`.
     pub fn start(self) -> Daemon {
         let directory = own_directory();
@@ -155,7 +185,10 @@ impl Builder {
             crate::certificate::write(&directory);
         }
         std::fs::write(&file, self.settings.to_string()).unwrap();
-        let mut command = Command::new(binary());
+        let mut command = match &self.namespace {
+            Some(namespace) => crate::network::command_inside(namespace, binary()),
+            None => Command::new(binary()),
+        };
         command.arg("--config").arg(&file).envs(self.environment);
         let mut process =
             Process::start(&mut command, "see the message above; RELAY_BIN may point to a relay built elsewhere");
@@ -201,8 +234,7 @@ pub fn binary() -> &'static Path {
 
 /// Builds a program of the workspace beside this test executable and says where it is.
 pub fn build(package: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).expect("tests run from target/<profile>/deps");
+    let profile = profile_directory();
     let name = profile.file_name().and_then(|name| name.to_str()).unwrap();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -219,11 +251,22 @@ pub fn build(package: &str) -> PathBuf {
         .args(["build", "--quiet", "--package", package, "--bin", package])
         .args(["--profile", if name == "debug" { "dev" } else { name }])
         .arg("--target-dir")
-        .arg(profile.parent().unwrap())
+        .arg(target_directory())
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .status();
     assert!(status.is_ok_and(|status| status.success()), "`cargo build -p {package}` failed: fix that first");
     profile.join(package)
+}
+
+/// `target/debug`, or another profile's.
+fn profile_directory() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).expect("tests run from target/<profile>/deps").to_owned()
+}
+
+/// Cargo's target directory.
+pub(crate) fn target_directory() -> PathBuf {
+    profile_directory().parent().unwrap().to_owned()
 }
 
 /// A directory of this test's own under the system's temporary one.

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! daemon     Daemon::local().set("calls.path = 'direct-first'").start()   one relay process, its addresses, its log
-//! browser    Driver::start() → Browser                                    chromedriver and its Chromium sessions
+//! browser    Driver::start() → Browser, firefox::start() → Browser        a real browser, its page, what a person would do
+//! aiortc     make_calls(&plan, &daemon.authority())                       calls between callers of another make, anywhere
+//! network    Network::new() → namespaces, wires, NATs                     the internet in small; needs root
 //! certificate  write(&folder), connect(&daemon, …)                        a certificate of its own, a TLS client that believes it alone
 //! client     Caller::connect(&daemon, &token)                             pair.v1 by hand, frame by frame
 //! token      Claims::adult("lea").sign(…)                                 what an app's backend would mint
@@ -14,12 +16,14 @@
 
 #![allow(clippy::unwrap_used)] // a test harness: a panic is how it reports
 
+pub mod aiortc;
 pub mod browser;
 pub mod certificate;
 pub mod client;
 pub mod daemon;
 pub mod fuzzing;
 pub mod http;
+pub mod network;
 pub mod process;
 pub mod token;
 
@@ -31,7 +35,7 @@ pub use token::Claims;
 use std::time::{Duration, Instant};
 
 /// How long anything that should happen "at once" may take on a machine that is busy with other tests.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until there is an answer; panics with `what` when [`PATIENCE`] runs out.
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

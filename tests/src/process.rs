@@ -41,13 +41,18 @@ impl Process {
     /// The first answer `find` gives for a line of the output; panics with the whole output if the process ends before, or
     /// takes longer than [`crate::PATIENCE`].
     pub fn wait_for<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        self.wait_up_to(crate::PATIENCE, what, find)
+    }
+
+    /// The same for what takes longer.
+    pub fn wait_up_to<T>(&mut self, patience: Duration, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         let start = Instant::now();
         loop {
             let ended = self.child.try_wait().is_ok_and(|status| status.is_some());
             if let Some(found) = self.log().lines().find_map(&find) {
                 return found;
             }
-            if ended || start.elapsed() > crate::PATIENCE {
+            if ended || start.elapsed() > patience {
                 let how = if ended { "ended" } else { "is still silent" };
                 panic!("{} {how} without `{what}`. Its output:\n{}", self.name, self.log());
             }

@@ -1,12 +1,12 @@
 //! Two real Chromiums, each with a profile and a microphone of its own, and the page as a person uses it.
 
-use e2e::browser::{Browser, Driver, Microphone};
-use e2e::{Caller, Claims, Daemon, PATIENCE, eventually};
+use crate::people::{Person, count, message, one_test_at_a_time, two_in_a_call};
+use e2e::browser::{Driver, Microphone};
+use e2e::{Caller, Claims, Daemon};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Issue 2, "What it must show" 3.
 const SILENT_WITHIN_MS: f64 = 100.0;
@@ -392,103 +392,6 @@ fn pictures_for_the_documentation() {
     );
     std::thread::sleep(Duration::from_secs(1));
     ben.page.screenshot(&docs.join("page-phone-dark.png"));
-}
-
-// --- the language of these tests ---
-
-/// Two browsers in a call are all that two cores can do in real time.
-fn one_test_at_a_time() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn two_in_a_call<'a>(daemon: &Daemon, driver: &'a Driver) -> (Person<'a>, Person<'a>) {
-    let ana = Person::arrives(driver, daemon, "Ana", Microphone::Allowed);
-    ana.looks_for_someone();
-    ana.page.until("!document.querySelector('#screen-wait').hidden");
-    let ben = Person::arrives(driver, daemon, "Ben", Microphone::Allowed);
-    ben.looks_for_someone();
-    ana.is_talking();
-    ben.is_talking();
-    (ana, ben)
-}
-
-struct Person<'a> {
-    name: &'static str,
-    page: Browser<'a>,
-}
-
-impl<'a> Person<'a> {
-    /// Opens the page and fills in who one is; stands before the choice of topics.
-    fn arrives(driver: &'a Driver, daemon: &Daemon, name: &'static str, microphone: Microphone) -> Person<'a> {
-        let page = driver.browser(microphone);
-        page.before_each_page(include_str!("recorder.js"));
-        page.open(&daemon.page());
-        page.type_into("#name", name);
-        page.click("input[value='18+']");
-        page.click("#screen-you button[type='submit']");
-        page.until(
-            "!document.querySelector('#screen-wish').hidden && document.querySelectorAll('#topics input').length > 0",
-        );
-        Person { name, page }
-    }
-
-    fn looks_for_someone(&self) {
-        self.page.click("#find");
-    }
-
-    fn is_talking(&self) {
-        self.page.until("!document.querySelector('#screen-call').hidden && document.querySelector('#call-state').textContent === 'Talking'");
-    }
-
-    fn types(&self, words: &str) {
-        self.page.run(&format!("document.querySelector('#words').value = {words:?}"));
-        self.page.click("#say button");
-    }
-
-    fn reads(&self, words: &str) {
-        self.page
-            .until(&format!("document.querySelector('#log li.peer:last-child')?.lastChild.textContent === {words:?}"));
-    }
-
-    /// What the browser itself says about its newest peer connection.
-    fn media(&self) -> Value {
-        self.page.run("return recorder.media()")
-    }
-
-    fn hears_more_than(&self, before: &Value) {
-        eventually(&format!("{} to hear more than {before}", self.name), || {
-            let now = self.media();
-            (count(&now, "received") > count(before, "received") + 50.0
-                && count(&now, "energy") > count(before, "energy"))
-            .then_some(())
-        });
-    }
-
-    fn frames(&self) -> Vec<Value> {
-        self.page.run("return recorder.frames").as_array().unwrap().clone()
-    }
-
-    /// When the first frame of this type went to `to` ("server" or "page"), in milliseconds of the machine's clock.
-    fn frame_at(&self, to: &str, t: &str) -> f64 {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            let frame = self.frames().into_iter().find(|frame| frame["to"] == to && message(frame)["t"] == t);
-            if let Some(frame) = frame {
-                return count(&frame, "at");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("{} never saw `{t}`", self.name)
-    }
-}
-
-fn count(of: &Value, what: &str) -> f64 {
-    of[what].as_f64().unwrap_or_else(|| panic!("no {what} in {of}"))
-}
-
-fn message(frame: &Value) -> Value {
-    serde_json::from_str(frame["data"].as_str().unwrap()).unwrap()
 }
 
 /// Reads every frame a page sent or got: no candidate but relayed ones, none inside a description, and no address of this machine

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // tests: a panic is how they report
 
+mod aiortc;
 mod browser;
+mod browser_transports;
 mod fuzz;
+mod nat;
+mod people;
 mod streams;
 mod uclient;
 mod webrtc_rs;

@@ -3,7 +3,7 @@
 
 (() => {
   const recorder = { frames: [], connections: [], microphones: [], closedAt: 0, holdOn: false, deaf: false };
-  Object.defineProperty(globalThis, "recorder", { value: recorder });
+  Object.defineProperty(window, "recorder", { value: recorder });
 
   // A slow network, at will: while `deaf`, what the server says lies waiting.
   const late = [];
@@ -12,8 +12,8 @@
     for (const deliver of late.splice(0)) deliver();
   };
 
-  const Socket = globalThis.WebSocket;
-  globalThis.WebSocket = class extends Socket {
+  const Socket = window.WebSocket;
+  window.WebSocket = class extends Socket {
     constructor(...given) {
       super(...given);
       this.addEventListener("message", (event) => {
@@ -32,8 +32,8 @@
     }
   };
 
-  const Connection = globalThis.RTCPeerConnection;
-  globalThis.RTCPeerConnection = class extends Connection {
+  const Connection = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Connection {
     constructor(...given) {
       super(...given);
       recorder.connections.push(this);
@@ -63,11 +63,13 @@
     const stats = [...(await recorder.connections.at(-1).getStats()).values()];
     const byId = (id) => stats.find((s) => s.id === id);
     const transport = stats.find((s) => s.type === "transport");
-    const pair = byId(transport?.selectedCandidatePairId);
+    // Firefox has no transport; it marks the chosen pair itself.
+    const pair = byId(transport?.selectedCandidatePairId) ?? stats.find((s) => s.type === "candidate-pair" && s.selected);
     const inbound = stats.find((s) => s.type === "inbound-rtp" && s.kind === "audio");
     const outbound = stats.find((s) => s.type === "outbound-rtp" && s.kind === "audio");
     return {
       local: byId(pair?.localCandidateId)?.candidateType ?? "none",
+      relayProtocol: byId(pair?.localCandidateId)?.relayProtocol ?? "none",
       remote: byId(pair?.remoteCandidateId)?.candidateType ?? "none",
       sent: outbound?.packetsSent ?? 0,
       received: inbound?.packetsReceived ?? 0,

@@ -4,6 +4,8 @@
 const QUALITY_INTERVAL_MS = 1000;
 /** Candidates that came before the description they belong to. */
 const EARLY_CANDIDATES_MAX = 16;
+/** A partner's relay address whose first check overtook its candidate is called "prflx"; our relay admits no other address. */
+const RELAYED = new Set(["relay", "prflx"]);
 
 export class Call {
   #pc;
@@ -122,7 +124,7 @@ export class Call {
     if (this.#pc.signalingState === "closed") return;
     const { quality, totals } = summarise(stats, this.#before);
     this.#before = totals;
-    if (this.#relayOnly && quality.local) this.path = quality.local === "relay" && quality.remote === "relay" ? "hidden" : "shown";
+    if (this.#relayOnly && quality.local) this.path = quality.local === "relay" && RELAYED.has(quality.remote) ? "hidden" : "shown";
     this.#out.emit("quality", { ...quality, path: this.path });
   }
 
