@@ -41,6 +41,8 @@ pub struct Builder {
     settings: toml::Table,
     environment: Vec<(String, String)>,
     certificate: bool,
+    arguments: Vec<String>,
+    under: Vec<String>,
 }
 
 /// A running relay. Stopped and its files removed when dropped.
@@ -57,15 +59,21 @@ pub struct Daemon {
 impl Daemon {
     /// The settings most tests want; change single ones with [`Builder::set`].
     pub fn local() -> Builder {
-        let builder = Builder { settings: toml::Table::new(), environment: Vec::new(), certificate: false };
-        builder.set(LOCAL).set(&format!(
+        Daemon::configured(LOCAL).set(&format!(
             "auth.issuer = '{ISSUER}'\nauth.audience = '{AUDIENCE}'\nauth.tokens = [{{ kid = 'dev', alg = 'HS256', secret = '{DEV_KEY}' }}]"
         ))
     }
 
     /// Exactly this configuration and nothing else.
     pub fn configured(toml: &str) -> Builder {
-        Builder { settings: toml::Table::new(), environment: Vec::new(), certificate: false }.set(toml)
+        let builder = Builder {
+            settings: toml::Table::new(),
+            environment: Vec::new(),
+            certificate: false,
+            arguments: Vec::new(),
+            under: Vec::new(),
+        };
+        builder.set(toml)
     }
 
     /// The first TURN/UDP listener.
@@ -88,6 +96,16 @@ impl Daemon {
         *self.tls.first().expect("this daemon has no TLS listener")
     }
 
+    /// All TURN/TCP listeners in the order of the configuration.
+    pub fn tcps(&self) -> &[SocketAddr] {
+        &self.tcp
+    }
+
+    /// All TURN/TLS listeners in the order of the configuration.
+    pub fn tlss(&self) -> &[SocketAddr] {
+        &self.tls
+    }
+
     /// Where `pair.v1` and the page are.
     pub fn signalling(&self) -> SocketAddr {
         self.signalling.expect("this daemon has no signalling listener")
@@ -106,6 +124,11 @@ impl Daemon {
     /// The process, for its log, its id, and stopping it early.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Everything the daemon has printed.
@@ -140,6 +163,20 @@ impl Builder {
         self
     }
 
+    /// Adds an argument of the command line, such as `--log=trace`.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Builder {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Runs it under another program that becomes it (`prlimit --nofile=64`): the process id stays that of the relay.
+    #[must_use]
+    pub fn under(mut self, program: &[&str]) -> Builder {
+        self.under = program.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// Gives it a certificate for [`crate::certificate::NAME`], in files that the test may replace.
     #[must_use]
     pub fn with_certificate(mut self) -> Builder {
@@ -155,8 +192,15 @@ impl Builder {
             crate::certificate::write(&directory);
         }
         std::fs::write(&file, self.settings.to_string()).unwrap();
-        let mut command = Command::new(binary());
-        command.arg("--config").arg(&file).envs(self.environment);
+        let mut command = match self.under.split_first() {
+            None => Command::new(binary()),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary());
+                command
+            }
+        };
+        command.arg("--config").arg(&file).args(self.arguments).envs(self.environment);
         let mut process =
             Process::start(&mut command, "see the message above; RELAY_BIN may point to a relay built elsewhere");
         process.wait_for("ready", |line| (line.trim() == "ready").then_some(()));

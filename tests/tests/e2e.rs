@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // tests: a panic is how they report
 
 mod browser;
+mod conformance;
 mod fuzz;
 mod streams;
 mod uclient;
