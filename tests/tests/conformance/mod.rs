@@ -42,6 +42,8 @@ macro_rules! rows {
     };
 }
 
+mod allocation;
+mod authentication;
 mod parsing;
 
 use e2e::Daemon;
