@@ -44,7 +44,11 @@ macro_rules! rows {
 
 mod allocation;
 mod authentication;
+mod channels;
 mod parsing;
+mod permissions;
+mod policy;
+mod reflection;
 
 use e2e::Daemon;
 use e2e::daemon::Builder;
