@@ -246,6 +246,16 @@ impl Said {
     }
 }
 
+/// An honest client says goodbye: over UDP nothing else would tell the server before the allocation expires.
+impl Drop for Client {
+    fn drop(&mut self) {
+        if !self.link.is_stream() && !self.challenge.nonce.is_empty() {
+            let goodbye = Ask::request(method::REFRESH).lifetime(0).signed(&self.login, &self.challenge);
+            self.link.send(&goodbye.bytes());
+        }
+    }
+}
+
 /// A ChannelData message; padded to a multiple of four if it goes over a stream.
 pub fn channel_data(channel: u16, payload: &[u8], padded: bool) -> Vec<u8> {
     let length = u16::try_from(payload.len()).unwrap();

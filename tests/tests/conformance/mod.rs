@@ -42,13 +42,17 @@ macro_rules! rows {
     };
 }
 
+mod aftermath;
 mod allocation;
 mod authentication;
 mod channels;
+mod expiry;
+mod floods;
 mod parsing;
 mod permissions;
 mod policy;
 mod reflection;
+mod streams;
 
 use e2e::Daemon;
 use e2e::daemon::Builder;
