@@ -4,7 +4,7 @@ use crate::Daemon;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -47,12 +47,32 @@ pub fn spoil(daemon: &Daemon) {
 
 /// Connects and shakes hands. Fails unless the certificate shown is the one in the files now: no two have the same authority.
 pub async fn connect(daemon: &Daemon, to: SocketAddr, alpn: &[&str]) -> io::Result<TlsStream<TcpStream>> {
+    let config = config(daemon, alpn);
+    let stream = TcpStream::connect(to).await?;
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(NAME).unwrap(), stream).await
+}
+
+/// The same without a runtime; the handshake is finished when it returns.
+pub fn connect_blocking(
+    daemon: &Daemon,
+    to: SocketAddr,
+) -> io::Result<StreamOwned<ClientConnection, std::net::TcpStream>> {
+    let name = ServerName::try_from(NAME).unwrap();
+    let client = ClientConnection::new(Arc::new(config(daemon, &[])), name).map_err(io::Error::other)?;
+    let mut stream = StreamOwned::new(client, std::net::TcpStream::connect(to)?);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+/// Believes in the certificate in the daemon's files now, and in no other.
+fn config(daemon: &Daemon, alpn: &[&str]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(daemon.authority()).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
     let config = config.with_safe_default_protocol_versions().unwrap();
     let mut config = config.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let stream = TcpStream::connect(to).await?;
-    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(NAME).unwrap(), stream).await
+    config
 }

@@ -42,6 +42,8 @@ pub struct Builder {
     settings: toml::Table,
     environment: Vec<(String, String)>,
     certificate: bool,
+    arguments: Vec<String>,
+    under: Vec<String>,
     namespace: Option<String>,
 }
 
@@ -98,6 +100,16 @@ impl Daemon {
         *self.tls.first().expect("this daemon has no TLS listener")
     }
 
+    /// All TURN/TCP listeners in the order of the configuration.
+    pub fn tcps(&self) -> &[SocketAddr] {
+        &self.tcp
+    }
+
+    /// All TURN/TLS listeners in the order of the configuration.
+    pub fn tlss(&self) -> &[SocketAddr] {
+        &self.tls
+    }
+
     /// Where `pair.v1` and the page are.
     pub fn signalling(&self) -> SocketAddr {
         self.signalling.expect("this daemon has no signalling listener")
@@ -121,6 +133,11 @@ impl Daemon {
     /// The process, for its log, its id, and stopping it early.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Everything the daemon has printed.
@@ -155,6 +172,20 @@ impl Builder {
         self
     }
 
+    /// Adds an argument of the command line, such as `--log=trace`.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Builder {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Runs it under another program that becomes it (`prlimit --nofile=64`): the process id stays that of the relay.
+    #[must_use]
+    pub fn under(mut self, program: &[&str]) -> Builder {
+        self.under = program.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// Gives it a certificate for [`crate::certificate::NAME`], in files that the test may replace.
     #[must_use]
     pub fn with_certificate(mut self) -> Builder {
@@ -185,11 +216,16 @@ impl Builder {
             crate::certificate::write(&directory);
         }
         std::fs::write(&file, self.settings.to_string()).unwrap();
+        let binary = binary();
+        let program = self.under.first().map_or(binary, Path::new);
         let mut command = match &self.namespace {
-            Some(namespace) => crate::network::command_inside(namespace, binary()),
-            None => Command::new(binary()),
+            Some(namespace) => crate::network::command_inside(namespace, program),
+            None => Command::new(program),
         };
-        command.arg("--config").arg(&file).envs(self.environment);
+        if !self.under.is_empty() {
+            command.args(&self.under[1..]).arg(binary);
+        }
+        command.arg("--config").arg(&file).args(self.arguments).envs(self.environment);
         let mut process =
             Process::start(&mut command, "see the message above; RELAY_BIN may point to a relay built elsewhere");
         process.wait_for("ready", |line| (line.trim() == "ready").then_some(()));

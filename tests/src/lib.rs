@@ -10,6 +10,8 @@
 //! token      Claims::adult("lea").sign(…)                                 what an app's backend would mint
 //! http       get(address, "/")                                            one request, one answer
 //! process    every child has an owner, and dies with it
+//! raw        any bytes over UDP, TCP or TLS, and what comes back
+//! vitals     a daemon's memory, processor time, descriptors and counters
 //! ```
 //!
 //! Helpers panic: a test that cannot run has failed, and says what to do about it. Nothing here is skipped silently.
@@ -25,7 +27,9 @@ pub mod fuzzing;
 pub mod http;
 pub mod network;
 pub mod process;
+pub mod raw;
 pub mod token;
+pub mod vitals;
 
 pub use browser::{Browser, Driver};
 pub use client::Caller;

@@ -5,6 +5,7 @@
 mod aiortc;
 mod browser;
 mod browser_transports;
+mod conformance;
 mod fuzz;
 mod nat;
 mod people;
