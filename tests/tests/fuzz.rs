@@ -14,8 +14,23 @@ fn stretch(name: &str) {
 }
 
 #[test]
-fn no_stream_breaks_its_first_readers() {
-    stretch("stream");
+fn no_header_breaks_the_proxy_reader() {
+    stretch("proxy");
+}
+
+#[test]
+fn no_first_bytes_are_taken_for_two_things() {
+    stretch("detect");
+}
+
+#[test]
+fn no_stream_breaks_the_framing() {
+    stretch("framing");
+}
+
+#[test]
+fn no_signed_sequence_breaks_a_promise() {
+    stretch("session");
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub fn next(stream: &[u8], limit: usize) -> Frame {
             if !value.is_multiple_of(ALIGNMENT) || !MAGIC_COOKIE.starts_with(cookie) {
                 return Frame::Garbage;
             }
+            if cookie.len() < MAGIC_COOKIE.len() {
+                return Frame::Incomplete; // a length is believed when the cookie is there, however the stream is cut
+            }
             STUN_HEADER + value
         }
         [0x40..=0x7F, _, l0, l1, ..] => channel_data::HEADER + usize::from(u16::from_be_bytes([l0, l1])),
@@ -144,6 +147,7 @@ mod tests {
         assert_eq!(next(&[0x40, 0, 0x24, 0x00], LIMIT), Frame::TooLong { padded: 9220 });
         assert_eq!(next(&[0x40, 0, 0x23, 0xFC], LIMIT), Frame::Incomplete);
         assert_eq!(next(&stun(9200)[..8], LIMIT), Frame::TooLong { padded: 9220 });
+        assert_eq!(next(&stun(9200)[..7], LIMIT), Frame::Incomplete, "it may still turn out to be garbage");
     }
 
     proptest! {

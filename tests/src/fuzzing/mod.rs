@@ -1,15 +1,20 @@
 //! What hostile bytes are thrown at. Each target takes any bytes and must come back: no panic, no broken promise.
 //!
-//! The same functions serve twice: `tests/fuzz` runs them under coverage guidance (`cargo +nightly fuzz run wire`), and
-//! the test binary runs a short seeded stretch of each on the stable toolchain, so that every change meets them.
+//! The same functions serve twice: `tests/fuzz/run.sh` runs them under coverage guidance, and the test binary runs a short
+//! seeded stretch of each, so that every change meets them. Both start from `tests/fuzz/corpus`.
 
 mod bytes;
+mod corpus;
+mod detect;
+mod framing;
 mod mutate;
+mod proxy;
+mod session;
 mod signalling;
-mod stream;
 mod turn;
 mod wire;
 
+pub use corpus::read_corpus;
 pub use mutate::run;
 
 /// A target: its name, what is done with the bytes, and well-formed inputs to start mutating from.
@@ -20,10 +25,13 @@ pub struct Target {
 }
 
 /// All of them, in the order a packet or a frame meets them.
-pub const TARGETS: [Target; 5] = [
-    Target { name: "stream", run: stream::run, seeds: stream::seeds },
+pub const TARGETS: [Target; 8] = [
+    Target { name: "proxy", run: proxy::run, seeds: proxy::seeds },
+    Target { name: "detect", run: detect::run, seeds: detect::seeds },
+    Target { name: "framing", run: framing::run, seeds: framing::seeds },
     Target { name: "wire", run: wire::run, seeds: wire::seeds },
     Target { name: "turn", run: turn::run, seeds: turn::seeds },
+    Target { name: "session", run: session::run, seeds: session::seeds },
     Target { name: "message", run: signalling::message, seeds: signalling::message_seeds },
     Target { name: "sdp", run: signalling::sdp, seeds: signalling::sdp_seeds },
 ];

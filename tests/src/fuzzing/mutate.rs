@@ -10,7 +10,8 @@ const LONGEST: usize = 4096;
 
 /// Runs a target on its seeds and then on `count` mutations of them. A panic names the input.
 pub fn run(target: &Target, seed: u64, count: usize) {
-    let seeds = (target.seeds)();
+    let mut seeds = (target.seeds)();
+    seeds.extend(super::read_corpus(target.name));
     assert!(!seeds.is_empty(), "{} has nothing to start from", target.name);
     for input in &seeds {
         once(target, input);
