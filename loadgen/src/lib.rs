@@ -18,6 +18,7 @@ pub mod book;
 pub mod caller;
 pub mod cli;
 pub mod host;
+pub mod length;
 pub mod media;
 pub mod own_relay;
 pub mod peer;

@@ -153,12 +153,8 @@ mod tests {
 
     #[test]
     fn waiting_throttling_and_a_full_thread_are_named() {
-        let used = Used {
-            busiest: ("media".into(), 0.9),
-            waited: ("loadgen".into(), 0.3),
-            throttled: 0.02,
-            ..used(0.0, 0.5)
-        };
+        let used =
+            Used { busiest: ("media".into(), 0.9), waited: ("loadgen".into(), 0.3), throttled: 0.02, ..used(0.0, 0.5) };
         let faults = starvation(&used).join("\n");
         for part in ["media used 90 %", "loadgen waited for a processor 30 %", "quota held us back 2 %"] {
             assert!(faults.contains(part), "{faults}");
