@@ -10,6 +10,7 @@ use crate::{
     caller::record::{Cause, Outcome, Record, Times},
     media::Window,
     rules::{self, Violation},
+    scenario::Depth,
     stats::{
         emodel::{self, G711_PLC},
         latency::{Phase, Scores},
@@ -135,6 +136,8 @@ pub struct Counts {
     pub calls_failed: u64,
     /// Callers that failed before they had a partner; each counts as one failed attempt.
     pub callers_failed: u64,
+    /// Callers that gave up waiting for a partner: failed attempts, or neither, as the scenario says.
+    pub abandoned: u64,
     /// Callers unmatched when the run ended.
     pub unmatched: u64,
     /// Calls still setting up when the run ended.
@@ -167,10 +170,19 @@ impl Counts {
     }
 }
 
+/// What makes a call a success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standard {
+    pub depth: Depth,
+    pub media: bool,
+    /// Giving up waiting for a partner is a failed attempt, not merely counted.
+    pub abandonment_fails: bool,
+}
+
 /// The collector. Holds one side of a call until the other comes in, so it is bounded by the callers at one time.
 pub struct Book {
     window: Window,
-    media: bool,
+    standard: Standard,
     waiting: HashMap<String, Record>,
     phases: Vec<Phase>,
     pub counts: Counts,
@@ -185,10 +197,10 @@ pub struct Book {
 }
 
 impl Book {
-    pub fn new(window: Window, media: bool) -> Book {
+    pub fn new(window: Window, standard: Standard) -> Book {
         Book {
             window,
-            media,
+            standard,
             waiting: HashMap::new(),
             phases: vec![Phase::default(); Timed::ALL.len()],
             counts: Counts::default(),
@@ -207,7 +219,7 @@ impl Book {
 
     /// One caller, complete.
     pub fn add(&mut self, record: Record) {
-        self.talk += talked_inside(&record.times, self.window);
+        self.talk += talked_inside(&record.times, self.standard.depth, self.window);
         let counts = self.window.contains(record.times.intended);
         if counts {
             self.add_caller(&record);
@@ -241,7 +253,10 @@ impl Book {
     /// A caller that never had a call, or whose partner is unknown.
     fn add_single(&mut self, record: &Record, counts: bool) {
         match (&record.outcome, counts) {
+            (Outcome::Failed(Cause::NoPartner), true) if !self.standard.abandonment_fails => self.counts.abandoned += 1,
+            (Outcome::Failed(Cause::NoPartner), false) if !self.standard.abandonment_fails => {}
             (Outcome::Failed(cause), true) => {
+                self.counts.abandoned += u64::from(*cause == Cause::NoPartner);
                 self.counts.callers_failed += 1;
                 *self.causes.entry(cause.clone()).or_default() += 1;
             }
@@ -304,8 +319,7 @@ impl Book {
     }
 
     fn is_up(&self, record: &Record) -> bool {
-        let Times { connected, first_voice, .. } = record.times;
-        connected.is_some() && (!self.media || first_voice.is_some())
+        record.times.is_up(self.standard.depth, self.standard.media)
     }
 
     /// From the later enqueueing, or from when the rules allowed the pair if that is later still.
@@ -403,8 +417,9 @@ fn failed<'a>(a: &'a Record, b: &'a Record) -> Option<&'a Cause> {
     both.into_iter().flatten().find(|cause| !echo(cause)).or(both.into_iter().flatten().next())
 }
 
-fn talked_inside(times: &Times, window: Window) -> Duration {
-    let Some(from) = times.connected else { return Duration::ZERO };
+fn talked_inside(times: &Times, depth: Depth, window: Window) -> Duration {
+    let from = if depth == Depth::Matching { times.matched } else { times.connected };
+    let Some(from) = from else { return Duration::ZERO };
     let ends = [times.hung_up, times.ended];
     let until = ends.into_iter().flatten().min().unwrap_or(window.until);
     until.min(window.until).since(from.max(window.from))
@@ -423,7 +438,11 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn book() -> Book {
-        Book::new(Window { from: Nanos(1_000 * MS), until: Nanos(2_000 * MS) }, true)
+        with(Standard { depth: Depth::Light, media: true, abandonment_fails: true })
+    }
+
+    fn with(standard: Standard) -> Book {
+        Book::new(Window { from: Nanos(1_000 * MS), until: Nanos(2_000 * MS) }, standard)
     }
 
     fn side(number: u32, role: Role, intended: u64) -> Record {
@@ -514,6 +533,28 @@ mod tests {
         book.add(lonely(Outcome::Failed(Cause::NoPartner)));
         assert_eq!((book.counts.callers_failed, book.counts.success()), (1, Some(0.0)));
         assert_eq!(book.causes[&Cause::NoPartner], 1);
+    }
+
+    #[test]
+    fn giving_up_is_neither_where_the_scenario_says_so() {
+        let mut book = with(Standard { depth: Depth::Matching, media: false, abandonment_fails: false });
+        let mut record = side(1, Role::Offerer, 1_000);
+        record.told = None;
+        record.outcome = Outcome::Failed(Cause::NoPartner);
+        book.add(record);
+        assert_eq!((book.counts.abandoned, book.counts.failed(), book.counts.success()), (1, 0, None));
+        assert!(book.causes.is_empty());
+    }
+
+    #[test]
+    fn matching_alone_needs_no_connection() {
+        let mut book = with(Standard { depth: Depth::Matching, media: false, abandonment_fails: true });
+        for mut record in [side(1, Role::Offerer, 1_000), side(2, Role::Answerer, 1_000)] {
+            record.times.connected = None;
+            record.times.first_voice = None;
+            book.add(record);
+        }
+        assert_eq!(book.counts.calls_up, 1);
     }
 
     #[test]

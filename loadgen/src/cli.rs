@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -16,7 +16,7 @@ use crate::{
     own_relay::{self, OwnRelay},
     report::{Run, json, table},
     runner::{self, Address, Aim, check_reachable},
-    scenario::Scenario,
+    scenario::{Scenario, built_in},
     sys,
     token::{Key, Minter},
     verdict::{self, Verdict},
@@ -63,6 +63,8 @@ enum Command {
     /// Simulate callers against a relay and print what was measured
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// List the built-in scenarios
+    Scenarios,
     /// Serve a relay for a run: configuration on standard input (used by `run`)
     #[command(name = own_relay::SUBCOMMAND, hide = true)]
     ServeRelay,
@@ -70,7 +72,7 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// A scenario file (TOML); what it does not name stays at its default
+    /// A scenario by name (see `loadgen scenarios`) or a file (TOML); what it does not name stays at its default
     scenario: Option<PathBuf>,
     /// Signalling of the relay to test; without it a relay of our own is started in its own process
     #[arg(long, value_name = "ws://HOST:PORT/v1/ws")]
@@ -81,10 +83,29 @@ struct RunArgs {
     /// Calls offered per second [key: arrivals.calls_per_second]
     #[arg(long = "calls/s", alias = "calls-per-second", value_name = "N")]
     calls: Option<f64>,
+    /// steady, ramp:10..200/60s, steps:50,100,200x30s, spike:10..200@30s+5s or trace:FILE [key: arrivals.shape];
+    /// poisson or constant [key: arrivals.spread]
+    #[arg(long, value_name = "SHAPE")]
+    arrivals: Option<String>,
     /// poisson or constant [key: arrivals.spread]
     #[arg(long, value_name = "SPREAD")]
-    arrivals: Option<String>,
-    /// How long a call is held: exp:3s or fixed:10s [key: hold.length]
+    spread: Option<String>,
+    /// A closed population of N who come again; its latencies hide stalls of the server [key: arrivals.users]
+    #[arg(long, value_name = "N")]
+    users: Option<u32>,
+    /// How long those are away [key: arrivals.think]
+    #[arg(long, value_name = "LENGTH")]
+    think: Option<String>,
+    /// light, signalling or matching [key: peer.depth]
+    #[arg(long, value_name = "DEPTH")]
+    depth: Option<String>,
+    /// How long a caller waits for a partner: fixed:15s, exp:…, lognormal:… [key: peer.patience]
+    #[arg(long, value_name = "LENGTH")]
+    patience: Option<String>,
+    /// Any other key, as in --set peer.mix.topics=12; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// How long a call is held: exp:3s, fixed:10s or lognormal:30s,1.2 [key: hold.length]
     #[arg(long, value_name = "HOLD")]
     hold: Option<String>,
     /// Measured time [key: arrivals.for]
@@ -154,6 +175,12 @@ struct Stop(u8, String);
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run(&args),
+        Command::Scenarios => {
+            for scenario in built_in::ALL {
+                say(&mut io::stdout(), &format!("{:<16} {}", scenario.name, scenario.about()));
+            }
+            Ok(0)
+        }
         Command::ServeRelay => own_relay::serve().map(|()| 0).map_err(|message| Stop(INTERNAL, message)),
     };
     match result {
@@ -195,16 +222,29 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
 
 impl RunArgs {
     fn scenario(&self) -> Result<Scenario, Stop> {
-        let file = match &self.scenario {
-            Some(path) => fs::read_to_string(path).map_err(|error| usage(format!("{}: {error}", path.display())))?,
-            None => String::new(),
+        let (file, folder) = match &self.scenario {
+            Some(path) => match path.to_str().and_then(built_in::find) {
+                Some(scenario) => (scenario.file.to_owned(), Path::new("")),
+                None => (read_scenario(path)?, path.parent().unwrap_or(Path::new(""))),
+            },
+            None => (String::new(), Path::new("")),
         };
-        Scenario::resolve(&file, &self.overrides()).map_err(|problems| usage(problems.to_string()))
+        let mut overrides = self.overrides();
+        for text in &self.set {
+            overrides.push(setting(text).map_err(usage)?);
+        }
+        let overrides: Vec<(&str, Value)> =
+            overrides.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        let scenario = Scenario::resolve(&file, &overrides).map_err(|problems| usage(problems.to_string()))?;
+        // What a flag names counts from where we are, what the file names from where the file is.
+        Ok(if self.arrivals.is_some() { scenario } else { scenario.relative_to(folder) })
     }
 
     /// The scenario's keys that flags override.
-    fn overrides(&self) -> Vec<(&'static str, Value)> {
-        let text = |key, value: &Option<String>| value.clone().map(|value| (key, Value::from(value)));
+    fn overrides(&self) -> Vec<(String, Value)> {
+        let text = |key: &'static str, value: &Option<String>| value.clone().map(|value| (key, Value::from(value)));
+        let spread = self.arrivals.as_deref().is_some_and(|arrivals| matches!(arrivals, "poisson" | "constant"));
+        let arrivals = if spread { "arrivals.spread" } else { "arrivals.shape" };
         let seed = self.seed.map(|seed| ("seed", Value::from(i64::try_from(seed).unwrap_or(i64::MAX))));
         let calls = self.calls.map(|calls| ("arrivals.calls_per_second", Value::from(calls)));
         let slo = (!self.slo.is_empty()).then(|| ("slo.require", Value::from(self.slo.clone())));
@@ -212,7 +252,12 @@ impl RunArgs {
             seed,
             calls,
             slo,
-            text("arrivals.spread", &self.arrivals),
+            text(arrivals, &self.arrivals),
+            text("arrivals.spread", &self.spread),
+            self.users.map(|users| ("arrivals.users", Value::from(users))),
+            text("arrivals.think", &self.think),
+            text("peer.depth", &self.depth),
+            text("peer.patience", &self.patience),
             text("arrivals.for", &self.measured),
             text("arrivals.warmup", &self.warmup),
             text("arrivals.drain", &self.drain),
@@ -221,6 +266,7 @@ impl RunArgs {
         ]
         .into_iter()
         .flatten()
+        .map(|(key, value)| (key.to_owned(), value))
         .collect()
     }
 
@@ -283,6 +329,21 @@ fn check_descriptors(scenario: &Scenario, own: bool) -> Result<(), Stop> {
     )))
 }
 
+fn read_scenario(path: &Path) -> Result<String, Stop> {
+    fs::read_to_string(path).map_err(|error| {
+        let names: Vec<&str> = built_in::ALL.iter().map(|scenario| scenario.name).collect();
+        usage(format!("{}: {error}; built-in scenarios are {}", path.display(), names.join(", ")))
+    })
+}
+
+/// `KEY=VALUE`, the value as TOML writes it; what is no TOML is a word.
+fn setting(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("--set {text}: expected KEY=VALUE"))?;
+    let table: Option<toml::Table> = format!("value = {value}").parse().ok();
+    let parsed = table.and_then(|mut table| table.remove("value"));
+    Ok((key.trim().to_owned(), parsed.unwrap_or_else(|| Value::from(value.trim()))))
+}
+
 fn usage(message: String) -> Stop {
     Stop(USAGE, message)
 }
@@ -306,7 +367,7 @@ mod tests {
     fn args(line: &str) -> RunArgs {
         match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
             Command::Run(args) => *args,
-            Command::ServeRelay => panic!("{line}"),
+            _ => panic!("{line}"),
         }
     }
 
@@ -321,6 +382,18 @@ mod tests {
         let scenario = scenario.unwrap_or_else(|Stop(_, message)| panic!("{message}"));
         assert_eq!((scenario.calls_per_second, scenario.seed), (7.5, 9));
         assert_eq!(scenario.objectives.len(), 1);
+    }
+
+    #[test]
+    fn any_key_can_be_set_and_arrivals_take_a_shape_or_a_spread() {
+        let scenario = |line: &str| args(&format!("loadgen run {line}")).scenario().map_err(|Stop(_, message)| message);
+        let set = scenario("--set peer.mix.topics=12 --set peer.abandonment=neutral").unwrap();
+        assert_eq!((set.mix.topics, set.abandonment_fails), (12, false));
+        assert!(scenario("--set peer.mix.topic=12").unwrap_err().contains("did you mean topics?"));
+        assert_eq!(scenario("--arrivals constant").unwrap().spread, crate::arrival::Spread::Constant);
+        let ramp = scenario("one-sided --arrivals ramp:1..9/5s --spread constant").unwrap();
+        assert!(matches!(ramp.shape, crate::arrival::Shape::Ramp { .. }));
+        assert!(scenario("no-such-scenario").unwrap_err().contains("built-in scenarios are default"));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use crate::sys;
+use crate::{
+    allowance::{self, Allowance, Processors},
+    sys,
+};
 
 /// CPU time and resident memory of one process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,8 +29,23 @@ pub struct Snapshot {
     pub server: Option<Usage>,
     pub generator: Usage,
     pub machine: Machine,
-    /// CPU time of each of our threads.
-    pub threads: BTreeMap<u32, (String, Duration)>,
+    /// The processors we may use.
+    pub processors: Processors,
+    /// How long our control group was held back for its quota.
+    pub throttled: Duration,
+    /// Each of our threads.
+    pub threads: BTreeMap<u32, Thread>,
+    /// How much of the server's time is spent on our processors.
+    server_share: f64,
+}
+
+/// One of our threads at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Thread {
+    pub name: String,
+    pub cpu: Duration,
+    /// Ready to run without a processor to run on.
+    pub waited: Duration,
 }
 
 /// What was used between two snapshots.
@@ -40,6 +58,11 @@ pub struct Used {
     pub machine_stolen: f64,
     /// Share of one processor that our busiest thread used, and its name.
     pub busiest: (String, f64),
+    /// Share of the time for which the thread that waited most was ready and had no processor, and its name.
+    pub waited: (String, f64),
+    pub allowance: Allowance,
+    /// Share of the time for which our control group was held back.
+    pub throttled: f64,
 }
 
 impl Snapshot {
@@ -49,7 +72,10 @@ impl Snapshot {
             server: server.and_then(|pid| usage(&format!("/proc/{pid}"))),
             generator: usage("/proc/self").unwrap_or_default(),
             machine: machine().unwrap_or_default(),
+            processors: Processors::read(),
+            throttled: allowance::throttled(),
             threads: threads(),
+            server_share: server.map_or(0.0, allowance::shared_with),
         }
     }
 
@@ -58,16 +84,26 @@ impl Snapshot {
         let cpu = |before: Usage, after: Usage| after.cpu.saturating_sub(before.cpu);
         let total = later.machine.total.saturating_sub(self.machine.total).as_secs_f64().max(1e-9);
         let share = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / total;
-        let busiest = later.threads.iter().map(|(id, (name, after))| {
-            let before = self.threads.get(id).map_or(Duration::ZERO, |(_, before)| *before);
-            (name.clone(), after.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64().max(1e-9))
-        });
+        let length = elapsed.as_secs_f64().max(1e-9);
+        let most = |of: fn(&Thread) -> Duration| {
+            let shares = later.threads.iter().map(|(id, thread)| {
+                let before = self.threads.get(id).map_or(Duration::ZERO, of);
+                (thread.name.clone(), of(thread).saturating_sub(before).as_secs_f64() / length)
+            });
+            shares.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default()
+        };
+        let server_cpu = self.server.zip(later.server).map(|(before, after)| cpu(before, after));
+        let generator_cpu = cpu(self.generator, later.generator);
+        let ours = generator_cpu + server_cpu.unwrap_or_default().mul_f64(later.server_share);
         Used {
-            server_cpu: self.server.zip(later.server).map(|(before, after)| cpu(before, after)),
-            generator_cpu: cpu(self.generator, later.generator),
+            server_cpu,
+            generator_cpu,
             machine_busy: share(self.machine.busy, later.machine.busy),
             machine_stolen: share(self.machine.stolen, later.machine.stolen),
-            busiest: busiest.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default(),
+            busiest: most(|thread| thread.cpu),
+            waited: most(|thread| thread.waited),
+            allowance: self.processors.until(&later.processors, ours),
+            throttled: later.throttled.saturating_sub(self.throttled).as_secs_f64() / length,
         }
     }
 }
@@ -76,12 +112,13 @@ fn usage(folder: &str) -> Option<Usage> {
     parse_stat(&fs::read_to_string(format!("{folder}/stat")).ok()?).map(|(_, usage)| usage)
 }
 
-fn threads() -> BTreeMap<u32, (String, Duration)> {
+fn threads() -> BTreeMap<u32, Thread> {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let stats = tasks.filter_map(|task| {
         let id = task.file_name().to_str()?.parse().ok()?;
         let (name, usage) = parse_stat(&fs::read_to_string(task.path().join("stat")).ok()?)?;
-        Some((id, (name, usage.cpu)))
+        let schedule = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        Some((id, Thread { name, cpu: usage.cpu, waited: parse_waited(&schedule) }))
     });
     stats.collect()
 }
@@ -95,6 +132,12 @@ fn parse_stat(line: &str) -> Option<(String, Usage)> {
     let (ticks, page) = sys::ticks_and_page();
     let cpu = ticks_to_time(number(11)? + number(12)?, ticks);
     Some((name, Usage { cpu, resident_bytes: number(21)? * page }))
+}
+
+/// The second of the three numbers of `schedstat`: nanoseconds on a run queue.
+fn parse_waited(line: &str) -> Duration {
+    let waited = line.split_ascii_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(waited.unwrap_or(0))
 }
 
 fn machine() -> Option<Machine> {
@@ -147,6 +190,12 @@ mod tests {
         let (ticks, page) = sys::ticks_and_page();
         assert_eq!(name, "a) b (c");
         assert_eq!(usage, Usage { cpu: Duration::from_secs_f64(200.0 / ticks as f64), resident_bytes: 25 * page });
+    }
+
+    #[test]
+    fn waiting_for_a_processor_is_read() {
+        assert_eq!(parse_waited("7000 9000 3\n"), Duration::from_nanos(9000));
+        assert_eq!(parse_waited(""), Duration::ZERO);
     }
 
     #[test]

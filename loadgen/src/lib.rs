@@ -12,11 +12,13 @@
 //! The life of a caller: `arrival` says when, `population` says who, `runner` gives it a WebSocket, `caller` decides every
 //! step, `media` sends and receives its packets, `book` joins it with its partner and counts.
 
+pub mod allowance;
 pub mod arrival;
 pub mod book;
 pub mod caller;
 pub mod cli;
 pub mod host;
+pub mod length;
 pub mod media;
 pub mod own_relay;
 pub mod peer;

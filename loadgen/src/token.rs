@@ -115,8 +115,8 @@ mod tests {
     }
 
     fn criteria() -> Criteria {
-        let Scenario { mix, hold, .. } = Scenario::default();
-        Criteria { blocks: vec![9], ..mix.person(1, 1, hold).criteria }
+        let Scenario { mix, hold, patience, .. } = Scenario::default();
+        Criteria { blocks: vec![9], ..mix.person(1, 1, hold, patience).criteria }
     }
 
     fn parts(token: &str) -> (String, Value, Vec<u8>) {

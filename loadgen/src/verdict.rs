@@ -3,13 +3,20 @@
 //! Order: a broken rule of matching or media is wrong however the generator did; then the generator's own health decides
 //! whether latencies mean anything; then the objectives.
 
-use crate::{book::Timed, report::Run, slo::Held};
+use crate::{allowance::Allowance, book::Timed, host::Used, report::Run, slo::Held};
 
 /// Above these the generator, not the target, made the numbers (loadtest.md §6.2).
 pub const MAX_LAG_P99_MS: f64 = 10.0;
 pub const MAX_LATENESS_P99_MS: f64 = 5.0;
 pub const MAX_LITTLE_ERROR: f64 = 0.05;
 pub const MAX_THREAD_SHARE: f64 = 0.85;
+/// Share of the time a thread of ours may be ready without a processor.
+pub const MAX_WAITED: f64 = 0.25;
+/// Others may take this share of our processors, or more as long as the second share is left over.
+pub const MAX_FOREIGN: f64 = 0.25;
+pub const MIN_AVAILABLE: f64 = 0.10;
+/// Share of the time our control group may be held back for its quota.
+pub const MAX_THROTTLED: f64 = 0.01;
 
 /// The one word, in order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +108,56 @@ fn generator_faults(run: &Run) -> Vec<String> {
     let little = run.little_error().unwrap_or(0.0);
     let unlike = little > MAX_LITTLE_ERROR && !run.interrupted;
     fault(unlike, format!("Little's law off by {:.1} % > {:.0} %", little * 100.0, MAX_LITTLE_ERROR * 100.0));
-    let (thread, share) = &run.sampled.used.busiest;
-    let busy = *share > MAX_THREAD_SHARE;
-    fault(busy, format!("our thread {thread} used {:.0} % of a processor", share * 100.0));
+    faults.extend(starvation(&run.sampled.used));
     faults
+}
+
+/// Whether there was enough of the processors for us: on a machine that is full, latencies are those of the queue for it.
+fn starvation(used: &Used) -> Vec<String> {
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let ((busiest, busy), (waiter, waited)) = (&used.busiest, &used.waited);
+    let Allowance { available, foreign } = used.allowance;
+    let faults = [
+        (*busy > MAX_THREAD_SHARE, format!("our thread {busiest} used {} of a processor", percent(*busy))),
+        (*waited > MAX_WAITED, format!("our thread {waiter} waited for a processor {} of the time", percent(*waited))),
+        (
+            foreign > MAX_FOREIGN && available < MIN_AVAILABLE,
+            format!(
+                "other programs took {} of the processors loadgen may use and {} was left",
+                percent(foreign),
+                percent(available)
+            ),
+        ),
+        (
+            used.throttled > MAX_THROTTLED,
+            format!("the control group's CPU quota held us back {} of the time", percent(used.throttled)),
+        ),
+    ];
+    faults.into_iter().filter(|(bad, _)| *bad).map(|(_, text)| text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(foreign: f64, available: f64) -> Used {
+        Used { allowance: Allowance { available, foreign }, ..Used::default() }
+    }
+
+    #[test]
+    fn a_full_machine_starves_us_only_if_others_filled_it() {
+        assert!(starvation(&used(0.5, 0.02))[0].contains("other programs took 50 %"));
+        assert!(starvation(&used(0.5, 0.4)).is_empty(), "there was room");
+        assert!(starvation(&used(0.05, 0.0)).is_empty(), "the relay and we filled it");
+    }
+
+    #[test]
+    fn waiting_throttling_and_a_full_thread_are_named() {
+        let used =
+            Used { busiest: ("media".into(), 0.9), waited: ("loadgen".into(), 0.3), throttled: 0.02, ..used(0.0, 0.5) };
+        let faults = starvation(&used).join("\n");
+        for part in ["media used 90 %", "loadgen waited for a processor 30 %", "quota held us back 2 %"] {
+            assert!(faults.contains(part), "{faults}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use crate::{
         sdp::{self, Access, Kind},
         stun::{CHANNEL_HEADER, View, write_channel_header},
     },
+    scenario::Depth,
     time::Nanos,
 };
 
@@ -52,6 +53,9 @@ impl Caller {
             bound: false,
             candidate_sent: false,
         });
+        if self.terms.depth == Depth::Matching {
+            return self.come_through(now);
+        }
         self.allocate(now, ice);
         if role == Role::Offerer {
             self.describe(Kind::Offer);
@@ -81,6 +85,9 @@ impl Caller {
         leg.remote = Some(access);
         if leg.role == Role::Answerer {
             self.describe(Kind::Answer);
+        }
+        if self.terms.depth == Depth::Signalling && self.state == State::Negotiating {
+            return self.connected(now, now); // nothing to check without a relay: the descriptions are the call
         }
         self.start_check(now);
     }
@@ -155,11 +162,16 @@ impl Caller {
         let Some(leg) = &self.leg else { return };
         let (frame, stream) = (signal::ice_connected(&leg.call), leg.stream());
         self.record.times.connected = Some(at);
-        self.state = State::Talking;
         self.signal(frame);
         if self.terms.media {
             self.outputs.push_back(Output::Talk { channel: CHANNEL, stream });
         }
+        self.come_through(now);
+    }
+
+    /// There is nothing more to set up.
+    fn come_through(&mut self, now: Nanos) {
+        self.state = State::Talking;
         self.come_up(now);
     }
 

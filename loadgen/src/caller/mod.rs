@@ -26,6 +26,7 @@ use crate::{
         stun::{self, Method, View},
         turn::{Event, Failure, TurnClient},
     },
+    scenario::Depth,
     time::Nanos,
 };
 use leg::Leg;
@@ -58,6 +59,7 @@ pub struct Caller {
     terms: Terms,
     token: String,
     hold: Duration,
+    patience: Duration,
     random: ChaCha12Rng,
     state: State,
     turn: Option<TurnClient>,
@@ -83,6 +85,7 @@ impl Caller {
             terms,
             token: plan.token,
             hold: plan.person.hold,
+            patience: plan.person.patience,
             random: ChaCha12Rng::from_seed(plan.random),
             state: State::Opening,
             turn: None,
@@ -199,10 +202,9 @@ impl Caller {
         self.state == State::Done
     }
 
-    /// Whether voice, or without media the check, has come through.
+    /// Whether what makes a call at this depth has come through.
     pub fn is_up(&self) -> bool {
-        let times = &self.record.times;
-        times.connected.is_some() && (!self.terms.media || times.first_voice.is_some())
+        self.record.times.is_up(self.terms.depth, self.terms.media)
     }
 
     pub fn is_waiting(&self) -> bool {
@@ -274,12 +276,13 @@ impl Caller {
 
     fn wait(&mut self, now: Nanos) {
         self.state = State::Waiting;
-        self.deadline = (!self.last_call).then(|| now.after(self.terms.patience));
+        self.deadline = (!self.last_call).then(|| now.after(self.patience));
     }
 
     /// Allocates as soon as there is a credential, and once.
     fn allocate(&mut self, now: Nanos, ice: Option<Ice>) {
-        let Some(ice) = ice.filter(|_| self.turn.is_none()) else { return };
+        let wanted = self.turn.is_none() && self.terms.depth.relays();
+        let Some(ice) = ice.filter(|_| wanted) else { return };
         let Some((server, credential)) = ice.turn(self.terms.turn) else {
             return self.fail(now, Cause::NoTurnServer);
         };
@@ -327,7 +330,7 @@ impl Caller {
         }
         let Some(leg) = &self.leg else { return };
         let (text, offerer) = (signal::text(&leg.call, now.0), leg.role == Role::Offerer);
-        if self.may_text {
+        if self.may_text && self.terms.depth != Depth::Matching {
             self.signal(text);
         }
         if offerer {
@@ -340,7 +343,8 @@ impl Caller {
     /// The side that offered will hang up. Its hold begins when both are known to hear each other, so that a short call
     /// does not end before the other side has heard it.
     fn begin_hold(&mut self, now: Nanos) {
-        let heard = self.record.times.text.is_some() || !self.may_text;
+        let silent = !self.may_text || self.terms.depth == Depth::Matching;
+        let heard = self.record.times.text.is_some() || silent;
         let offerer = self.leg.as_ref().is_some_and(|leg| leg.role == Role::Offerer);
         if offerer && heard && self.state == State::Talking && self.is_up() && self.hang_up_at.is_none() {
             self.deadline = None;

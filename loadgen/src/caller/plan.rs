@@ -2,12 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{media::packet::StreamId, population::Person, time::Nanos};
+use crate::{media::packet::StreamId, population::Person, scenario::Depth, time::Nanos};
 
 /// What holds for every caller of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    pub patience: Duration,
+    pub depth: Depth,
     pub setup_timeout: Duration,
     /// Whether voice-like packets flow.
     pub media: bool,

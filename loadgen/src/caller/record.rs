@@ -1,7 +1,8 @@
 //! What is kept of one caller: the stamps of loadtest.md §5.1, the call as it was told, and how it ended.
 
 use crate::{
-    caller::signal::Role, media::stream::Account, peer::turn::FailureReason, population::Criteria, time::Nanos,
+    caller::signal::Role, media::stream::Account, peer::turn::FailureReason, population::Criteria, scenario::Depth,
+    time::Nanos,
 };
 use std::time::Duration;
 
@@ -42,6 +43,16 @@ pub struct Times {
     pub ended: Option<Nanos>,
     /// t11: the allocation is known to be gone.
     pub freed: Option<Nanos>,
+}
+
+impl Times {
+    /// Whether a caller that goes as deep as `depth` has a call: both matched, or described, or checked, or heard.
+    pub fn is_up(&self, depth: Depth, media: bool) -> bool {
+        match depth {
+            Depth::Matching => self.matched.is_some(),
+            Depth::Signalling | Depth::Light => self.connected.is_some() && (!media || self.first_voice.is_some()),
+        }
+    }
 }
 
 /// The call as this caller was told of it.

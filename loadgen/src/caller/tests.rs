@@ -12,7 +12,7 @@ use crate::{
 const MS: u64 = 1_000_000;
 
 fn terms() -> Terms {
-    Terms { patience: Duration::from_secs(15), setup_timeout: Duration::from_secs(10), media: true, turn: None }
+    Terms { depth: Depth::Light, setup_timeout: Duration::from_secs(10), media: true, turn: None }
 }
 
 struct World {
@@ -27,12 +27,12 @@ struct World {
 
 impl World {
     fn new(terms: Terms) -> World {
-        let Scenario { mix, hold, .. } = Scenario::default();
+        let Scenario { mix, hold, patience, .. } = Scenario::default();
         let caller = |number: u32| {
             let plan = Plan {
                 number,
                 intended: Nanos(5 * MS),
-                person: mix.person(1, number, hold),
+                person: mix.person(1, number, hold, patience),
                 token: "t".into(),
                 random: [number as u8; 32],
             };
@@ -385,4 +385,28 @@ fn without_media_the_check_is_enough() {
     world.run_to_the_end();
     assert!(world.done[0].iter().all(|output| !matches!(output, Output::Hear { .. } | Output::Hush)));
     assert!(world.records().iter().all(|record| record.outcome == Outcome::Completed));
+}
+
+#[test]
+fn without_turn_the_descriptions_are_the_call() {
+    let mut world = World::new(Terms { depth: Depth::Signalling, media: false, ..terms() });
+    world.open();
+    world.match_them();
+    assert!(world.callers.iter().all(Caller::is_up));
+    world.run_to_the_end();
+    assert_eq!(world.done, [vec![Output::Close], vec![Output::Close]]);
+    let records = world.records();
+    assert!(records.iter().all(|record| record.outcome == Outcome::Completed && record.times.text.is_some()));
+    assert!(records.iter().all(|record| record.times.allocated.is_none()));
+}
+
+#[test]
+fn matching_alone_ends_with_the_match() {
+    let mut world = World::new(Terms { depth: Depth::Matching, media: false, ..terms() });
+    world.open();
+    world.match_them();
+    world.run_to_the_end();
+    let records = world.records();
+    assert!(records.iter().all(|record| record.outcome == Outcome::Completed && record.times.connected.is_none()));
+    assert!(records[0].times.hung_up.is_some() && records[1].times.ended.is_some());
 }

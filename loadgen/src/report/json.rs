@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Run, Second};
+use super::{Run, Second, callers};
 use crate::{
     book::Timed,
     host::environment,
@@ -22,7 +22,8 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
         "schema": SCHEMA,
         "loadgen": env!("CARGO_PKG_VERSION"),
         "verdict": { "word": verdict.word.name(), "exit_code": verdict.word.exit_code(), "reasons": verdict.reasons },
-        "callers": "light: no DTLS, one connectivity check through the relay, media not encrypted",
+        "callers": callers(scenario.depth),
+        "model": if scenario.users > 0 { "closed" } else { "open" },
         "target": { "url": run.target.url, "loopback": run.target.address.ip().is_loopback(), "own": run.target.own },
         "seed": scenario.seed,
         "schedule_hash": run.schedule_hash,
@@ -68,6 +69,7 @@ fn outcomes(run: &Run) -> Value {
         "calls_up": counts.calls_up,
         "calls_failed": counts.calls_failed,
         "callers_failed": counts.callers_failed,
+        "abandoned": counts.abandoned,
         "unmatched_at_end": counts.unmatched,
         "in_flight_at_end": counts.in_flight,
         "cut_at_end": counts.cut,
@@ -153,6 +155,10 @@ fn host(run: &Run) -> Value {
         "generator_cpu_secs": run.sampled.used.generator_cpu.as_secs_f64(),
         "generator_bytes": run.sampled.generator_bytes,
         "busiest_thread": { "name": thread, "share": share },
+        "longest_waiting_thread": { "name": run.sampled.used.waited.0, "share": run.sampled.used.waited.1 },
+        "processors_available": run.sampled.used.allowance.available,
+        "processors_foreign": run.sampled.used.allowance.foreign,
+        "throttled": run.sampled.used.throttled,
         "machine_busy": run.sampled.used.machine_busy,
         "machine_stolen": run.sampled.used.machine_stolen,
         "open_files_limit": run.generator.open_files,

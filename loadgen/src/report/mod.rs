@@ -11,10 +11,11 @@ use std::{
 };
 
 use crate::{
+    arrival::{Shape, Spread},
     book::{Book, Timed},
     media::{Counters, Measured, Window},
     runner::sample::Sampled,
-    scenario::Scenario,
+    scenario::{Depth, Scenario},
     scrape::Metrics,
     slo::Objective,
 };
@@ -34,6 +35,15 @@ pub struct Run {
     pub sampled: Sampled,
     /// The relay's own counters when all callers had gone.
     pub server_metrics: Option<Metrics>,
+}
+
+/// What the callers of a depth are, in words.
+pub(crate) fn callers(depth: Depth) -> &'static str {
+    match depth {
+        Depth::Light => "light: no DTLS, one connectivity check through the relay, media not encrypted",
+        Depth::Signalling => "signalling: WebSocket only, descriptions exchanged, no TURN, no media",
+        Depth::Matching => "matching: WebSocket only, hang up when matched",
+    }
 }
 
 /// Whom the load went to.
@@ -124,9 +134,12 @@ impl Run {
     }
 
     /// 99th percentile of the wait for a stranger who has not come yet, with a server of no cost and nobody picky: half
-    /// of all callers wait an exponential time of the callers' rate λ, so ln 50 / λ. Milliseconds.
-    pub fn match_floor_p99(&self) -> f64 {
-        50f64.ln() / (2.0 * self.scenario.calls_per_second) * 1e3
+    /// of all callers wait an exponential time of the callers' rate λ, so ln 50 / λ. Milliseconds; none where callers do
+    /// not arrive independently at one rate.
+    pub fn match_floor_p99(&self) -> Option<f64> {
+        let scenario = &self.scenario;
+        let strangers = scenario.users == 0 && scenario.spread == Spread::Poisson && scenario.shape == Shape::Steady;
+        strangers.then(|| 50f64.ln() / (2.0 * scenario.calls_per_second) * 1e3)
     }
 
     /// Server CPU per call that came up in the window.

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use super::Run;
+use super::{Run, callers};
 use crate::{
+    arrival::Shape,
     book::Timed,
+    scenario::Scenario,
     slo::Held,
     stats::latency::{Distribution, Phase},
     time::millis,
@@ -36,17 +38,16 @@ fn line(out: &mut String, text: &str) {
 
 fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
     let scenario = &run.scenario;
-    let spread = format!("{:?}", scenario.spread).to_lowercase();
+    let arrivals = arrivals(scenario);
     let interrupted = if run.interrupted { "  INTERRUPTED" } else { "" };
     line(out, "");
     line(
         out,
         &format!(
-            "loadgen {}  seed {}  schedule {}  {spread} {:.1} calls/s × {:.0} s (+{:.0} s warm-up){interrupted}   VERDICT  {}   generator headroom {:.0} %",
+            "loadgen {}  seed {}  schedule {}  {arrivals} × {:.0} s (+{:.0} s warm-up){interrupted}   VERDICT  {}   generator headroom {:.0} %",
             env!("CARGO_PKG_VERSION"),
             scenario.seed,
             run.schedule_hash,
-            scenario.calls_per_second,
             run.length().as_secs_f64(),
             scenario.warmup.as_secs_f64(),
             verdict.word.name(),
@@ -55,12 +56,24 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
     );
     let place = if run.target.address.ip().is_loopback() { "loopback" } else { "network" };
     let whose = if run.target.own { "a relay of its own" } else { run.target.url.as_str() };
-    line(
-        out,
-        &format!(
-            "light callers: no DTLS, {place} · one connectivity check through the relay · media not encrypted · target: {whose}"
-        ),
-    );
+    line(out, &format!("{} · {place} · target: {whose}", callers(scenario.depth)));
+    if scenario.users > 0 {
+        line(
+            out,
+            "closed population: callers come when the server lets them go, so a stall lowers the load instead of showing in latencies",
+        );
+    }
+}
+
+/// How callers came, with the mean rate where it is known beforehand.
+fn arrivals(scenario: &Scenario) -> String {
+    let spread = format!("{:?}", scenario.spread).to_lowercase();
+    match scenario.shape {
+        _ if scenario.users > 0 => format!("closed, {} callers, think {}", scenario.users, scenario.think),
+        Shape::Trace(_) => "trace replayed".to_owned(),
+        Shape::Steady => format!("{spread} {:.1} calls/s", scenario.calls_per_second),
+        ref shape => format!("{spread} {shape} mean {:.1} calls/s", scenario.mean_rate()),
+    }
 }
 
 fn offered(out: &mut String, run: &Run) {
@@ -92,7 +105,8 @@ fn offered(out: &mut String, run: &Run) {
     line(
         out,
         &format!(
-            "at the end, neither success nor failure: {} callers unmatched, {} calls setting up; {} calls up were cut short · outside the window: {} callers, {} calls up, {} failed",
+            "gave up waiting {} · at the end, neither success nor failure: {} callers unmatched, {} calls setting up; {} calls up were cut short · outside the window: {} callers, {} calls up, {} failed",
+            counts.abandoned,
             counts.unmatched,
             counts.in_flight,
             counts.cut,
@@ -115,7 +129,10 @@ fn phases(out: &mut String, run: &Run) {
     for timed in Timed::ALL {
         let phase = run.book.phase(timed);
         let note = match timed {
-            Timed::MatchWait => format!("floor set by arrivals alone: p99 {:.1}", run.match_floor_p99()),
+            Timed::MatchWait => run
+                .match_floor_p99()
+                .map_or_else(String::new, |floor| format!("floor set by arrivals alone: p99 {floor:.1}")),
+            _ if phase.corrected.is_empty() => continue,
             Timed::MatchDecision if run.book.counts.widened_early > 0 => {
                 format!("{} pairs joined before the documented widening left out", run.book.counts.widened_early)
             }

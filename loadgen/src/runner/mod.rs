@@ -79,6 +79,7 @@ pub(crate) enum Stage {
 /// What callers share.
 pub(crate) struct Context {
     pub(crate) clock: Clock,
+    pub(crate) window: Window,
     pub(crate) media: Media,
     pub(crate) terms: Terms,
     pub(crate) address: Address,
@@ -93,6 +94,8 @@ pub(crate) struct Context {
     pub(crate) talking: Cell<u64>,
     /// Callers that have come up so far.
     pub(crate) came_up: Cell<u64>,
+    /// Members of a closed population that came again inside the window.
+    pub(crate) came_again: Cell<u64>,
 }
 
 /// One caller is due.
@@ -105,8 +108,7 @@ struct Due {
 /// so the threads that keep time may try for more. `report` gets a line a second.
 pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMut(&str)) -> io::Result<Run> {
     let open_files = sys::raise_open_files()?;
-    let schedule =
-        Schedule::new(scenario.seed, scenario.spread, 2.0 * scenario.calls_per_second, scenario.arrivals_length());
+    let schedule = scenario.schedule().map_err(io::Error::other)?;
     let clock = Clock::start();
     let start = clock.now().after(HEAD_START);
     let from = start.after(scenario.warmup);
@@ -114,16 +116,17 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
     let (stages, stage) = watch::channel(Stage::Arriving);
     let context = Rc::new(Context {
         clock,
+        window,
         media: Media::start(clock, window, priority)?,
         terms: Terms {
-            patience: scenario.patience,
+            depth: scenario.depth,
             setup_timeout: scenario.setup_timeout,
             media: scenario.media,
             turn: aim.turn,
         },
         address: aim.address.clone(),
         minter: aim.minter.clone(),
-        book: RefCell::new(Book::new(window, scenario.media)),
+        book: RefCell::new(Book::new(window, scenario.standard())),
         scenario,
         stage,
         arrived: Cell::new(0),
@@ -131,6 +134,7 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
         waiting: Cell::new(0),
         talking: Cell::new(0),
         came_up: Cell::new(0),
+        came_again: Cell::new(0),
     });
     let starter = Starter::start(&schedule, clock, start, priority)?;
     let local = LocalSet::new();
@@ -146,7 +150,7 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
     local.run_until(director.direct(&local, start, window)).await;
     let inside = |at: &&Nanos| window.contains(start.after(at.since(Nanos::ZERO)));
     let generator = Generator {
-        offered_callers: schedule.starts().iter().filter(inside).count() as u64,
+        offered_callers: schedule.starts().iter().filter(inside).count() as u64 + context.came_again.get(),
         dropped_arrivals: director.dropped,
         stuck: context.present.get(),
         open_files,
@@ -206,6 +210,28 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
         sampled,
         server_metrics,
     })
+}
+
+/// One caller; a member of a closed population comes again when it has finished and thought.
+async fn attend(context: Rc<Context>, mut due: Due) {
+    loop {
+        let mut random = [0; 32];
+        rand::rng().fill_bytes(&mut random);
+        session::run(context.clone(), due.number, due.intended, random).await;
+        let arriving = || *context.stage.borrow() == Stage::Arriving;
+        if context.scenario.users == 0 || !arriving() {
+            return;
+        }
+        let intended = context.clock.now().after(context.scenario.think_after(due.number));
+        due = Due { number: due.number.wrapping_add(context.scenario.users), intended };
+        sleep_until(context.clock.instant(intended).into()).await;
+        if !arriving() {
+            return;
+        }
+        context.arrived.set(context.arrived.get() + 1);
+        context.present.set(context.present.get() + 1);
+        context.came_again.set(context.came_again.get() + u64::from(context.window.contains(intended)));
+    }
 }
 
 /// The thread that says when a caller is due, to within the kernel's timer.
@@ -294,9 +320,7 @@ impl<R: FnMut(&str)> Director<R> {
         }
         context.arrived.set(context.arrived.get() + 1);
         context.present.set(context.present.get() + 1);
-        let mut random = [0; 32];
-        rand::rng().fill_bytes(&mut random);
-        local.spawn_local(session::run(context.clone(), due.number, due.intended, random));
+        local.spawn_local(attend(context.clone(), due));
     }
 
     /// Announces `stage` and waits until nobody is left or `until`.

@@ -48,7 +48,7 @@ struct Shown {
 /// Runs one caller from its start to its record.
 pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, random: [u8; 32]) {
     let started = context.clock.now();
-    let person = context.scenario.mix.person(context.scenario.seed, number, context.scenario.hold);
+    let person = context.scenario.person(number);
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let token = context.minter.mint(number, &person.criteria, unix);
     let caller = Caller::new(Plan { number, intended, person, token, random }, context.terms, started);

@@ -1,36 +1,78 @@
 //! What a run does. `configs/scenarios/default.toml` is the list of keys and their defaults; a scenario file and then
 //! the flags are laid over it. A key that is not in that list is refused with a suggestion, all problems at once.
 
-use std::{fmt, time::Duration};
+pub mod built_in;
+mod keys;
 
-use serde::{Deserialize, Deserializer, de};
+use std::{fmt, path::Path, time::Duration};
+
+use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use toml::{Table, Value};
 
 use crate::{
-    arrival::Spread,
-    population::{Hold, Mix},
+    arrival::{Schedule, Shape, Spread},
+    book::Standard,
+    length::Length,
+    population::{Mix, Person},
     slo::Objective,
 };
+use keys::File;
 
 /// Every key at its default.
-pub const DEFAULTS: &str = include_str!("../../configs/scenarios/default.toml");
+pub const DEFAULTS: &str = include_str!("../../../configs/scenarios/default.toml");
+
+/// Apart from the streams people are drawn from.
+const THINKING: u64 = 1 << 40;
+
+/// How far callers go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Queue and be matched, then hang up.
+    Matching,
+    /// Exchange descriptions as well, and hold the call: WebSockets only.
+    Signalling,
+    /// TURN, a connectivity check and voice-like packets as well.
+    Light,
+}
+
+impl Depth {
+    pub const WORDS: [(&str, Depth); 3] =
+        [("light", Depth::Light), ("signalling", Depth::Signalling), ("matching", Depth::Matching)];
+
+    pub fn name(self) -> &'static str {
+        Depth::WORDS.iter().find(|(_, depth)| *depth == self).map_or("", |(word, _)| word)
+    }
+
+    /// Whether callers use a TURN server.
+    pub fn relays(self) -> bool {
+        self == Depth::Light
+    }
+}
 
 /// A resolved scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     pub seed: u64,
-    /// Calls offered per second; two callers make a call.
+    /// Calls offered per second where the shape names no rate; two callers make a call.
     pub calls_per_second: f64,
+    pub shape: Shape,
     pub spread: Spread,
+    /// A closed population of this many, who come again when they have finished; 0: callers arrive as the shape says.
+    pub users: u32,
+    /// How long those are away.
+    pub think: Length,
     /// First part of the arrivals, outside percentiles and objectives.
     pub warmup: Duration,
     /// Measured part of the arrivals.
     pub measured: Duration,
     /// How long calls in flight may finish after the last arrival.
     pub drain: Duration,
-    pub hold: Hold,
+    pub hold: Length,
+    pub depth: Depth,
     /// A caller without a partner for this long gives up.
-    pub patience: Duration,
+    pub patience: Length,
+    /// Whether giving up counts as a failed attempt.
+    pub abandonment_fails: bool,
     /// From matched to media both ways.
     pub setup_timeout: Duration,
     /// Bound on callers at the same time; arrivals beyond it are dropped and counted.
@@ -78,163 +120,74 @@ impl Scenario {
         written.check(resolved)
     }
 
+    /// What makes a call a success.
+    pub fn standard(&self) -> Standard {
+        Standard { depth: self.depth, media: self.media, abandonment_fails: self.abandonment_fails }
+    }
+
+    /// Who caller `number` is.
+    pub fn person(&self, number: u32) -> Person {
+        self.mix.person(self.seed, number, self.hold, self.patience)
+    }
+
+    /// How long the caller that follows caller `number` of a closed population is away before.
+    pub fn think_after(&self, number: u32) -> Duration {
+        let mut random = ChaCha12Rng::seed_from_u64(self.seed);
+        random.set_stream(THINKING | u64::from(number));
+        self.think.draw(&mut random)
+    }
+
     /// From the first arrival to the last.
     pub fn arrivals_length(&self) -> Duration {
         self.warmup + self.measured
     }
 
+    /// Callers who make one call together.
+    pub fn callers_per_call(&self) -> f64 {
+        2.0
+    }
+
+    /// Mean of the calls a second over the arrivals; what a trace or a closed population makes of it is known afterwards.
+    pub fn mean_rate(&self) -> f64 {
+        self.shape.peak_and_mean(self.calls_per_second, self.arrivals_length()).1
+    }
+
+    /// Every intended start; reads the trace if there is one.
+    pub fn schedule(&self) -> Result<Schedule, String> {
+        let length = self.arrivals_length();
+        if self.users > 0 {
+            let first = self.warmup.max(Duration::from_secs(1)).min(length);
+            return Ok(Schedule::closed(self.users, first));
+        }
+        if let Shape::Trace(path) = &self.shape {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            return Schedule::replay(&text, length).map_err(|problem| format!("{}: {problem}", path.display()));
+        }
+        let mut pieces = self.shape.pieces(self.calls_per_second);
+        for piece in &mut pieces {
+            piece.from *= self.callers_per_call();
+            piece.to *= self.callers_per_call();
+        }
+        Ok(Schedule::new(self.seed, self.spread, &pieces, length))
+    }
+
     /// Callers expected at the same time, with a margin of four standard deviations and for those who wait.
     pub fn expected_callers(&self) -> usize {
+        if self.users > 0 {
+            return self.users as usize + 16;
+        }
         let waiting = Duration::from_secs(1);
-        let mean = 2.0 * self.calls_per_second * (self.hold.mean() + waiting).as_secs_f64();
+        let (peak, _) = self.shape.peak_and_mean(self.calls_per_second, self.arrivals_length());
+        let mean = self.callers_per_call() * peak * (self.hold.mean() + waiting).as_secs_f64();
         (mean + 4.0 * mean.sqrt()) as usize + 16
     }
-}
 
-#[derive(Deserialize)]
-struct File {
-    seed: u64,
-    arrivals: ArrivalKeys,
-    hold: HoldKeys,
-    peer: PeerKeys,
-    media: MediaKeys,
-    slo: SloKeys,
-}
-
-#[derive(Deserialize)]
-struct ArrivalKeys {
-    calls_per_second: f64,
-    spread: String,
-    warmup: Span,
-    r#for: Span,
-    drain: Span,
-}
-
-#[derive(Deserialize)]
-struct HoldKeys {
-    length: String,
-}
-
-#[derive(Deserialize)]
-struct PeerKeys {
-    patience: Span,
-    setup_timeout: Span,
-    max_callers: usize,
-    mix: MixKeys,
-}
-
-#[derive(Deserialize)]
-struct MixKeys {
-    levels: [f64; 6],
-    genders: [f64; 3],
-    bands: [f64; 3],
-    picky_share: f64,
-    topics: u8,
-    topics_share: f64,
-    require_share: f64,
-    block_share: f64,
-}
-
-#[derive(Deserialize)]
-struct MediaKeys {
-    kind: String,
-}
-
-#[derive(Deserialize)]
-struct SloKeys {
-    require: Vec<String>,
-}
-
-impl File {
-    fn check(self, resolved: Table) -> Result<Scenario, Problems> {
-        let mut problems = Vec::new();
-        let mut note = |problem: String| problems.push(problem);
-        let rate = self.arrivals.calls_per_second;
-        if !(rate > 0.0 && rate <= 100_000.0) {
-            note(format!("arrivals.calls_per_second = {rate}: must be above 0 and at most 100000"));
+    /// A trace's path counts from the folder of the file that names it.
+    pub fn relative_to(mut self, folder: &Path) -> Scenario {
+        if let Shape::Trace(path) = &mut self.shape {
+            *path = folder.join(&*path);
         }
-        let spread = match self.arrivals.spread.as_str() {
-            "poisson" => Spread::Poisson,
-            "constant" => Spread::Constant,
-            other => {
-                note(format!("arrivals.spread = {other:?}: expected \"poisson\" or \"constant\""));
-                Spread::Poisson
-            }
-        };
-        if self.arrivals.r#for.0.is_zero() {
-            note("arrivals.for: nothing is measured in no time".to_owned());
-        }
-        let media = match self.media.kind.as_str() {
-            "g711" => true,
-            "none" => false,
-            other => {
-                note(format!("media.kind = {other:?}: expected \"g711\" or \"none\""));
-                false
-            }
-        };
-        let hold = parse_hold(&self.hold.length).unwrap_or_else(|problem| {
-            note(format!("hold.length = {:?}: {problem}", self.hold.length));
-            Hold::Fixed(Duration::ZERO)
-        });
-        self.peer.mix.check(&mut note);
-        let mut objectives = Vec::new();
-        for text in &self.slo.require {
-            match text.parse() {
-                Ok(objective) => objectives.push(objective),
-                Err(problem) => note(format!("slo {text:?}: {problem}")),
-            }
-        }
-        if !problems.is_empty() {
-            return Err(Problems(problems));
-        }
-        Ok(Scenario {
-            seed: self.seed,
-            calls_per_second: rate,
-            spread,
-            warmup: self.arrivals.warmup.0,
-            measured: self.arrivals.r#for.0,
-            drain: self.arrivals.drain.0,
-            hold,
-            patience: self.peer.patience.0,
-            setup_timeout: self.peer.setup_timeout.0,
-            max_callers: self.peer.max_callers,
-            mix: self.peer.mix.into(),
-            media,
-            objectives,
-            resolved,
-        })
-    }
-}
-
-impl MixKeys {
-    fn check(&self, note: &mut impl FnMut(String)) {
-        for (name, weights) in
-            [("levels", &self.levels[..]), ("genders", &self.genders[..]), ("bands", &self.bands[..])]
-        {
-            if weights.iter().any(|w| !w.is_finite() || *w < 0.0) || weights.iter().sum::<f64>() <= 0.0 {
-                note(format!("peer.mix.{name}: weights must not be negative, and one must be above 0"));
-            }
-        }
-        for (name, share) in [
-            ("picky_share", self.picky_share),
-            ("topics_share", self.topics_share),
-            ("require_share", self.require_share),
-            ("block_share", self.block_share),
-        ] {
-            if !(0.0..=1.0).contains(&share) {
-                note(format!("peer.mix.{name} = {share}: a share lies between 0 and 1"));
-            }
-        }
-        if self.topics > 64 {
-            note(format!("peer.mix.topics = {}: the protocol knows at most 64", self.topics));
-        }
-    }
-}
-
-impl From<MixKeys> for Mix {
-    fn from(keys: MixKeys) -> Mix {
-        let MixKeys { levels, genders, bands, picky_share, topics, topics_share, require_share, block_share } = keys;
-        Mix { levels, genders, bands, picky_share, topics, topics_share, require_share, block_share }
+        self
     }
 }
 
@@ -278,14 +231,6 @@ fn unknown(path: &str, key: &str, base: &Table) -> String {
     }
 }
 
-fn parse_hold(text: &str) -> Result<Hold, String> {
-    match text.split_once(':') {
-        Some(("fixed", length)) => Ok(Hold::Fixed(parse_span(length)?)),
-        Some(("exp", mean)) => Ok(Hold::Exponential(parse_span(mean)?)),
-        _ => Err("expected \"fixed:10s\" or \"exp:3s\"".to_owned()),
-    }
-}
-
 /// A length of time as written: `250ms`, `20s`, `1.5m`, `2h`.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
@@ -300,15 +245,6 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a length of time such as 20s"))?;
     Duration::try_from_secs_f64(number * scale).map_err(|_| format!("{text:?} is too long"))
-}
-
-struct Span(Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_span(&text).map(Span).map_err(de::Error::custom)
-    }
 }
 
 #[cfg(test)]
@@ -329,7 +265,7 @@ mod tests {
     fn a_flag_overrides_the_file() {
         let scenario =
             Scenario::resolve("[hold]\nlength = \"fixed:9s\"\n", &[("hold.length", Value::from("exp:1s"))]).unwrap();
-        assert_eq!(scenario.hold, Hold::Exponential(Duration::from_secs(1)));
+        assert_eq!(scenario.hold, Length::Exponential(Duration::from_secs(1)));
     }
 
     #[test]
@@ -351,12 +287,22 @@ mod tests {
     }
 
     #[test]
-    fn the_scenarios_that_are_shipped_resolve() {
-        for file in [
-            include_str!("../../configs/scenarios/steady-voice.toml"),
-            include_str!("../../configs/scenarios/set-up.toml"),
-        ] {
-            Scenario::resolve(file, &[]).unwrap();
+    fn shapes_make_schedules_and_a_closed_population_has_none() {
+        let schedule = |file: &str| Scenario::resolve(file, &[]).unwrap().schedule();
+        let steady = schedule("").unwrap();
+        let ramp = schedule("[arrivals]\nshape = \"ramp:1..60/20s\"").unwrap();
+        assert!(ramp.starts().len() < steady.starts().len() && ramp.hash() != steady.hash());
+        assert_eq!(schedule("[arrivals]\nusers = 30").unwrap().starts().len(), 30);
+        assert!(schedule("[arrivals]\nshape = \"trace:no-such-file\"").unwrap_err().contains("no-such-file"));
+        let both = "[arrivals]\nusers = 30\nshape = \"ramp:1..60/20s\"";
+        assert!(Scenario::resolve(both, &[]).unwrap_err().to_string().contains("closed population"));
+    }
+
+    #[test]
+    fn only_light_callers_have_media() {
+        for (depth, media) in [("light", true), ("signalling", false), ("matching", false)] {
+            let scenario = Scenario::resolve(&format!("[peer]\ndepth = \"{depth}\""), &[]).unwrap();
+            assert_eq!((scenario.media, scenario.depth.name()), (media, depth));
         }
     }
 

@@ -1,0 +1,237 @@
+//! A scenario as it is written, and its way to one that can be run: every value checked, all problems at once.
+
+use std::{str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, de};
+use toml::Table;
+
+use super::{Depth, Problems, Scenario, parse_span};
+use crate::{
+    arrival::{MAX_RATE, Shape, Spread},
+    length::Length,
+    population::{MAX_BLOCKS, Mix},
+};
+
+/// A closed population larger than this is a mistake.
+const MAX_USERS: u32 = 1_000_000;
+
+#[derive(Deserialize)]
+pub(super) struct File {
+    seed: u64,
+    arrivals: ArrivalKeys,
+    hold: HoldKeys,
+    peer: PeerKeys,
+    media: MediaKeys,
+    slo: SloKeys,
+}
+
+#[derive(Deserialize)]
+struct ArrivalKeys {
+    calls_per_second: f64,
+    shape: String,
+    spread: String,
+    users: u32,
+    think: String,
+    warmup: Span,
+    r#for: Span,
+    drain: Span,
+}
+
+#[derive(Deserialize)]
+struct HoldKeys {
+    length: String,
+}
+
+#[derive(Deserialize)]
+struct PeerKeys {
+    depth: String,
+    patience: String,
+    abandonment: String,
+    setup_timeout: Span,
+    max_callers: usize,
+    mix: MixKeys,
+}
+
+#[derive(Deserialize)]
+struct MixKeys {
+    levels: [f64; 6],
+    genders: [f64; 3],
+    bands: [f64; 3],
+    picky_share: f64,
+    wanted: [f64; 3],
+    distances: [f64; 4],
+    topics: u8,
+    topic_skew: f64,
+    topics_share: f64,
+    require_share: f64,
+    block_share: f64,
+    blocks_each: u16,
+    block_reach: u32,
+}
+
+#[derive(Deserialize)]
+struct MediaKeys {
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct SloKeys {
+    require: Vec<String>,
+}
+
+/// Collects problems, each with the key it concerns.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Notes {
+    fn check(&mut self, good: bool, problem: impl FnOnce() -> String) {
+        if !good {
+            self.0.push(problem());
+        }
+    }
+
+    /// The value `text` stands for; a problem noted and `instead` where it stands for none.
+    fn read<T: FromStr<Err = String>>(&mut self, key: &str, text: &str, instead: T) -> T {
+        text.parse().unwrap_or_else(|problem| {
+            self.0.push(format!("{key} = {text:?}: {problem}"));
+            instead
+        })
+    }
+
+    /// One of a few words.
+    fn choose<T: Copy>(&mut self, key: &str, text: &str, words: &[(&str, T)]) -> T {
+        let found = words.iter().find(|(word, _)| *word == text);
+        self.check(found.is_some(), || {
+            let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+            format!("{key} = {text:?}: expected {}", known.join(" or "))
+        });
+        found.unwrap_or(&words[0]).1
+    }
+
+    fn share(&mut self, key: &str, share: f64) {
+        self.check((0.0..=1.0).contains(&share), || format!("{key} = {share}: a share lies between 0 and 1"));
+    }
+
+    fn weights(&mut self, key: &str, weights: &[f64]) {
+        let good = weights.iter().all(|w| w.is_finite() && *w >= 0.0) && weights.iter().sum::<f64>() > 0.0;
+        self.check(good, || format!("{key}: weights must not be negative, and one must be above 0"));
+    }
+}
+
+impl File {
+    pub(super) fn check(self, resolved: Table) -> Result<Scenario, Problems> {
+        let mut notes = Notes::default();
+        let (arrivals, peer) = (self.arrivals, self.peer);
+        let rate = arrivals.calls_per_second;
+        notes.check(rate > 0.0 && rate <= MAX_RATE, || {
+            format!("arrivals.calls_per_second = {rate}: must be above 0 and at most {MAX_RATE}")
+        });
+        let users = arrivals.users;
+        notes.check(users <= MAX_USERS, || format!("arrivals.users = {users}: at most {MAX_USERS}"));
+        notes.check(!arrivals.r#for.0.is_zero(), || "arrivals.for: nothing is measured in no time".to_owned());
+        peer.mix.check(&mut notes);
+        let fixed = Length::Fixed(Duration::ZERO);
+        let scenario = Scenario {
+            seed: self.seed,
+            calls_per_second: rate,
+            shape: notes.read("arrivals.shape", &arrivals.shape, Shape::Steady),
+            spread: notes.choose(
+                "arrivals.spread",
+                &arrivals.spread,
+                &[("poisson", Spread::Poisson), ("constant", Spread::Constant)],
+            ),
+            users,
+            think: notes.read("arrivals.think", &arrivals.think, fixed),
+            warmup: arrivals.warmup.0,
+            measured: arrivals.r#for.0,
+            drain: arrivals.drain.0,
+            hold: notes.read("hold.length", &self.hold.length, fixed),
+            depth: notes.choose("peer.depth", &peer.depth, &Depth::WORDS),
+            patience: notes.read("peer.patience", &peer.patience, fixed),
+            abandonment_fails: notes.choose(
+                "peer.abandonment",
+                &peer.abandonment,
+                &[("failure", true), ("neutral", false)],
+            ),
+            setup_timeout: peer.setup_timeout.0,
+            max_callers: peer.max_callers,
+            mix: peer.mix.into(),
+            media: notes.choose("media.kind", &self.media.kind, &[("g711", true), ("none", false)]),
+            objectives: Vec::new(),
+            resolved,
+        };
+        let scenario = scenario.with_objectives(&self.slo.require, &mut notes).consistent(&mut notes);
+        if notes.0.is_empty() { Ok(scenario) } else { Err(Problems(notes.0)) }
+    }
+}
+
+impl Scenario {
+    fn with_objectives(mut self, texts: &[String], notes: &mut Notes) -> Scenario {
+        for text in texts {
+            match text.parse() {
+                Ok(objective) => self.objectives.push(objective),
+                Err(problem) => notes.0.push(format!("slo {text:?}: {problem}")),
+            }
+        }
+        self
+    }
+
+    /// Keys that contradict each other; media that a depth has no place for is simply none.
+    fn consistent(mut self, notes: &mut Notes) -> Scenario {
+        notes.check(self.users == 0 || self.shape == Shape::Steady, || {
+            "arrivals.users: a closed population has no arrivals.shape, its starts follow the server".to_owned()
+        });
+        self.media &= matches!(self.depth, Depth::Light);
+        self
+    }
+}
+
+impl MixKeys {
+    fn check(&self, notes: &mut Notes) {
+        notes.weights("peer.mix.levels", &self.levels);
+        notes.weights("peer.mix.genders", &self.genders);
+        notes.weights("peer.mix.bands", &self.bands);
+        notes.weights("peer.mix.wanted", &self.wanted);
+        notes.weights("peer.mix.distances", &self.distances);
+        notes.share("peer.mix.picky_share", self.picky_share);
+        notes.share("peer.mix.topics_share", self.topics_share);
+        notes.share("peer.mix.require_share", self.require_share);
+        notes.share("peer.mix.block_share", self.block_share);
+        notes.check(self.topics <= 64, || format!("peer.mix.topics = {}: the protocol knows at most 64", self.topics));
+        notes.check((0.0..=10.0).contains(&self.topic_skew), || {
+            format!("peer.mix.topic_skew = {}: lies between 0 and 10", self.topic_skew)
+        });
+        notes.check(self.blocks_each <= MAX_BLOCKS, || {
+            format!("peer.mix.blocks_each = {}: a token blocks at most {MAX_BLOCKS}", self.blocks_each)
+        });
+    }
+}
+
+impl From<MixKeys> for Mix {
+    fn from(keys: MixKeys) -> Mix {
+        Mix {
+            levels: keys.levels,
+            genders: keys.genders,
+            bands: keys.bands,
+            picky_share: keys.picky_share,
+            wanted: keys.wanted,
+            distances: keys.distances,
+            topics: keys.topics,
+            topic_skew: keys.topic_skew,
+            topics_share: keys.topics_share,
+            require_share: keys.require_share,
+            block_share: keys.block_share,
+            blocks_each: keys.blocks_each,
+            block_reach: keys.block_reach,
+        }
+    }
+}
+
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_span(&text).map(Span).map_err(de::Error::custom)
+    }
+}
