@@ -280,6 +280,7 @@ impl World {
                         }
                         self.workers[worker].handle_opened(self.now, port, result);
                     }
+                    Action::Tcp(_) => panic!("TCP allocations are switched off"),
                     Action::Close { port } => {
                         assert!(self.open.remove(&(port.address.0, port.port)).is_some(), "only open ports are closed");
                     }
