@@ -19,6 +19,7 @@ mod stream;
 mod streams;
 mod sys;
 mod worker;
+mod worker_errors;
 mod worker_streams;
 
 #[cfg(test)]

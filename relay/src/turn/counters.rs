@@ -43,6 +43,10 @@ pub enum Reason {
     PacketRate,
     /// More bits than the allocation may relay.
     Bandwidth,
+    /// An ICMP error of a type that is not passed on.
+    IcmpIrrelevant,
+    /// More ICMP errors than an allocation's client is told about.
+    IcmpRate,
 }
 
 /// How a relayed packet travelled.
@@ -54,7 +58,7 @@ pub enum Path {
     Hairpin,
 }
 
-const REASONS: [(Reason, &str); 17] = [
+const REASONS: [(Reason, &str); 19] = [
     (Reason::Unrecognised, "unrecognised"),
     (Reason::Malformed, "malformed"),
     (Reason::NotForServers, "not_for_servers"),
@@ -72,6 +76,8 @@ const REASONS: [(Reason, &str); 17] = [
     (Reason::ReplyLimit, "reply_limit"),
     (Reason::PacketRate, "packet_rate"),
     (Reason::Bandwidth, "bandwidth"),
+    (Reason::IcmpIrrelevant, "icmp_irrelevant"),
+    (Reason::IcmpRate, "icmp_rate"),
 ];
 
 const PATHS: [(Path, &str); 3] =

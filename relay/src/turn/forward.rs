@@ -36,10 +36,11 @@ impl Turn {
             return self.dropped(why);
         }
         let start = packet.data.start + channel_data::HEADER;
-        self.onward(now, relayed, &peer, packet, start..start + view.len)
+        self.onward(now, relayed, &peer, packet, start..start + view.len, false)
     }
 
-    /// To a peer, by the shortest way: straight to its client if it is a relayed address of this server.
+    /// To a peer, by the shortest way: straight to its client if it is a relayed address of this server. Then there is no
+    /// datagram to the peer, so nothing that must not be fragmented.
     pub(super) fn onward(
         &mut self,
         now: Millis,
@@ -47,6 +48,7 @@ impl Turn {
         peer: &Peer,
         packet: &mut Packet<'_>,
         payload: Range<usize>,
+        dont_fragment: bool,
     ) -> Forward {
         if let Some(own) = peer.own {
             match self.shared.routes.deliver(from, own, now) {
@@ -58,13 +60,13 @@ impl Turn {
                 Delivery::Busy => return self.dropped(Reason::RouteBusy),
                 Delivery::AskOwner => {
                     let to = self.shared.routes.bind(own);
-                    return self.through_socket(from, to, Reason::PeerGone, payload);
+                    return self.through_socket(from, to, Reason::PeerGone, payload, dont_fragment);
                 }
                 Delivery::Gone => {}
             }
         }
         let why_not = if peer.own.is_some() { Reason::PeerGone } else { Reason::DeniedPeer };
-        self.through_socket(from, peer.outside, why_not, payload)
+        self.through_socket(from, peer.outside, why_not, payload, dont_fragment)
     }
 
     /// A packet from outside at a relayed socket (RFC 8656 §11.3, §12.7).
@@ -134,10 +136,11 @@ impl Turn {
         to: Option<SocketAddr>,
         why_not: Reason,
         data: Range<usize>,
+        dont_fragment: bool,
     ) -> Forward {
         let Some(to) = to else { return self.dropped(why_not) };
         self.counters.relay(Path::ClientToPeer, data.len());
-        Forward::ToPeer { from, to, data }
+        Forward::ToPeer { from, to, data, dont_fragment }
     }
 
     pub(super) fn sender(&self, from: &FiveTuple, now: Millis) -> Option<(Key, &Allocation)> {
@@ -152,7 +155,7 @@ impl Turn {
     }
 
     /// Indications are never answered, so their transaction ids only need to differ (RFC 8489 §5): a seeded Weyl sequence.
-    fn next_indication(&mut self) -> TransactionId {
+    pub(super) fn next_indication(&mut self) -> TransactionId {
         self.indications = self.indications.wrapping_add(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
         let mut id = [0; 12];
         id.copy_from_slice(&self.indications.to_be_bytes()[..12]);

@@ -13,6 +13,7 @@ mod create_permission;
 mod five_tuple;
 mod forward;
 pub(crate) mod hashing;
+mod icmp;
 mod io;
 mod meter;
 mod opening;
@@ -45,7 +46,7 @@ use allocation::{Allocations, Key};
 use meter::Rates;
 use opening::Openings;
 
-use crate::access::Limiter;
+use crate::access::{Limiter, Rate};
 use crate::auth::Identity;
 use crate::time::{Millis, Now};
 use crate::wire::{Class, classify, indication};
@@ -69,6 +70,7 @@ pub struct Turn {
     limiter: Limiter,
     call_rates: Rates,
     user_rates: Rates,
+    icmp_rate: Option<Rate>,
     actions: VecDeque<Action>,
     counters: Arc<Counters>,
     /// Where the transaction ids of Data indications have got to.
@@ -85,6 +87,7 @@ impl Turn {
             limiter: Limiter::new(&settings.unauthenticated, random.next_u64()),
             call_rates: Rates::new(settings.call_limits),
             user_rates: Rates::new(settings.user_limits),
+            icmp_rate: icmp::icmp_rate(),
             shared,
             worker,
             allocations: Allocations::new(random.next_u64()),

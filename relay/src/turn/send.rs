@@ -29,7 +29,8 @@ impl Turn {
             return self.dropped(why);
         }
         let payload = packet.data.start + send.data.start..packet.data.start + send.data.end;
-        self.onward(now, relayed, &peer, packet, payload)
+        let whole = send.dont_fragment && may_forbid_fragments(from, send.peer);
+        self.onward(now, relayed, &peer, packet, payload, whole)
     }
 
     /// The permission was for the IP address only; the port decides whether this is a listener of ours, or, on an address
@@ -42,4 +43,10 @@ impl Turn {
             None => (!self.shared.policy.is_own_listener(address)).then_some(address),
         }
     }
+}
+
+/// DONT-FRAGMENT counts from IPv4 to IPv4 (RFC 8656 §14) and for clients that come over a stream (§15). Where IP versions are
+/// translated, and from IPv6 to IPv6, it must be ignored over UDP (§13).
+fn may_forbid_fragments(client: &FiveTuple, peer: SocketAddr) -> bool {
+    client.transport.is_stream() || client.remote.is_ipv4() && peer.is_ipv4()
 }

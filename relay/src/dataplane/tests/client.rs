@@ -151,8 +151,14 @@ impl Client {
         Message::parse(&answer).unwrap().xor_mapped_address().unwrap().unwrap()
     }
 
+    /// Of the client's own IP version.
     pub(crate) fn allocate(&mut self) -> Allocated {
         let family = if self.address().is_ipv6() { 2 } else { 1 };
+        self.allocate_family(family)
+    }
+
+    /// 1: an IPv4 relayed address; 2: an IPv6 one.
+    pub(crate) fn allocate_family(&mut self, family: u8) -> Allocated {
         let request = || {
             Request::new(Method::Allocate, self.transaction()).requested_transport(17).requested_address_family(family)
         };
@@ -189,6 +195,12 @@ impl Client {
         channel_data::write_header(&mut bytes, number, payload.len() as u16);
         bytes.extend_from_slice(payload);
         self.send(&bytes);
+    }
+
+    /// A Send indication that asks for no fragmentation.
+    pub(crate) fn send_whole(&self, peer: SocketAddr, payload: &[u8]) {
+        let request = Request::indication(Method::Send, self.transaction()).xor_peer_address(peer).dont_fragment();
+        self.send(&request.data(payload).finish(None));
     }
 
     pub(crate) fn send_indication(&self, peer: SocketAddr, payload: &[u8]) {

@@ -123,6 +123,48 @@ fn a_client_and_an_outside_peer_hear_each_other_over_ipv6() {
     reaches_outside_peer("[::1]:0", "[::1]:0");
 }
 
+fn reaches_a_peer_of_another_ip_version(listener: &str, peer: &str, family: u8) {
+    let relay = Relay::start(&[listener], 2);
+    let mut client = Client::new(relay.addresses[0], 0);
+    let relayed = client.allocate_family(family).unwrap();
+    let peer = peer_at(peer);
+    let peer_address = peer.local_addr().unwrap();
+    assert!(relayed.is_ipv4() == peer_address.is_ipv4() && relayed.is_ipv4() != client.address().is_ipv4());
+    client.permit(peer_address);
+    client.send_indication(peer_address, b"one");
+    assert_eq!(receive(&peer), (b"one".to_vec(), relayed));
+    peer.send_to(b"two", relayed).unwrap();
+    assert_eq!(client.receive_indication(), (peer_address, b"two".to_vec()));
+    client.bind_channel(CHANNEL, peer_address);
+    client.send_on_channel(CHANNEL, &[3; 160]);
+    assert_eq!(receive(&peer), (vec![3; 160], relayed));
+    peer.send_to(&[4; 160], relayed).unwrap();
+    assert_eq!(client.receive_on_channel(), (CHANNEL, vec![4; 160]));
+}
+
+#[test]
+fn an_ipv4_client_and_an_ipv6_peer_hear_each_other() {
+    reaches_a_peer_of_another_ip_version("127.0.0.1:0", "[::1]:0", 2);
+}
+
+#[test]
+fn an_ipv6_client_and_an_ipv4_peer_hear_each_other() {
+    reaches_a_peer_of_another_ip_version("[::1]:0", "127.0.0.1:0", 1);
+}
+
+#[test]
+fn callers_of_different_ip_versions_hear_each_other_at_ipv6_relayed_addresses() {
+    let relay = Relay::start(&["127.0.0.1:0", "[::1]:0"], 2);
+    let (mut alice, mut bob) = (Client::new(relay.addresses[0], 0), Client::new(relay.addresses[1], 1));
+    let (ours, theirs) = (alice.allocate_family(2).unwrap(), bob.allocate_family(2).unwrap());
+    alice.bind_channel(CHANNEL, theirs);
+    bob.bind_channel(CHANNEL + 1, ours);
+    alice.send_on_channel(CHANNEL, b"from IPv4");
+    assert_eq!(bob.receive_on_channel(), (CHANNEL + 1, b"from IPv4".to_vec()));
+    bob.send_on_channel(CHANNEL + 1, b"from IPv6");
+    assert_eq!(alice.receive_on_channel(), (CHANNEL, b"from IPv6".to_vec()));
+}
+
 #[test]
 fn many_peers_arrive_in_order_while_others_refuse() {
     let relay = Relay::start(&["127.0.0.1:0"], 1);
