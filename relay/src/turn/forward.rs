@@ -17,7 +17,8 @@ use crate::time::Millis;
 use crate::wire::{TransactionId, channel_data, indication};
 
 impl Turn {
-    /// ChannelData from a client (RFC 8656 §12.6).
+    /// ChannelData from a client (RFC 8656 §12.6): dropped if it is too short or its channel unbound; else a UDP datagram, perhaps
+    /// an empty one, leaves from the relayed address for the channel's peer. Nothing is refreshed by it.
     pub(super) fn client_to_peer(&mut self, now: Millis, from: &FiveTuple, packet: &mut Packet<'_>) -> Forward {
         let Some(view) = channel_data::parse(packet.bytes()) else { return self.dropped(Reason::Malformed) };
         let Some((key, allocation)) = self.sender(from, now) else { return self.dropped(Reason::NoAllocation) };
@@ -69,7 +70,8 @@ impl Turn {
         self.through_socket(from, peer.outside, why_not, payload, dont_fragment)
     }
 
-    /// A packet from outside at a relayed socket (RFC 8656 §11.3, §12.7).
+    /// A packet from outside at a relayed socket (RFC 8656 §11.3, §12.7): dropped without a permission for its source address;
+    /// else ChannelData if a channel is bound to its source, and a Data indication if not.
     pub(super) fn peer_to_client(
         &mut self,
         now: Millis,

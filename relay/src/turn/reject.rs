@@ -23,9 +23,9 @@ pub(crate) enum Reject {
     UnsupportedTransport,
     /// The peer's, or the requested, family is not the allocation's (RFC 8656 §8.2, §10.2, §12.2).
     PeerFamilyMismatch,
-    /// The user has as many allocations as allowed (RFC 8656 §7.2 step 9).
+    /// The user has as many allocations as allowed (RFC 8656 §7.2 step 10).
     QuotaReached,
-    /// No port, no reservation behind the token, or a table is full (RFC 8656 §7.2 steps 5, 8; §10.2, §12.2).
+    /// No port, no reservation behind the token, or a table is full (RFC 8656 §7.2 steps 5, 8, 9; §10.2, §12.2).
     NoCapacity,
 }
 
