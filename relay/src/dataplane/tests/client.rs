@@ -159,9 +159,12 @@ impl Client {
 
     /// 1: an IPv4 relayed address; 2: an IPv6 one.
     pub(crate) fn allocate_family(&mut self, family: u8) -> Allocated {
-        let request = || {
-            Request::new(Method::Allocate, self.transaction()).requested_transport(17).requested_address_family(family)
-        };
+        self.allocate_as(|request| request.requested_address_family(family)).map(|relayed| relayed[0])
+    }
+
+    /// Every relayed address that is granted.
+    pub(crate) fn allocate_as(&mut self, fill: impl Fn(Request) -> Request) -> Result<Vec<SocketAddr>, u16> {
+        let request = || fill(Request::new(Method::Allocate, self.transaction()).requested_transport(17));
         let challenge = self.ask(&request().finish(None));
         let challenge = Message::parse(&challenge).unwrap();
         assert_eq!(challenge.error_code().unwrap(), Some(401));
@@ -171,7 +174,7 @@ impl Client {
         let answer = self.ask(&self.sign(request));
         let answer = Message::parse(&answer).unwrap();
         match answer.class() {
-            MessageClass::Success => Ok(answer.xor_relayed_address().unwrap().unwrap()),
+            MessageClass::Success => Ok(answer.xor_relayed_addresses().map(Result::unwrap).collect()),
             _ => Err(answer.error_code().unwrap().unwrap()),
         }
     }

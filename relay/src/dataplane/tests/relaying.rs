@@ -154,6 +154,26 @@ fn an_ipv6_client_and_an_ipv4_peer_hear_each_other() {
 }
 
 #[test]
+fn a_dual_allocation_reaches_peers_of_both_ip_versions_and_closes_both_sockets() {
+    let relay = Relay::start(&["127.0.0.1:0"], 1);
+    let counters = relay.running.io_counters();
+    let mut client = Client::new(relay.addresses[0], 0);
+    let relayed = client.allocate_as(|request| request.additional_address_family(2)).unwrap();
+    assert_eq!(counters[0].relayed_sockets.get(), 2);
+    for (own, peer) in relayed.iter().zip(["127.0.0.1:0", "[::1]:0"]) {
+        let peer = peer_at(peer);
+        let peer_address = peer.local_addr().unwrap();
+        client.permit(peer_address);
+        client.send_indication(peer_address, b"one");
+        assert_eq!(receive(&peer), (b"one".to_vec(), *own));
+        peer.send_to(b"two", own).unwrap();
+        assert_eq!(client.receive_indication(), (peer_address, b"two".to_vec()));
+    }
+    client.free();
+    eventually("both sockets are closed", || counters[0].relayed_sockets.get() == 0);
+}
+
+#[test]
 fn callers_of_different_ip_versions_hear_each_other_at_ipv6_relayed_addresses() {
     let relay = Relay::start(&["127.0.0.1:0", "[::1]:0"], 2);
     let (mut alice, mut bob) = (Client::new(relay.addresses[0], 0), Client::new(relay.addresses[1], 1));
