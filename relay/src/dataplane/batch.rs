@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 use super::counters::IoCounters;
+use super::names::Leaving;
+use super::socket::allow_fragments;
 use super::sockets::{Place, Sockets};
 use super::sys::{Arena, Datagram, Outgoing, Received};
 use crate::turn::{HEADROOM, Packet, TAILROOM};
@@ -23,13 +25,14 @@ pub(super) struct Batch {
     outgoing: Outgoing,
 }
 
-/// A datagram waiting for the end of the batch.
-struct Queued {
-    through: Place,
-    slot: usize,
-    data: Range<usize>,
-    to: SocketAddr,
-    source: Option<SocketAddr>,
+/// A datagram waiting for the end of the batch: a range of a slot.
+pub(super) struct Queued {
+    pub(super) through: Place,
+    pub(super) slot: usize,
+    pub(super) data: Range<usize>,
+    pub(super) to: SocketAddr,
+    pub(super) leaving: Leaving,
+    pub(super) dont_fragment: bool,
 }
 
 impl Batch {
@@ -79,34 +82,36 @@ impl Batch {
     }
 
     /// Queues a range of a slot for sending. At most one for each slot, so the queue never outgrows its memory.
-    pub(super) fn queue(
-        &mut self,
-        through: Place,
-        slot: usize,
-        data: Range<usize>,
-        to: SocketAddr,
-        source: Option<SocketAddr>,
-    ) {
-        self.queued.push(Queued { through, slot, data, to, source });
+    pub(super) fn queue(&mut self, queued: Queued) {
+        self.queued.push(queued);
     }
 
-    /// Sends everything queued, one call for each socket concerned, in arrival order on each; then all slots are free.
+    /// Sends everything queued, one call for each socket concerned, in arrival order on each; then all slots are free. What
+    /// must not be fragmented is rare, and takes calls of its own.
     pub(super) fn flush(&mut self, sockets: &Sockets, counters: &IoCounters) {
         if self.queued.iter().any(|queued| queued.through != self.queued[0].through) {
             // Slots are in arrival order and each is queued once at most: the order on each socket is kept.
             self.queued.sort_unstable_by_key(|queued| (queued.through, queued.slot));
         }
-        for group in self.queued.chunk_by(|a, b| a.through == b.through) {
+        for group in self.queued.chunk_by(|a, b| a.through == b.through && a.dont_fragment == b.dont_fragment) {
             let Some(socket) = sockets.get(group[0].through) else {
                 counters.no_socket.add(group.len() as u64);
                 continue;
             };
+            let (whole, ipv6) = (group[0].dont_fragment, group[0].to.is_ipv6());
+            if whole && allow_fragments(socket, ipv6, false).is_err() {
+                counters.send_failed.add(group.len() as u64);
+                continue;
+            }
             let datagrams = group.iter().map(|queued| Datagram {
                 bytes: self.arena.slot(queued.slot).get(queued.data.clone()).unwrap_or_default(),
                 to: queued.to,
-                source: queued.source,
+                leaving: queued.leaving,
             });
             let (sent, calls) = self.outgoing.send(socket, datagrams, |error| counters.send_error(&error));
+            if whole {
+                let _ = allow_fragments(socket, ipv6, true); // what could be set can be set back
+            }
             counters.sent.add(sent as u64);
             counters.send_calls.add(calls as u64);
         }

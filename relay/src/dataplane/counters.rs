@@ -89,6 +89,10 @@ counters! {
     total streams_garbage,
     /// Streams closed because they did not read the answers to what they asked.
     total streams_unread,
+    /// ICMP errors about datagrams that relayed sockets sent.
+    total icmp_errors,
+    /// Times a relayed socket was made deaf to ICMP errors because they were too many.
+    total icmp_floods,
     /// Errors of receive calls. They lose nothing by themselves.
     total receive_errors,
 

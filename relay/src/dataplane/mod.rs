@@ -20,6 +20,7 @@ mod streams;
 mod sys;
 mod tcp;
 mod worker;
+mod worker_errors;
 mod worker_streams;
 mod worker_tcp;
 

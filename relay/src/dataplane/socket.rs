@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -101,21 +101,50 @@ fn open_listener(address: SocketAddr, first: bool, receive_buffer_bytes: usize) 
     Ok(Listener { socket: socket.into(), address, wildcard })
 }
 
-/// Opens a real relayed socket. Its receive buffer stays at `receive_buffer_bytes`: it serves one allocation.
+/// Opens a real relayed socket, which hears of ICMP errors (RFC 8656 §11.5). Its receive buffer stays at `receive_buffer_bytes`: it serves one allocation.
 pub(super) fn open_relayed(address: SocketAddr, receive_buffer_bytes: usize) -> io::Result<OwnedFd> {
     let socket = open(address)?;
     socket.set_recv_buffer_size(receive_buffer_bytes)?;
+    hear_errors(socket.as_fd(), address.is_ipv6(), true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
-/// Non-blocking, closed on exec, one IP version only, and told about lost datagrams.
+/// Whether the socket queues what ICMP says about its datagrams. Turning that off forgets what waits.
+pub(super) fn hear_errors(socket: BorrowedFd<'_>, ipv6: bool, hear: bool) -> io::Result<()> {
+    let (level, option) =
+        if ipv6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) } else { (libc::IPPROTO_IP, libc::IP_RECVERR) };
+    sys::set_option(socket, level, option, hear.into())
+}
+
+/// Whether datagrams may be fragmented, on this machine or on the way. Forbidden, they leave with DF set (IPv6 has no such bit
+/// and no fragments made on the way) if the interface carries them whole; what earlier ICMP errors said of the path does not
+/// count, so that a client who probes it gets each answer itself.
+pub(super) fn allow_fragments(socket: BorrowedFd<'_>, ipv6: bool, allow: bool) -> io::Result<()> {
+    let (level, option, mode) = match (ipv6, allow) {
+        // DF is 0 (RFC 8656 §14, §15), and nobody who forges ICMP makes us send crumbs.
+        (false, true) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT),
+        (false, false) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+        (true, true) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT),
+        (true, false) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
+    };
+    sys::set_option(socket, level, option, mode)
+}
+
+/// Non-blocking, closed on exec, one IP version only, told about lost datagrams and about DSCP and ECN of each, and sending
+/// what may be fragmented.
 fn open(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    let (level, tos) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVTOS),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
+    };
+    sys::set_option(socket.as_fd(), level, tos, 1)?;
+    allow_fragments(socket.as_fd(), address.is_ipv6(), true)?;
     Ok(socket)
 }
 

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::names::Beside;
-use super::socket::{Listener, open_relayed};
+use super::socket::{Listener, hear_errors, open_relayed};
+use crate::access::{Bucket, Rate};
+use crate::time::Millis;
 use crate::turn::{AddressId, OpenError, RelayedAddress, RelayedPort};
 
 /// Receive buffer of a relayed socket: about a second of one voice stream.
@@ -45,12 +47,17 @@ impl Place {
     }
 }
 
+/// ICMP errors one relayed socket may bring in a second, and at once after a pause. Who sends more is not telling news.
+const ERRORS_PER_SECOND: u64 = 100;
+const ERRORS_BURST: u64 = 200;
+
 pub(super) struct Sockets {
     listeners: Vec<Open<Listener>>,
     /// Where relayed sockets are bound, by `AddressId`.
     addresses: Vec<IpAddr>,
     /// By `AddressId`, then by port: pages that exist once one of their ports was opened.
     relayed: Vec<Vec<Option<Box<Page>>>>,
+    error_rate: Option<Rate>,
 }
 
 type Page = [Option<Open<OwnedFd>>; PAGE];
@@ -59,14 +66,20 @@ struct Open<S> {
     socket: S,
     /// SO_RXQ_OVFL as last seen.
     overflow: u32,
+    /// ICMP errors it may still bring.
+    errors: Bucket,
 }
 
 impl Sockets {
     pub(super) fn new(listeners: Vec<Listener>, addresses: &[RelayedAddress]) -> Sockets {
         Sockets {
-            listeners: listeners.into_iter().map(|socket| Open { socket, overflow: 0 }).collect(),
+            listeners: listeners
+                .into_iter()
+                .map(|socket| Open { socket, overflow: 0, errors: Bucket::default() })
+                .collect(),
             addresses: addresses.iter().map(|address| address.bind).collect(),
             relayed: addresses.iter().map(|_| (0..PAGES).map(|_| None).collect()).collect(),
+            error_rate: Rate::new(ERRORS_PER_SECOND, ERRORS_BURST),
         }
     }
 
@@ -111,6 +124,25 @@ impl Sockets {
         seen.map_or(0, |seen| u64::from(total.wrapping_sub(std::mem::replace(seen, total))))
     }
 
+    /// Takes note of so many ICMP errors. Once they are too many the socket is deaf to them, and `false` is answered.
+    pub(super) fn note_errors(&mut self, port: RelayedPort, count: usize, now: Millis) -> bool {
+        let Some(rate) = self.error_rate else { return true };
+        let Some(open) = self.entry(port).and_then(Option::as_mut) else { return true };
+        let bearable = open.errors.take(now, count as u64, &rate);
+        if !bearable {
+            self.hear_errors(port, false);
+        }
+        bearable
+    }
+
+    /// Whether a relayed socket, if it is still open, hears of ICMP errors.
+    pub(super) fn hear_errors(&self, port: RelayedPort, hear: bool) {
+        let ipv6 = self.addresses.get(usize::from(port.address.0)).is_some_and(IpAddr::is_ipv6);
+        if let Some(socket) = self.get(Place::Relayed(port)) {
+            let _ = hear_errors(socket, ipv6, hear); // it could be set when the socket was opened
+        }
+    }
+
     /// Binds the real socket of a relayed port.
     pub(super) fn open(&mut self, port: RelayedPort) -> Result<BorrowedFd<'_>, OpenError> {
         let address = *self.addresses.get(usize::from(port.address.0)).ok_or(OpenError::Unavailable)?;
@@ -120,7 +152,7 @@ impl Sockets {
             _ => OpenError::Unavailable,
         })?;
         let entry = self.entry_or_page(port).ok_or(OpenError::Unavailable)?;
-        Ok(entry.insert(Open { socket, overflow: 0 }).socket.as_fd())
+        Ok(entry.insert(Open { socket, overflow: 0, errors: Bucket::default() }).socket.as_fd())
     }
 
     /// Where the socket of a relayed port is bound.

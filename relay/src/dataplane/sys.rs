@@ -6,7 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::names::{Beside, Control, Name};
+use super::names::{Beside, Control, Leaving, Name};
+use crate::wire::Icmp;
 
 /// Receive slots: each a buffer with headroom in front, its sender's address, and its control bytes.
 ///
@@ -67,6 +68,15 @@ impl Arena {
 
     /// Receives what is waiting, without blocking, into at most `count` slots from `first` on; answers how many were filled.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, first: usize, count: usize) -> io::Result<usize> {
+        self.receive_from(socket, first, count, 0)
+    }
+
+    /// Takes what the socket's error queue holds, at most as much as there are slots.
+    pub(super) fn receive_errors(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.receive_from(socket, 0, self.slots(), libc::MSG_ERRQUEUE)
+    }
+
+    fn receive_from(&mut self, socket: BorrowedFd<'_>, first: usize, count: usize, queue: i32) -> io::Result<usize> {
         let end = (first + count).min(self.headers.len());
         let headers = &mut self.headers[first.min(end)..end];
         // SAFETY: every header points at one name, one iovec, one control buffer and one piece of `bytes`, all owned
@@ -76,7 +86,7 @@ impl Arena {
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
                 headers.len() as libc::c_uint,
-                libc::MSG_DONTWAIT as _,
+                (libc::MSG_DONTWAIT | queue) as _,
                 std::ptr::null_mut(),
             )
         };
@@ -98,6 +108,13 @@ impl Arena {
         received
     }
 
+    /// As [`Arena::take`], for a slot filled from an error queue: where the datagram went that the error is about, and what
+    /// ICMP said. `None` if it was not ICMP.
+    pub(super) fn take_error(&mut self, slot: usize) -> Option<(SocketAddr, Icmp)> {
+        let error = self.controls[slot].read_icmp(self.headers[slot].msg_hdr.msg_controllen);
+        Some((self.take(slot).from?, error?))
+    }
+
     /// The whole slot: headroom, datagram, room behind.
     pub(super) fn slot(&self, slot: usize) -> &[u8] {
         &self.bytes[slot * self.stride..(slot + 1) * self.stride]
@@ -112,9 +129,11 @@ impl Arena {
 pub(super) struct Datagram<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) to: SocketAddr,
-    /// The local address to leave from, on sockets bound to every address.
-    pub(super) source: Option<SocketAddr>,
+    pub(super) leaving: Leaving,
 }
+
+/// Attempts at one datagram while the socket has errors of earlier ones to report: each attempt collects one.
+const SEND_ATTEMPTS: usize = 3;
 
 /// Message headers for sending up to a fixed number of datagrams with one call.
 pub(super) struct Outgoing {
@@ -153,7 +172,7 @@ impl Outgoing {
             self.fill(filled, &datagram);
             filled += 1;
         }
-        let (mut next, mut sent, mut calls) = (0, 0, 0);
+        let (mut next, mut sent, mut calls, mut attempts) = (0, 0, 0, 0);
         while next < filled {
             let headers = &mut self.headers[next..filled];
             calls += 1;
@@ -167,10 +186,17 @@ impl Outgoing {
                 Ok(done) => {
                     next += done;
                     sent += done;
+                    attempts = 0;
                 }
                 Err(_) => {
-                    failed(io::Error::last_os_error());
+                    let error = io::Error::last_os_error();
+                    attempts += 1;
+                    if attempts < SEND_ATTEMPTS && may_be_left_over(&error) {
+                        continue;
+                    }
+                    failed(error);
                     next += 1; // the error is about the first one
+                    attempts = 0;
                 }
             }
         }
@@ -182,14 +208,30 @@ impl Outgoing {
             libc::iovec { iov_base: datagram.bytes.as_ptr().cast_mut().cast(), iov_len: datagram.bytes.len() };
         let header = &mut self.headers[i].msg_hdr;
         header.msg_namelen = self.names[i].write(datagram.to);
-        (header.msg_control, header.msg_controllen) = match datagram.source {
-            None => (std::ptr::null_mut(), 0),
-            Some(source) => {
-                let len = self.controls[i].write_source(source);
-                (self.controls.as_mut_ptr().wrapping_add(i).cast(), len as _)
-            }
-        };
+        (header.msg_control, header.msg_controllen) =
+            match self.controls[i].write(&datagram.leaving, datagram.to.is_ipv6()) {
+                0 => (std::ptr::null_mut(), 0),
+                len => (self.controls.as_mut_ptr().wrapping_add(i).cast(), len as _),
+            };
     }
+}
+
+/// Whether an error of a call may be what ICMP said about an earlier datagram, to whomever it went. The kernel reports such an
+/// error once, in the place of doing what the call asks for.
+pub(super) fn may_be_left_over(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().unwrap_or(0),
+        libc::ECONNREFUSED
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::ENOPROTOOPT
+            | libc::EOPNOTSUPP
+            | libc::EMSGSIZE
+            | libc::EACCES
+            | libc::EPROTO
+    )
 }
 
 fn empty_header() -> libc::mmsghdr {
@@ -222,6 +264,11 @@ impl Ready {
 
     pub(super) fn get(&self, i: usize) -> u64 {
         self.events[i].u64
+    }
+
+    /// There is something in its error queue, or it is broken.
+    pub(super) fn has_error(&self, i: usize) -> bool {
+        self.events[i].events & libc::EPOLLERR as u32 != 0
     }
 }
 

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::batch::{Batch, SLOTS};
+use super::batch::{Batch, Queued, SLOTS};
 use super::counters::IoCounters;
 use super::mailbox::{Mailbox, Mailboxes};
+use super::names::Leaving;
 use super::nap::Nap;
 use super::parcels::Parcels;
 use super::sockets::{Place, Sockets};
 use super::streams::Streams;
-use super::sys::{Datagram, Epoll, Ready};
+use super::sys::{Datagram, Epoll, Ready, may_be_left_over};
 use super::tcp::TasksSender;
+use super::worker_errors::Errors;
 use super::worker_streams::STREAM_BUFFER_BYTES;
 use crate::clock::Clock;
 use crate::time::Now;
@@ -51,6 +53,7 @@ pub(super) struct Worker {
 pub(super) struct Hands {
     ready: Ready,
     pub(super) batch: Batch,
+    pub(super) errors: Errors,
     commands: VecDeque<crate::turn::Command>,
     /// What streams bring, for as long as it takes to find the messages in it.
     pub(super) stream_buffer: Vec<u8>,
@@ -78,6 +81,7 @@ impl Worker {
         let hands = &mut Hands {
             ready: Ready::new(READY),
             batch: Batch::new(),
+            errors: Errors::new(),
             commands: VecDeque::new(),
             stream_buffer: vec![0; STREAM_BUFFER_BYTES],
             parcels: Parcels::default(),
@@ -92,7 +96,12 @@ impl Worker {
                 match Place::from_number(hands.ready.get(i)) {
                     Place::Mailbox => self.command(hands, now),
                     Place::Stream(number) => self.serve_stream(hands, now, number), // 2, 3, 4
-                    place => self.serve(hands, now, place),                         // 2, 3, 4
+                    place => {
+                        if hands.ready.has_error(i) {
+                            self.take_errors(hands, now, place);
+                        }
+                        self.serve(hands, now, place); // 2, 3, 4
+                    }
                 }
             }
             if hands.ready.is_full() {
@@ -115,7 +124,8 @@ impl Worker {
             thread::sleep(nap);
             self.counters.naps.add(1);
         }
-        let timeout = match [self.turn.poll_timeout(), self.streams.poll_timeout()].into_iter().flatten().min() {
+        let deadlines = [self.turn.poll_timeout(), self.streams.poll_timeout(), hands.errors.poll_timeout()];
+        let timeout = match deadlines.into_iter().flatten().min() {
             Some(deadline) => i32::try_from(deadline.since(now.mono)).unwrap_or(i32::MAX),
             None => -1,
         };
@@ -152,7 +162,11 @@ impl Worker {
         }
         let Some(socket) = self.sockets.get(place) else { return false }; // closed earlier in this turn
         self.counters.receive_calls.add(1);
-        let slots = match hands.batch.receive(socket, datagrams) {
+        let mut received = hands.batch.receive(socket, datagrams);
+        if received.as_ref().is_err_and(may_be_left_over) {
+            received = hands.batch.receive(socket, datagrams); // the error is collected; the data is still there
+        }
+        let slots = match received {
             Ok(slots) => slots,
             Err(error) => {
                 self.receive_error(hands, &error);
@@ -194,20 +208,24 @@ impl Worker {
             Place::Relayed(port) => self.turn.handle_peer(now, port, remote, &mut packet),
             Place::Stream(_) | Place::Mailbox => Forward::None,
         };
-        self.queue(hands, now, slot, forward);
+        self.queue(hands, now, slot, forward, carried(received.beside.tos));
     }
 
-    /// Stage 4: remember what to send. The payload stays where it was received.
-    pub(super) fn queue(&mut self, hands: &mut Hands, now: Now, slot: usize, forward: Forward) {
+    /// Stage 4: remember what to send. The payload stays where it was received. `tos`: the DSCP and ECN it leaves with.
+    pub(super) fn queue(&mut self, hands: &mut Hands, now: Now, slot: usize, forward: Forward, tos: u8) {
         match forward {
             Forward::ToClient { to, data } => {
                 if let Some(connection) = to.transport.connection() {
                     return self.queue_for_stream(hands, connection, (slot, data));
                 }
-                let source = self.sockets.source(to.listener, to.local);
-                hands.batch.queue(Place::Listener(to.listener), slot, data, to.remote, source);
+                let leaving = Leaving { source: self.sockets.source(to.listener, to.local), tos };
+                let through = Place::Listener(to.listener);
+                hands.batch.queue(Queued { through, slot, data, to: to.remote, leaving, dont_fragment: false });
             }
-            Forward::ToPeer { from, to, data } => hands.batch.queue(Place::Relayed(from), slot, data, to, None),
+            Forward::ToPeer { from, to, data, dont_fragment } => {
+                let (through, leaving) = (Place::Relayed(from), Leaving { source: None, tos });
+                hands.batch.queue(Queued { through, slot, data, to, leaving, dont_fragment });
+            }
             // Not a relayed packet: what it asks for is done before the next input is handled.
             Forward::None => self.act(hands, now),
         }
@@ -243,6 +261,7 @@ impl Worker {
             self.act(hands, now);
         }
         self.tick_streams(now);
+        self.tick_errors(hands, now);
     }
 
     /// The mailbox rang.
@@ -263,8 +282,8 @@ impl Worker {
         }
         match self.sockets.get(Place::Listener(to.listener)) {
             Some(socket) => {
-                let source = self.sockets.source(to.listener, to.local);
-                hands.batch.send_now(socket, Datagram { bytes, to: to.remote, source }, &self.counters);
+                let leaving = Leaving { source: self.sockets.source(to.listener, to.local), tos: 0 };
+                hands.batch.send_now(socket, Datagram { bytes, to: to.remote, leaving }, &self.counters);
             }
             None => self.counters.no_socket.add(1),
         }
@@ -297,4 +316,12 @@ impl Worker {
             hands.turn.troubled = true;
         }
     }
+}
+
+/// DSCP and ECN go on as they came (RFC 8656 §14, preferred), but for the code points with which networks mark their own
+/// routing traffic (CS6, CS7): from strangers these become best effort.
+fn carried(tos: u8) -> u8 {
+    const FIRST_NETWORK_CONTROL: u8 = 48 << 2;
+    const ECN: u8 = 0b11;
+    if tos >= FIRST_NETWORK_CONTROL { tos & ECN } else { tos }
 }

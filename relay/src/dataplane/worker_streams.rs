@@ -129,7 +129,7 @@ impl Worker {
         self.nap.count(1);
         let slot = hands.batch.place(message);
         let forward = self.turn.handle_client(now, client, &mut hands.batch.packet(slot, message.len()));
-        self.queue(hands, now, slot, forward);
+        self.queue(hands, now, slot, forward, 0); // RFC 8656 §15: Best Effort, Not-ECT
     }
 
     /// Stage 4 for a stream client: here, or left for the worker that owns it.

@@ -1,4 +1,10 @@
-//! Allocate (RFC 8656 §7.2). Step 1, authentication, has happened.
+//! Allocate (RFC 8656 §7.2). Step 1, authentication, has happened; step 11 (300) is for servers that send clients elsewhere.
+//! The steps' numbers stand beside what performs them.
+//!
+//! Every relayed address counts in the quota, so a dual allocation counts twice: it is ports and sockets that run out. Who has
+//! one place left gets one address, and 508 for the other. That step 7 demands IPv4 of requests that name no family is read
+//! as meant for requests that want one address: ADDITIONAL-ADDRESS-FAMILY names both, and step 9 tells what to do if one is
+//! missing.
 
 use super::Turn;
 use super::allocation::{Allocation, Granted};

@@ -12,6 +12,7 @@ use super::ports::Token;
 use super::relayed::Relayed;
 use super::relayed_port::RelayedPort;
 use super::timers::Timers;
+use crate::access::Bucket;
 use crate::auth::{Authenticated, Identity};
 use crate::time::Millis;
 use crate::wire::{ErrorCode, TransactionId};
@@ -31,6 +32,8 @@ pub(crate) struct Allocation {
     pub(crate) permissions: Permissions,
     /// To the client, from outside.
     pub(crate) received: Meter,
+    /// ICMP errors passed on.
+    pub(crate) icmp: Bucket,
     pub(crate) owner: Authenticated,
     pub(crate) granted: Granted,
 }
@@ -93,9 +96,9 @@ impl Allocations {
     ) -> Key {
         let (permissions, channels) = (Permissions::new(self.hash.clone()), Channels::new(self.hash.clone()));
         let call_bound = matches!(owner.identity(), Identity::Call(_));
-        let (sent, received) = (Meter::default(), Meter::default());
+        let (sent, received, icmp) = (Meter::default(), Meter::default(), Bucket::default());
         let allocation =
-            Allocation { client, relayed, call_bound, tcp: false, sent, channels, permissions, received, owner, granted };
+            Allocation { client, relayed, call_bound, tcp: false, sent, channels, permissions, received, icmp, owner, granted };
         let key = match self.empty.pop() {
             Some(place) => Key(place),
             None => {

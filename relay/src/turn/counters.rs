@@ -45,6 +45,10 @@ pub enum Reason {
     Bandwidth,
     /// More packets or bits than everybody together may relay.
     TotalRate,
+    /// An ICMP error of a type that is not passed on.
+    IcmpIrrelevant,
+    /// More ICMP errors than an allocation's client is told about.
+    IcmpRate,
 }
 
 /// How a relayed packet travelled.
@@ -56,7 +60,7 @@ pub enum Path {
     Hairpin,
 }
 
-const REASONS: [(Reason, &str); 18] = [
+const REASONS: [(Reason, &str); 20] = [
     (Reason::Unrecognised, "unrecognised"),
     (Reason::Malformed, "malformed"),
     (Reason::NotForServers, "not_for_servers"),
@@ -75,6 +79,8 @@ const REASONS: [(Reason, &str); 18] = [
     (Reason::PacketRate, "packet_rate"),
     (Reason::Bandwidth, "bandwidth"),
     (Reason::TotalRate, "total_rate"),
+    (Reason::IcmpIrrelevant, "icmp_irrelevant"),
+    (Reason::IcmpRate, "icmp_rate"),
 ];
 
 const PATHS: [(Path, &str); 3] =

@@ -17,7 +17,8 @@ use crate::time::Millis;
 use crate::wire::{TransactionId, channel_data, indication};
 
 impl Turn {
-    /// ChannelData from a client (RFC 8656 §12.6).
+    /// ChannelData from a client (RFC 8656 §12.6): dropped if it is too short or its channel unbound; else a UDP datagram, perhaps
+    /// an empty one, leaves from the relayed address for the channel's peer. Nothing is refreshed by it.
     pub(super) fn client_to_peer(&mut self, now: Millis, from: &FiveTuple, packet: &mut Packet<'_>) -> Forward {
         let Some(view) = channel_data::parse(packet.bytes()) else { return self.dropped(Reason::Malformed) };
         let Some((key, allocation)) = self.sender(from, now) else { return self.dropped(Reason::NoAllocation) };
@@ -36,10 +37,11 @@ impl Turn {
             return self.dropped(why);
         }
         let start = packet.data.start + channel_data::HEADER;
-        self.onward(now, relayed, &peer, packet, start..start + view.len)
+        self.onward(now, relayed, &peer, packet, start..start + view.len, false)
     }
 
-    /// To a peer, by the shortest way: straight to its client if it is a relayed address of this server.
+    /// To a peer, by the shortest way: straight to its client if it is a relayed address of this server. Then there is no
+    /// datagram to the peer, so nothing that must not be fragmented.
     pub(super) fn onward(
         &mut self,
         now: Millis,
@@ -47,6 +49,7 @@ impl Turn {
         peer: &Peer,
         packet: &mut Packet<'_>,
         payload: Range<usize>,
+        dont_fragment: bool,
     ) -> Forward {
         if let Some(own) = peer.own {
             match self.shared.routes.deliver(from, own, now) {
@@ -58,16 +61,17 @@ impl Turn {
                 Delivery::Busy => return self.dropped(Reason::RouteBusy),
                 Delivery::AskOwner => {
                     let to = self.shared.routes.bind(own);
-                    return self.through_socket(from, to, Reason::PeerGone, payload);
+                    return self.through_socket(from, to, Reason::PeerGone, payload, dont_fragment);
                 }
                 Delivery::Gone => {}
             }
         }
         let why_not = if peer.own.is_some() { Reason::PeerGone } else { Reason::DeniedPeer };
-        self.through_socket(from, peer.outside, why_not, payload)
+        self.through_socket(from, peer.outside, why_not, payload, dont_fragment)
     }
 
-    /// A packet from outside at a relayed socket (RFC 8656 §11.3, §12.7).
+    /// A packet from outside at a relayed socket (RFC 8656 §11.3, §12.7): dropped without a permission for its source address;
+    /// else ChannelData if a channel is bound to its source, and a Data indication if not.
     pub(super) fn peer_to_client(
         &mut self,
         now: Millis,
@@ -134,10 +138,11 @@ impl Turn {
         to: Option<SocketAddr>,
         why_not: Reason,
         data: Range<usize>,
+        dont_fragment: bool,
     ) -> Forward {
         let Some(to) = to else { return self.dropped(why_not) };
         self.counters.relay(Path::ClientToPeer, data.len());
-        Forward::ToPeer { from, to, data }
+        Forward::ToPeer { from, to, data, dont_fragment }
     }
 
     pub(super) fn sender(&self, from: &FiveTuple, now: Millis) -> Option<(Key, &Allocation)> {

@@ -26,8 +26,9 @@ pub enum Forward {
     None,
     /// To a client, from its listener (`to.listener`), source address `to.local`.
     ToClient { to: ClientPath, data: Range<usize> },
-    /// To a peer outside, through the socket of the relayed port, which this worker owns.
-    ToPeer { from: RelayedPort, to: SocketAddr, data: Range<usize> },
+    /// To a peer outside, through the socket of the relayed port, which this worker owns. With `dont_fragment` it goes in
+    /// one piece or not at all.
+    ToPeer { from: RelayedPort, to: SocketAddr, data: Range<usize>, dont_fragment: bool },
 }
 
 /// What the edge must do. Drain after every input.

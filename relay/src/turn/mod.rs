@@ -13,6 +13,7 @@ mod create_permission;
 mod five_tuple;
 mod forward;
 pub(crate) mod hashing;
+mod icmp;
 mod io;
 mod meter;
 mod opening;
@@ -49,7 +50,7 @@ use meter::Rates;
 use opening::Openings;
 use total::Share;
 
-use crate::access::Limiter;
+use crate::access::{Limiter, Rate};
 use crate::auth::Identity;
 use crate::time::{Millis, Now};
 use crate::wire::{Class, classify, indication};
@@ -75,6 +76,7 @@ pub struct Turn {
     call_rates: Rates,
     user_rates: Rates,
     share: Share,
+    icmp_rate: Option<Rate>,
     actions: VecDeque<Action>,
     counters: Arc<Counters>,
     /// Where the transaction ids of Data indications have got to.
@@ -93,6 +95,7 @@ impl Turn {
             call_rates: Rates::new(settings.call_limits),
             user_rates: Rates::new(settings.user_limits),
             share: Share::new(settings.total_limits),
+            icmp_rate: icmp::icmp_rate(),
             shared,
             worker,
             allocations: Allocations::new(random.next_u64()),

@@ -80,6 +80,13 @@ impl Ports {
         self.lock().pools.get(usize::from(address.0)).map_or(0, |pool| pool.even.len() + pool.odd.len())
     }
 
+    /// A port of this address that nobody may ever have. Only before any is handed out.
+    pub(crate) fn withhold(&self, port: RelayedPort) {
+        if let Some(pool) = self.lock().pools.get_mut(usize::from(port.address.0)) {
+            pool.remove(port.port);
+        }
+    }
+
     /// A random free port on one of `addresses`, tried from a random one onwards.
     pub(crate) fn take(&self, addresses: &[AddressId], wish: Wish, now: Millis) -> Option<RelayedPort> {
         let inner = &mut *self.lock();

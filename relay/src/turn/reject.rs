@@ -33,9 +33,9 @@ pub(crate) enum Reject {
     ConnectionExists,
     /// The peer did not answer, in time or at all (RFC 6062 §5.2).
     ConnectionFailed,
-    /// The user has as many allocations as allowed (RFC 8656 §7.2 step 9).
+    /// The user has as many allocations as allowed (RFC 8656 §7.2 step 10).
     QuotaReached,
-    /// No port, no reservation behind the token, or a table is full (RFC 8656 §7.2 steps 5, 8; §10.2, §12.2).
+    /// No port, no reservation behind the token, or a table is full (RFC 8656 §7.2 steps 5, 8, 9; §10.2, §12.2).
     NoCapacity,
 }
 

@@ -49,10 +49,17 @@ impl Turn {
         }
     }
 
-    /// Authenticates first, whatever is asked (RFC 8656 §5); then RFC 8489 §6.3.1; then the method.
+    /// In the order of RFC 8656 §5 and RFC 8489 §6.3:
+    ///
+    /// 1. the credentials are right (RFC 8489 §9.2.4), whatever is asked;
+    /// 2. every attribute that must be understood is, or 420 (RFC 8489 §6.3.1);
+    /// 3. there is an allocation, or, for Allocate, there is none: else 437 (RFC 8656 §5, §7.2 step 2);
+    /// 4. it was made by the same user, or 441 (RFC 8656 §5);
+    /// 5. the method.
     fn request(&mut self, now: Now, from: &FiveTuple, request: &Message<'_>) {
         let existing = self.living(now, from);
         let authenticator = &self.shared.authenticator;
+        // 1
         let verified = match existing.and_then(|key| self.allocations.get(key)) {
             Some(allocation) => authenticator.authenticate_on(now, from.remote, request, &allocation.owner),
             None => authenticator.authenticate(now, from.remote, request, request.method() == Method::Allocate),
@@ -100,7 +107,7 @@ impl Turn {
     ) -> Result<Answer, Reject> {
         let unknown = request.unknown_required();
         if !unknown.is_empty() {
-            return Err(Reject::UnknownAttribute(unknown));
+            return Err(Reject::UnknownAttribute(unknown)); // 2
         }
         if request.method() == Method::Allocate {
             return self.allocate(now, from, request, who);
@@ -108,12 +115,13 @@ impl Turn {
         if request.method() == Method::ConnectionBind {
             return self.connection_bind(from, request, who, existing.is_some());
         }
-        let key = existing.ok_or(Reject::Mismatch)?;
+        let key = existing.ok_or(Reject::Mismatch)?; // 3
         let allocation = self.allocations.get_mut(key).ok_or(Reject::Mismatch)?;
         if allocation.owner.identity() != who.identity() {
-            return Err(Reject::WrongCredentials);
+            return Err(Reject::WrongCredentials); // 4
         }
         allocation.owner = who.clone(); // perhaps a fresh credential of the same user
+        // 5
         let reply = match request.method() {
             Method::Refresh => self.refresh(now.mono, key, request),
             Method::CreatePermission => self.create_permission(now.mono, key, request),

@@ -22,9 +22,9 @@ pub struct Settings {
     pub default_lifetime_secs: u32,
     /// Longest lifetime granted (RFC 8656 §7.2 recommends 3600 s).
     pub max_lifetime_secs: u32,
-    /// Allocations of one user with ordinary credentials, all workers together; beyond: 486.
+    /// Relayed addresses of one user with ordinary credentials, all workers together; beyond: 486. A dual allocation has two.
     pub user_allocations: u32,
-    /// Allocations of everybody together; beyond: 508.
+    /// Relayed addresses of everybody together; beyond: 508.
     pub max_allocations: u32,
     /// Permissions of one allocation; beyond: 508.
     pub max_permissions: u16,

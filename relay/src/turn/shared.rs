@@ -45,6 +45,7 @@ impl Shared {
         random.fill_bytes(&mut tcp_seed);
         let routes = Arc::new(Routes::new(&settings.addresses));
         let ports = Ports::new(settings.addresses.len(), &settings.ports, settings.max_reservations, port_seed);
+        withhold_own_listeners(&ports, &settings, &policy);
         let ledger = Ledger::new(Arc::clone(&routes), settings.max_handles, random.next_u64());
         let quota = Quota::new(settings.max_allocations, settings.user_allocations, random.next_u64());
         Arc::new(Shared {
@@ -111,5 +112,18 @@ impl Shared {
 
     pub(crate) fn is_ipv6(&self, port: RelayedPort) -> bool {
         self.settings.addresses.get(usize::from(port.address.0)).is_some_and(|address| address.public.is_ipv6())
+    }
+}
+
+/// A relayed address that is a listener of ours, too, could not be bound, or, being virtual, be reached by nobody: the
+/// policy denies every listener as a peer.
+fn withhold_own_listeners(ports: &Ports, settings: &Settings, policy: &Policy) {
+    for (id, address) in (0..=u8::MAX).map(AddressId).zip(&settings.addresses) {
+        let taken = |port: &u16| {
+            [address.bind, address.public].iter().any(|ip| policy.is_own_listener(SocketAddr::new(*ip, *port)))
+        };
+        for port in settings.ports.clone().filter(taken) {
+            ports.withhold(RelayedPort { address: id, port });
+        }
     }
 }

@@ -15,6 +15,7 @@
 pub mod attribute;
 pub mod channel_data;
 pub mod framing;
+pub mod icmp;
 pub mod indication;
 
 mod address;
@@ -43,6 +44,7 @@ mod rfc8489;
 pub use attempt::connection_attempt;
 pub use error_code::ErrorCode;
 pub use header::{MessageClass, Method, TransactionId};
+pub use icmp::Icmp;
 pub use integrity::Integrity;
 pub use key::{Key, USERHASH, userhash};
 pub use malformed::{BadAttribute, Malformed};

@@ -78,6 +78,7 @@ fn read_everything(datagram: &[u8]) -> bool {
         message.channel_number(),
     );
     let _ = (message.xor_mapped_address(), message.xor_relayed_address(), message.error_code());
+    let _ = message.icmp();
     let _ = (message.xor_relayed_addresses().count(), message.address_error_code());
     let _ = (message.xor_peer_addresses().count(), message.has_integrity(), message.integrity_matches(&key));
     let offered = [PasswordAlgorithm::Sha256, PasswordAlgorithm::Md5];

@@ -151,11 +151,20 @@ impl Client {
         Message::parse(&answer).unwrap().xor_mapped_address().unwrap().unwrap()
     }
 
+    /// Of the client's own IP version.
     pub(crate) fn allocate(&mut self) -> Allocated {
         let family = if self.address().is_ipv6() { 2 } else { 1 };
-        let request = || {
-            Request::new(Method::Allocate, self.transaction()).requested_transport(17).requested_address_family(family)
-        };
+        self.allocate_family(family)
+    }
+
+    /// 1: an IPv4 relayed address; 2: an IPv6 one.
+    pub(crate) fn allocate_family(&mut self, family: u8) -> Allocated {
+        self.allocate_as(|request| request.requested_address_family(family)).map(|relayed| relayed[0])
+    }
+
+    /// Every relayed address that is granted.
+    pub(crate) fn allocate_as(&mut self, fill: impl Fn(Request) -> Request) -> Result<Vec<SocketAddr>, u16> {
+        let request = || fill(Request::new(Method::Allocate, self.transaction()).requested_transport(17));
         let challenge = self.ask(&request().finish(None));
         let challenge = Message::parse(&challenge).unwrap();
         assert_eq!(challenge.error_code().unwrap(), Some(401));
@@ -165,7 +174,7 @@ impl Client {
         let answer = self.ask(&self.sign(request));
         let answer = Message::parse(&answer).unwrap();
         match answer.class() {
-            MessageClass::Success => Ok(answer.xor_relayed_address().unwrap().unwrap()),
+            MessageClass::Success => Ok(answer.xor_relayed_addresses().map(Result::unwrap).collect()),
             _ => Err(answer.error_code().unwrap().unwrap()),
         }
     }
@@ -189,6 +198,12 @@ impl Client {
         channel_data::write_header(&mut bytes, number, payload.len() as u16);
         bytes.extend_from_slice(payload);
         self.send(&bytes);
+    }
+
+    /// A Send indication that asks for no fragmentation.
+    pub(crate) fn send_whole(&self, peer: SocketAddr, payload: &[u8]) {
+        let request = Request::indication(Method::Send, self.transaction()).xor_peer_address(peer).dont_fragment();
+        self.send(&request.data(payload).finish(None));
     }
 
     pub(crate) fn send_indication(&self, peer: SocketAddr, payload: &[u8]) {

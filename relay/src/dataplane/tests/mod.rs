@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub(crate) mod client;
+mod errors;
+mod ip_fields;
 mod listening;
 mod relaying;

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Relay, eventually};
+use crate::wire::{Message, channel_data};
 
 const CHANNEL: u16 = 0x4000;
 
@@ -123,6 +124,68 @@ fn a_client_and_an_outside_peer_hear_each_other_over_ipv6() {
     reaches_outside_peer("[::1]:0", "[::1]:0");
 }
 
+fn reaches_a_peer_of_another_ip_version(listener: &str, peer: &str, family: u8) {
+    let relay = Relay::start(&[listener], 2);
+    let mut client = Client::new(relay.addresses[0], 0);
+    let relayed = client.allocate_family(family).unwrap();
+    let peer = peer_at(peer);
+    let peer_address = peer.local_addr().unwrap();
+    assert!(relayed.is_ipv4() == peer_address.is_ipv4() && relayed.is_ipv4() != client.address().is_ipv4());
+    client.permit(peer_address);
+    client.send_indication(peer_address, b"one");
+    assert_eq!(receive(&peer), (b"one".to_vec(), relayed));
+    peer.send_to(b"two", relayed).unwrap();
+    assert_eq!(client.receive_indication(), (peer_address, b"two".to_vec()));
+    client.bind_channel(CHANNEL, peer_address);
+    client.send_on_channel(CHANNEL, &[3; 160]);
+    assert_eq!(receive(&peer), (vec![3; 160], relayed));
+    peer.send_to(&[4; 160], relayed).unwrap();
+    assert_eq!(client.receive_on_channel(), (CHANNEL, vec![4; 160]));
+}
+
+#[test]
+fn an_ipv4_client_and_an_ipv6_peer_hear_each_other() {
+    reaches_a_peer_of_another_ip_version("127.0.0.1:0", "[::1]:0", 2);
+}
+
+#[test]
+fn an_ipv6_client_and_an_ipv4_peer_hear_each_other() {
+    reaches_a_peer_of_another_ip_version("[::1]:0", "127.0.0.1:0", 1);
+}
+
+#[test]
+fn a_dual_allocation_reaches_peers_of_both_ip_versions_and_closes_both_sockets() {
+    let relay = Relay::start(&["127.0.0.1:0"], 1);
+    let counters = relay.running.io_counters();
+    let mut client = Client::new(relay.addresses[0], 0);
+    let relayed = client.allocate_as(|request| request.additional_address_family(2)).unwrap();
+    assert_eq!(counters[0].relayed_sockets.get(), 2);
+    for (own, peer) in relayed.iter().zip(["127.0.0.1:0", "[::1]:0"]) {
+        let peer = peer_at(peer);
+        let peer_address = peer.local_addr().unwrap();
+        client.permit(peer_address);
+        client.send_indication(peer_address, b"one");
+        assert_eq!(receive(&peer), (b"one".to_vec(), *own));
+        peer.send_to(b"two", own).unwrap();
+        assert_eq!(client.receive_indication(), (peer_address, b"two".to_vec()));
+    }
+    client.free();
+    eventually("both sockets are closed", || counters[0].relayed_sockets.get() == 0);
+}
+
+#[test]
+fn callers_of_different_ip_versions_hear_each_other_at_ipv6_relayed_addresses() {
+    let relay = Relay::start(&["127.0.0.1:0", "[::1]:0"], 2);
+    let (mut alice, mut bob) = (Client::new(relay.addresses[0], 0), Client::new(relay.addresses[1], 1));
+    let (ours, theirs) = (alice.allocate_family(2).unwrap(), bob.allocate_family(2).unwrap());
+    alice.bind_channel(CHANNEL, theirs);
+    bob.bind_channel(CHANNEL + 1, ours);
+    alice.send_on_channel(CHANNEL, b"from IPv4");
+    assert_eq!(bob.receive_on_channel(), (CHANNEL + 1, b"from IPv4".to_vec()));
+    bob.send_on_channel(CHANNEL + 1, b"from IPv6");
+    assert_eq!(alice.receive_on_channel(), (CHANNEL, b"from IPv6".to_vec()));
+}
+
 #[test]
 fn many_peers_arrive_in_order_while_others_refuse() {
     let relay = Relay::start(&["127.0.0.1:0"], 1);
@@ -145,8 +208,14 @@ fn many_peers_arrive_in_order_while_others_refuse() {
         assert_eq!(heard, (0..20).collect::<Vec<u8>>());
         peer.send_to(b"back", relayed).unwrap();
     }
-    let channels: std::collections::HashSet<u16> = peers.iter().map(|_| client.receive_on_channel().0).collect();
-    assert_eq!(channels.len(), peers.len());
+    let mut channels = std::collections::HashSet::new();
+    while channels.len() < peers.len() {
+        let heard = client.receive().unwrap();
+        match channel_data::parse(&heard) {
+            Some(view) => assert!(channels.insert(view.number)),
+            None => assert_eq!(Message::parse(&heard).unwrap().xor_peer_address(), Ok(Some(closed)), "what ICMP said"),
+        }
+    }
 }
 
 #[test]

@@ -154,3 +154,81 @@ fn of_two_peers_in_one_bind_the_first_counts() {
     assert_eq!(world.ask(&alice, Method::ChannelBind, two).code, 0);
     assert!(matches!(world.channel(&alice, 0x4000, b"x"), Out::Peer { to, .. } if to == outside(1)));
 }
+
+#[test]
+fn a_rebind_renews_the_channel_for_ten_minutes_and_the_permission_for_five() {
+    let mut world = world();
+    let alice = world.user("alice", 1);
+    let relayed = world.allocate(&alice);
+    world.refresh(&alice, 3600);
+    world.bind(&alice, 0x4000, outside(1));
+    world.wait_secs(599);
+    assert_eq!(world.bind(&alice, 0x4000, outside(1)), 0);
+    world.wait_secs(299);
+    assert!(matches!(world.channel(&alice, 0x4000, b"x"), Out::Peer { .. }));
+    world.wait_secs(300);
+    world.permit(&alice, outside(1));
+    let back = world.peer_sends(0, relayed, outside(1), b"y");
+    assert_eq!(back, Out::Client(alice.remote(), Data::Channel(0x4000, b"y".to_vec())), "599 s after the rebind");
+    world.wait_secs(1);
+    assert_eq!(world.channel(&alice, 0x4000, b"x"), Out::Nothing, "and after 600 s it is over");
+}
+
+#[test]
+fn data_renews_neither_channel_nor_permission() {
+    let mut world = world();
+    let alice = world.user("alice", 1);
+    let relayed = world.allocate(&alice);
+    world.refresh(&alice, 3600);
+    world.bind(&alice, 0x4000, outside(1));
+    for _ in 0..29 {
+        world.wait_secs(10);
+        assert_ne!(world.channel(&alice, 0x4000, b"x"), Out::Nothing);
+        assert_ne!(world.peer_sends(0, relayed, outside(1), b"y"), Out::Nothing);
+    }
+    world.wait_secs(10);
+    assert_eq!(world.channel(&alice, 0x4000, b"x"), Out::Nothing, "the permission (§12.6)");
+    for _ in 0..30 {
+        world.permit(&alice, outside(1));
+        world.channel(&alice, 0x4000, b"x");
+        world.wait_secs(10);
+    }
+    assert_eq!(world.channel(&alice, 0x4000, b"x"), Out::Nothing);
+    assert_eq!(world.dropped(Reason::UnboundChannel), 1, "the channel (§12.6)");
+}
+
+#[test]
+fn a_channel_is_for_a_transport_address_so_every_port_is_another_peer() {
+    let mut world = world();
+    let alice = world.user("alice", 1);
+    let relayed = world.allocate(&alice);
+    let other = std::net::SocketAddr::new(outside(1).ip(), 9001);
+    assert_eq!(world.bind(&alice, 0x4000, outside(1)), 0);
+    assert_eq!(world.bind(&alice, 0x4000, other), 400);
+    let heard = world.peer_sends(0, relayed, other, b"x");
+    assert_eq!(heard, Out::Client(alice.remote(), Data::Indication(other, b"x".to_vec())), "permitted, not bound");
+    assert_eq!(world.bind(&alice, 0x4001, other), 0);
+    assert!(matches!(world.channel(&alice, 0x4001, b"x"), Out::Peer { to, .. } if to == other));
+}
+
+#[test]
+fn channel_data_with_a_reserved_number_is_dropped_whatever_is_bound() {
+    let mut world = world();
+    let alice = world.user("alice", 1);
+    world.allocate(&alice);
+    world.bind(&alice, 0x4000, outside(1));
+    for number in [0x5000, 0x7FFF, 0x8000, 0xFFFF] {
+        assert_eq!(world.channel(&alice, number, b"x"), Out::Nothing, "{number:#x} (§12.6)");
+    }
+    assert_eq!(world.dropped(Reason::UnboundChannel) + world.dropped(Reason::Unrecognised), 4);
+}
+
+#[test]
+fn both_ends_of_the_range_are_channels_and_their_neighbours_are_not() {
+    let mut world = world();
+    let alice = world.user("alice", 1);
+    world.allocate(&alice);
+    for (number, code) in [(0x3FFF, 400), (0x4000, 0), (0x4FFF, 0), (0x5000, 400)] {
+        assert_eq!(world.bind(&alice, number, outside((number % 7) as u8)), code, "{number:#x} (§12.2)");
+    }
+}

@@ -6,6 +6,8 @@ use super::world::*;
 use crate::turn::*;
 use crate::wire::{Message, Method, Request};
 
+type Fill = fn(Request) -> Request;
+
 fn outside_v6(last: u8) -> SocketAddr {
     addr(&format!("[2606:2800:220:1::{last:x}]:9000"))
 }
@@ -88,7 +90,7 @@ fn what_excludes_an_additional_family_is_refused() {
     let mut world = world();
     let alice = world.user("alice", 1);
     let free = world.free_ports();
-    let cases: [(&str, fn(Request) -> Request); 5] = [
+    let cases: [(_, Fill); 5] = [
         ("a token (step 5)", |r| dual(r).reservation_token([1; 8])),
         ("a family (step 6)", |r| dual(r).requested_address_family(1)),
         ("EVEN-PORT with R (step 8)", |r| dual(r).even_port(true)),

@@ -363,7 +363,7 @@ fn around(datagram: &[u8]) -> Vec<u8> {
 fn read(forward: Forward, buffer: &[u8]) -> Out {
     match forward {
         Forward::None => Out::Nothing,
-        Forward::ToPeer { from, to, data } => Out::Peer { from, to, payload: buffer[data].to_vec() },
+        Forward::ToPeer { from, to, data, .. } => Out::Peer { from, to, payload: buffer[data].to_vec() },
         Forward::ToClient { to, data } => Out::Client(to.remote, Data::read(&buffer[data])),
     }
 }
