@@ -220,7 +220,7 @@ impl World {
             match self.turn.poll_action().unwrap() {
                 Action::Reply { bytes, .. } => return bytes,
                 Action::Open { port } => self.turn.handle_opened(NOW, port, Ok(())),
-                Action::Close { .. } => {}
+                Action::Close { .. } | Action::Tcp(_) => {}
             }
         }
     }

@@ -5,5 +5,6 @@
 mod browser;
 mod fuzz;
 mod streams;
+mod tcp_relay;
 mod uclient;
 mod webrtc_rs;

@@ -113,6 +113,7 @@ fn turn(settings: &Settings) -> turn::Settings {
         addresses: settings.relay_addresses().iter().map(address).collect(),
         ports: settings.relay.ports.clone(),
         legacy_channels: settings.relay.legacy_channels,
+        tcp_allocations: settings.relay.tcp_allocations,
         user_allocations: settings.access.user_allocations,
         unauthenticated: access::ReplyLimits { exempt: settings.limits.exempt.clone(), ..Default::default() },
         ..turn::Settings::default()

@@ -93,8 +93,19 @@ impl Allocations {
         let (permissions, channels) = (Permissions::new(self.hash.clone()), Channels::new(self.hash.clone()));
         let call_bound = matches!(owner.identity(), Identity::Call(_));
         let (sent, received) = (Meter::default(), Meter::default());
-        let allocation =
-            Allocation { client, expires, relayed, call_bound, tcp: false, sent, channels, permissions, received, owner, granted };
+        let allocation = Allocation {
+            client,
+            expires,
+            relayed,
+            call_bound,
+            tcp: false,
+            sent,
+            channels,
+            permissions,
+            received,
+            owner,
+            granted,
+        };
         let key = match self.empty.pop() {
             Some(place) => Key(place),
             None => {

@@ -8,3 +8,4 @@ mod closing;
 mod proxied;
 mod speaking;
 mod talking;
+mod tcp_relaying;
