@@ -5,13 +5,13 @@
 //! ```text
 //! main ─► server ─► config
 //!            │
-//!   edges    ├─► stream ─► dataplane   signalling   admin ─► metrics   web        own sockets, threads, time
-//!            │                 │         │     │
-//!   core     │                 ▼         ▼     ▼
-//!            └──────────────► turn ─► calls   matchmaking               pure: no socket, clock, runtime, random
-//!                              │  └─► auth   access
-//!   bytes                      ▼
-//!                             wire                                      no state at all
+//!   edges    ├─► stream, splice ─► dataplane   signalling   admin ─► metrics   web   own sockets, threads, time
+//!            │                         │         │     │
+//!   core     │                         ▼         ▼     ▼
+//!            └──────────────────────► turn ─► calls   matchmaking       pure: no socket, clock, runtime, random
+//!                                      │  └─► auth   access
+//!   bytes                              ▼
+//!                                     wire                              no state at all
 //! ```
 //!
 //! The life of a ChannelData packet: `dataplane::worker` receives a batch → `turn::Turn::handle_client` →
@@ -33,6 +33,7 @@ pub mod clock;
 pub mod dataplane;
 pub mod metrics;
 pub mod signalling;
+pub mod splice;
 pub mod stream;
 pub mod web;
 

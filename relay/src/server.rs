@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::signalling::{self, LocalRelay, Signalling};
 use crate::stream::{self, CertificateError};
-use crate::{dataplane, turn, web};
+use crate::{dataplane, splice, turn, web};
 use edges::{Edges, Service, Work};
 use parts::Seeds;
 use reload::Changeable;
@@ -84,8 +84,13 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let shared = parts::shared(settings, &addresses.all(), &keys, &seeds)?;
     let runtime = edges::runtime().map_err(StartError::Threads)?;
 
-    let workers = bound.dataplane.start(&shared, clock, seeds.workers).map_err(StartError::Threads)?;
+    let (sender, tasks) = dataplane::tasks();
+    let with_tcp = settings.relay.tcp_allocations;
+    let dataplane = if with_tcp { bound.dataplane.with_tcp(sender) } else { bound.dataplane };
+    let workers = dataplane.start(&shared, clock, seeds.workers).map_err(StartError::Threads)?;
     let workers = Arc::new(workers);
+    let splice = with_tcp.then(|| splice::start(tasks, Arc::clone(&shared), workers.mailboxes(), clock)).transpose();
+    let splice = splice.map_err(StartError::Threads)?;
     let signalling = bound.signalling.is_some().then(|| {
         let _inside = runtime.enter();
         let settings = parts::signalling(settings, &addresses, sessions, &seeds);
@@ -101,7 +106,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         None => None,
     };
     let talking = signalling.as_ref().map(|signalling| (signalling.controls(), signalling.counters()));
-    let admin = Admin::new(metrics(&workers, signalling.as_ref(), streams.as_deref()));
+    let admin = Admin::new(metrics(&workers, &shared, signalling.as_ref(), streams.as_deref()));
     let website = signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
     let https = website.clone().filter(|_| streams.is_some() && certificates.is_some()).map(|router| (pages, router));
     let calls =
@@ -113,7 +118,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     });
     let services = calls.into_iter().chain(operator).collect();
     let (watched, accepting) = (Arc::clone(&workers), streams.clone());
-    let work = Work { services, https, signalling, workers: watched, streams: accepting };
+    let work = Work { services, https, signalling, workers: watched, streams: accepting, splice };
     let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
     admin.set_ready(true);
     tracing::info!(workers = workers.counters().len(), "started");
@@ -132,12 +137,14 @@ fn local_relay(shared: &Arc<turn::Shared>, keys: &Arc<CallKeys>, workers: &datap
 
 fn metrics(
     workers: &dataplane::Running,
+    shared: &Arc<turn::Shared>,
     signalling: Option<&Signalling>,
     streams: Option<&stream::Running>,
 ) -> impl Fn() -> String + Send + Sync + 'static {
     let signalling = signalling.map(Signalling::counters);
     let streams = streams.map(stream::Running::counters);
-    let sources = Sources { turn: workers.counters(), io: workers.io_counters(), streams, signalling };
+    let tcp = shared.settings.tcp_allocations.then(|| Arc::clone(shared));
+    let sources = Sources { turn: workers.counters(), io: workers.io_counters(), streams, signalling, tcp };
     move || sources.render()
 }
 

@@ -10,5 +10,6 @@ mod fuzz;
 mod nat;
 mod people;
 mod streams;
+mod tcp_relay;
 mod uclient;
 mod webrtc_rs;

@@ -10,7 +10,7 @@ use super::table::{At, Table, string, wrong_type};
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("listen", &["udp", "tcp", "tls", "proxy_protocol_from", "signalling", "admin"]),
     ("tls", &["certificate", "private_key"]),
-    ("relay", &["realm", "addresses", "ports", "workers", "legacy_channels"]),
+    ("relay", &["realm", "addresses", "ports", "workers", "legacy_channels", "tcp_allocations"]),
     (
         "auth",
         &[
@@ -79,6 +79,7 @@ pub(super) struct Relay {
     pub(super) ports: Option<At<String>>,
     pub(super) workers: Option<At<u64>>,
     pub(super) legacy_channels: Option<At<bool>>,
+    pub(super) tcp_allocations: Option<At<bool>>,
 }
 
 /// `"127.0.0.1"` or `{ bind = "10.0.0.4", public = "203.0.113.7" }`.
@@ -230,6 +231,7 @@ fn relay(table: &Table<'_>, found: &mut Collector) -> Relay {
         ports: table.string("ports", found),
         workers: table.number("workers", MAX_WORKERS, found),
         legacy_channels: table.boolean("legacy_channels", found),
+        tcp_allocations: table.boolean("tcp_allocations", found),
     }
 }
 

@@ -71,6 +71,9 @@ pub struct Relay {
     pub workers: usize,
     /// Also accept channels 0x5000–0x7FFF, for RFC 5766 clients.
     pub legacy_channels: bool,
+    /// Clients that come over TCP or TLS may have TCP relayed too (RFC 6062). Off by default: no browser asks for it, and it
+    /// lets every user open connections to any server in the world from here.
+    pub tcp_allocations: bool,
 }
 
 impl Default for Relay {
@@ -81,6 +84,7 @@ impl Default for Relay {
             ports: 49152..=65535,
             workers: 0,
             legacy_channels: false,
+            tcp_allocations: false,
         }
     }
 }

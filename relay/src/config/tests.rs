@@ -100,6 +100,7 @@ fn the_agreed_names_are_understood() {
         ports = "1024-65535"
         workers = 2
         legacy_channels = true
+        tcp_allocations = true
         [auth]
         users = { alice = "a long secret" }
         issuer = "https://app.example"
@@ -133,6 +134,7 @@ fn the_agreed_names_are_understood() {
     assert_eq!(settings.tls.clone().unwrap().certificate, Path::new("/etc/relay/cert.pem"));
     assert_eq!(settings.tls.clone().unwrap().private_key, Path::new("/keys/key.pem"));
     assert_eq!(settings.relay.ports, 1024..=65535);
+    assert!(settings.relay.tcp_allocations && !Settings::default().relay.tcp_allocations);
     assert_eq!(settings.relay.addresses[1].public, "203.0.113.7".parse::<std::net::IpAddr>().unwrap());
     assert_eq!(settings.auth.users[0].password.expose(), "a long secret");
     assert!(matches!(settings.auth.tokens[0].key, VerifyingKey::EdDsa(_)));

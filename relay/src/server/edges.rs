@@ -17,6 +17,7 @@ use super::https::Https;
 use super::parts::HEARTBEAT_MS;
 use crate::dataplane;
 use crate::signalling::{Peer, Signalling};
+use crate::splice;
 use crate::stream::{self, Pages};
 
 /// How soon a part that died is noticed.
@@ -48,6 +49,8 @@ pub(super) struct Work {
     pub(super) signalling: Option<Signalling>,
     pub(super) workers: Arc<dataplane::Running>,
     pub(super) streams: Option<Arc<stream::Running>>,
+    /// If there are TCP allocations.
+    pub(super) splice: Option<splice::Running>,
 }
 
 /// Parts that must not end before they are asked to.
@@ -55,6 +58,7 @@ struct Watched {
     signalling: Option<Signalling>,
     workers: Arc<dataplane::Running>,
     streams: Option<Arc<stream::Running>>,
+    splice: Option<splice::Running>,
 }
 
 /// The thread at work. Dropping it stops it and waits for it.
@@ -68,12 +72,12 @@ impl Edges {
     pub(super) fn start(runtime: Runtime, work: Work) -> io::Result<Edges> {
         let (stop, stopped) = watch::channel(false);
         let (report, broken) = watch::channel(None);
-        let Work { services, https, signalling, workers, streams } = work;
+        let Work { services, https, signalling, workers, streams, splice } = work;
         let services = {
             let _inside = runtime.enter();
             open(services)?
         };
-        let watched = Watched { signalling, workers, streams };
+        let watched = Watched { signalling, workers, streams, splice };
         let thread = thread::Builder::new().name("edges".to_owned()).spawn(move || {
             let end = runtime.block_on(run(services, https, watched, stopped));
             report.send_replace(end);
@@ -158,7 +162,8 @@ async fn watch_over(
                     return Some(Broken::Worker);
                 }
                 let signalling = watched.signalling.as_ref().is_some_and(Signalling::has_ended);
-                if signalling || watched.streams.as_ref().is_some_and(|streams| streams.has_ended()) {
+                let spliced = watched.splice.as_ref().is_some_and(splice::Running::has_ended);
+                if signalling || spliced || watched.streams.as_ref().is_some_and(|streams| streams.has_ended()) {
                     return Some(Broken::Edge);
                 }
             }

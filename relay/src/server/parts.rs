@@ -117,6 +117,7 @@ pub(super) fn turn(settings: &Settings) -> turn::Settings {
         addresses: settings.relay_addresses().iter().map(address).collect(),
         ports: settings.relay.ports.clone(),
         legacy_channels: settings.relay.legacy_channels,
+        tcp_allocations: settings.relay.tcp_allocations,
         user_allocations: settings.access.user_allocations,
         max_allocations: limits.total_allocations,
         max_permissions: limits.allocation_permissions,

@@ -17,6 +17,8 @@ pub(super) struct Sources {
     /// If there are TCP or TLS listeners.
     pub(super) streams: Option<Arc<stream::Counters>>,
     pub(super) signalling: Option<Arc<signalling::Counters>>,
+    /// If there are TCP allocations.
+    pub(super) tcp: Option<Arc<turn::Shared>>,
 }
 
 impl Sources {
@@ -29,6 +31,9 @@ impl Sources {
         self.replies(&mut page);
         self.allocations(&mut page);
         self.sockets(&mut page);
+        if let Some(shared) = &self.tcp {
+            tcp(&shared.tcp, &mut page);
+        }
         if let Some(counters) = &self.signalling {
             calls(counters, &mut page);
             desk(counters, &mut page);
@@ -115,6 +120,25 @@ impl Sources {
         for (fate, count) in accepted.fates() {
             fates.labelled(&[("fate", &fate)], count);
         }
+    }
+}
+
+fn tcp(connections: &turn::Connections, page: &mut Exposition) {
+    page.family("relay_tcp_peer_connections", Kind::Gauge, "Peer connections of TCP allocations now, in any state.")
+        .value(connections.len() as u64);
+    let counters = connections.counters();
+    let mut events =
+        page.family("relay_tcp_events_total", Kind::Counter, "What became of peer connections of TCP allocations.");
+    for (event, count) in counters.events() {
+        events.labelled(&[("event", &event)], count);
+    }
+    let mut bytes = page.family(
+        "relay_tcp_bytes_relayed_total",
+        Kind::Counter,
+        "Bytes passed on by TCP allocations, by direction.",
+    );
+    for (path, count) in counters.relayed() {
+        bytes.labelled(&[("path", &path)], count);
     }
 }
 

@@ -97,8 +97,19 @@ impl Allocations {
         let (permissions, channels) = (Permissions::new(self.hash.clone()), Channels::new(self.hash.clone()));
         let call_bound = matches!(owner.identity(), Identity::Call(_));
         let (sent, received, icmp) = (Meter::default(), Meter::default(), Bucket::default());
-        let allocation =
-            Allocation { client, relayed, call_bound, tcp: false, sent, channels, permissions, received, icmp, owner, granted };
+        let allocation = Allocation {
+            client,
+            relayed,
+            call_bound,
+            tcp: false,
+            sent,
+            channels,
+            permissions,
+            received,
+            icmp,
+            owner,
+            granted,
+        };
         let key = match self.empty.pop() {
             Some(place) => Key(place),
             None => {

@@ -283,7 +283,7 @@ impl World {
                     }
                     self.turn.handle_opened(self.now, port, result);
                 }
-                Action::Tcp(_) => panic!("TCP allocations are switched off"),
+                Action::Tcp(action) => panic!("{action:?}, and nobody came over a stream"),
                 Action::Close { port } => {
                     assert!(self.open.remove(&(port.address.0, port.port)), "only open ports are closed")
                 }

@@ -69,7 +69,8 @@ pub(crate) fn shared(own_listeners: &[SocketAddr], ports: RangeInclusive<u16>) -
         ..access::Settings::default()
     };
     let addresses = ["127.0.0.1", "::1"].map(|ip| turn::RelayedAddress::same(ip.parse().unwrap())).to_vec();
-    let settings = turn::Settings { addresses, ports, user_allocations: 1000, ..turn::Settings::default() };
+    let settings =
+        turn::Settings { addresses, ports, user_allocations: 1000, tcp_allocations: true, ..turn::Settings::default() };
     // Relays that run side by side must not all try the same relayed ports in the same order.
     let seed = own_listeners
         .first()
@@ -153,18 +154,28 @@ impl Client {
 
     /// Of the client's own IP version.
     pub(crate) fn allocate(&mut self) -> Allocated {
+        self.allocate_for(17)
+    }
+
+    /// For the protocol of this number.
+    pub(crate) fn allocate_for(&mut self, transport: u8) -> Allocated {
         let family = if self.address().is_ipv6() { 2 } else { 1 };
-        self.allocate_family(family)
+        self.allocate_of(transport, family)
     }
 
     /// 1: an IPv4 relayed address; 2: an IPv6 one.
     pub(crate) fn allocate_family(&mut self, family: u8) -> Allocated {
-        self.allocate_as(|request| request.requested_address_family(family)).map(|relayed| relayed[0])
+        self.allocate_of(17, family)
     }
 
-    /// Every relayed address that is granted.
+    fn allocate_of(&mut self, transport: u8, family: u8) -> Allocated {
+        self.allocate_as(|request| request.requested_transport(transport).requested_address_family(family))
+            .map(|relayed| relayed[0])
+    }
+
+    /// Every relayed address that is granted. `fill` says for which protocol.
     pub(crate) fn allocate_as(&mut self, fill: impl Fn(Request) -> Request) -> Result<Vec<SocketAddr>, u16> {
-        let request = || fill(Request::new(Method::Allocate, self.transaction()).requested_transport(17));
+        let request = || fill(Request::new(Method::Allocate, self.transaction()));
         let challenge = self.ask(&request().finish(None));
         let challenge = Message::parse(&challenge).unwrap();
         assert_eq!(challenge.error_code().unwrap(), Some(401));
@@ -243,6 +254,16 @@ impl Client {
         let answer = self.ask(&self.sign(request));
         let answer = Message::parse(&answer).unwrap();
         assert_eq!(answer.class(), MessageClass::Success, "{:?}", answer.error_code());
+    }
+
+    /// A signed request; its answer, or an indication that came first.
+    pub(crate) fn request(&mut self, method: Method, fill: impl FnOnce(Request) -> Request) -> Vec<u8> {
+        if self.nonce.is_empty() {
+            let challenge = self.ask(&Request::new(method, self.transaction()).finish(None));
+            let challenge = Message::parse(&challenge).unwrap();
+            self.nonce = String::from_utf8(challenge.nonce().unwrap().unwrap().to_vec()).unwrap();
+        }
+        self.ask(&self.sign(fill(Request::new(method, self.transaction()))))
     }
 
     fn sign(&self, request: Request) -> Vec<u8> {

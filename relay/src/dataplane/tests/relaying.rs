@@ -158,7 +158,7 @@ fn a_dual_allocation_reaches_peers_of_both_ip_versions_and_closes_both_sockets()
     let relay = Relay::start(&["127.0.0.1:0"], 1);
     let counters = relay.running.io_counters();
     let mut client = Client::new(relay.addresses[0], 0);
-    let relayed = client.allocate_as(|request| request.additional_address_family(2)).unwrap();
+    let relayed = client.allocate_as(|request| request.requested_transport(17).additional_address_family(2)).unwrap();
     assert_eq!(counters[0].relayed_sockets.get(), 2);
     for (own, peer) in relayed.iter().zip(["127.0.0.1:0", "[::1]:0"]) {
         let peer = peer_at(peer);

@@ -12,6 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, Support
 use crate::clock::Clock;
 use crate::dataplane;
 use crate::dataplane::tests::client::{Client, Link, shared};
+use crate::splice;
 use crate::stream::tls::Files;
 use crate::stream::{self, Certificates, Settings};
 use crate::wire::framing::{self, Frame, padding};
@@ -27,6 +28,8 @@ pub(super) struct Server {
     // In this order: nobody hands a connection to a worker that is gone.
     _streams: stream::Running,
     pub(super) workers: dataplane::Running,
+    pub(super) shared: Arc<crate::turn::Shared>,
+    _splice: splice::Running,
     folder: std::path::PathBuf,
 }
 
@@ -69,14 +72,17 @@ impl Server {
         let udp = bound.addresses()[0];
         let streams = stream::bind(choices.settings).unwrap();
         let (tcp, tls) = (streams.tcp()[0], streams.tls()[0]);
-        let workers = bound.start(&shared(&[udp, tcp, tls], 49152..=65535), Clock::start(), [1; 32]).unwrap();
+        let (shared, clock) = (shared(&[udp, tcp, tls], 49152..=65535), Clock::start());
+        let (sender, tasks) = dataplane::tasks();
+        let workers = bound.with_tcp(sender).start(&shared, clock, [1; 32]).unwrap();
+        let splice = splice::start(tasks, Arc::clone(&shared), workers.mailboxes(), clock).unwrap();
         let certificates = choices.with_certificate.then(|| {
             new_certificate(&folder);
             Certificates::load(files(&folder)).unwrap()
         });
         let streams = streams.start(workers.mailboxes(), certificates.as_deref(), None).unwrap();
         let accepted = streams.counters();
-        Server { udp, tcp, tls, certificates, accepted, _streams: streams, workers, folder }
+        Server { udp, tcp, tls, certificates, accepted, _streams: streams, workers, shared, _splice: splice, folder }
     }
 
     /// Replaces the files; the server is not told.

@@ -9,3 +9,4 @@ mod desync;
 mod proxied;
 mod speaking;
 mod talking;
+mod tcp_relaying;

@@ -284,3 +284,7 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -230,7 +230,11 @@ fn a_thousand_connects_are_no_more_than_a_few() {
         }
         let id = world.asked_to_connect().1;
         world.report(&alice, TcpEvent::Connected { id, success: true });
-        let from = FiveTuple { remote: peer(n), transport: Transport::Tcp(Connection { worker: 1, number: n.into() }), ..alice.from };
+        let from = FiveTuple {
+            remote: peer(n),
+            transport: Transport::Tcp(Connection { worker: 1, number: n.into() }),
+            ..alice.from
+        };
         let data = world.client_at(from, 1, "alice", "alice's secret");
         assert_eq!(world.bind_connection(&data, id.0), 0);
         bound += 1;
