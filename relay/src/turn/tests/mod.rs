@@ -11,6 +11,7 @@ mod data_path;
 mod hairpin;
 mod hostile;
 mod limits;
+mod nat_discovery;
 mod operating;
 mod permissions;
 mod ports;
