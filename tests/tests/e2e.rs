@@ -4,6 +4,7 @@
 
 mod browser;
 mod fuzz;
+mod operating;
 mod streams;
 mod uclient;
 mod webrtc_rs;
