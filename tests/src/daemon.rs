@@ -14,7 +14,8 @@ pub const ISSUER: &str = "https://app.example";
 /// `aud` of the tokens.
 pub const AUDIENCE: &str = "voice";
 
-/// Loopback, ports chosen by the kernel, one relayed address, tokens signed with [`DEV_KEY`], the demo page on.
+/// Loopback, ports chosen by the kernel, one relayed address, tokens signed with [`DEV_KEY`], the demo page on; SIGTERM ends it at
+/// once, whatever a test has left behind.
 const LOCAL: &str = r#"
 [listen]
 udp = ["127.0.0.1:0"]
@@ -31,6 +32,9 @@ tokens = []
 
 [limits]
 exempt = ["127.0.0.0/8", "::1/128"]
+
+[drain]
+deadline_secs = 0
 
 [signalling]
 demo_page = true
@@ -55,6 +59,7 @@ pub struct Daemon {
     tls: Vec<SocketAddr>,
     signalling: Option<SocketAddr>,
     admin: Option<SocketAddr>,
+    settings: toml::Table,
     pub(crate) directory: PathBuf,
 }
 
@@ -138,6 +143,25 @@ impl Daemon {
     /// The process id.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Changes its configuration file, as [`Builder::set`] does, and tells it to read it again.
+    pub fn reload(&mut self, toml: &str) {
+        let more: toml::Table = toml.parse().unwrap_or_else(|error| panic!("not TOML: {error}\n{toml}"));
+        merge(&mut self.settings, more);
+        let text = self.settings.to_string();
+        self.reload_text(&text);
+    }
+
+    /// Puts this in the place of its configuration file and tells it to read it again.
+    pub fn reload_text(&mut self, text: &str) {
+        std::fs::write(self.directory.join("relay.toml"), text).unwrap();
+        self.signal(libc::SIGHUP);
+    }
+
+    /// Sends the process a signal.
+    pub fn signal(&mut self, signal: i32) {
+        self.process.signal(signal);
     }
 
     /// Everything the daemon has printed.
@@ -237,6 +261,7 @@ impl Builder {
             signalling: listening(&log, "signalling http://").first().copied(),
             admin: listening(&log, "admin http://").first().copied(),
             process,
+            settings: self.settings,
             directory,
         }
     }

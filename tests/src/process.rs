@@ -70,13 +70,20 @@ impl Process {
         self.child.try_wait().is_ok_and(|status| status.is_none())
     }
 
+    /// Sends it a signal, if it has not ended by itself.
+    pub fn signal(&mut self, signal: i32) {
+        if self.is_running() {
+            // SAFETY: a plain system call. The child is ours and not yet reaped, so its id belongs to nobody else.
+            unsafe { libc::kill(self.child.id().cast_signed(), signal) };
+        }
+    }
+
     /// SIGTERM, and what the process makes of it: its exit code, or `None` if it had to be killed.
     pub fn stop(&mut self) -> Option<i32> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return status.code();
         }
-        // SAFETY: a plain system call. The child is ours and not yet reaped, so its id belongs to nobody else.
-        unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) };
+        self.signal(libc::SIGTERM);
         let start = Instant::now();
         while start.elapsed() < GRACE {
             if let Ok(Some(status)) = self.child.try_wait() {

@@ -8,6 +8,7 @@ mod browser_transports;
 mod conformance;
 mod fuzz;
 mod nat;
+mod operating;
 mod people;
 mod streams;
 mod tcp_relay;

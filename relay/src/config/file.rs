@@ -8,7 +8,7 @@ use super::table::{At, Table, string, wrong_type};
 
 /// Every section and its keys. `configs/relay.toml` shows each one; a test compares.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
-    ("listen", &["udp", "tcp", "tls", "proxy_protocol_from", "signalling", "admin"]),
+    ("listen", &["udp", "tcp", "tls", "proxy_protocol_from", "nat_discovery", "signalling", "admin"]),
     ("tls", &["certificate", "private_key"]),
     ("relay", &["realm", "addresses", "ports", "workers", "legacy_channels", "tcp_allocations"]),
     (
@@ -60,6 +60,7 @@ pub(super) struct Listen {
     pub(super) tcp: Strings,
     pub(super) tls: Strings,
     pub(super) proxy_protocol_from: Strings,
+    pub(super) nat_discovery: Strings,
     pub(super) signalling: Option<At<String>>,
     pub(super) admin: Option<At<String>>,
 }
@@ -210,6 +211,7 @@ fn listen(table: &Table<'_>, found: &mut Collector) -> Listen {
         tcp: table.strings("tcp", found),
         tls: table.strings("tls", found),
         proxy_protocol_from: table.strings("proxy_protocol_from", found),
+        nat_discovery: table.strings("nat_discovery", found),
         signalling: table.string("signalling", found),
         admin: table.string("admin", found),
     }

@@ -25,7 +25,9 @@ pub(super) fn listen(written: &file::Listen, found: &mut Collector) -> Listen {
     {
         found.value(at, "listen.udp is empty, and so are listen.tcp and listen.tls: nobody could reach this server");
     }
+    let nat_discovery = written.nat_discovery.as_deref().and_then(|items| nat_discovery(items, &taken, found));
     Listen {
+        nat_discovery,
         proxy_protocol_from: prefixes("listen.proxy_protocol_from", written.proxy_protocol_from.as_deref(), found),
         udp: udp.unwrap_or(default.udp),
         tcp: tcp.unwrap_or_default(),
@@ -60,6 +62,32 @@ fn one(key: &'static str, item: Option<&At<String>>, taken: &mut Taken, found: &
     Some(address)
 }
 
+/// Two addresses that differ in IP and in port; the sockets they make four of may be listeners already.
+fn nat_discovery(items: &[At<String>], taken: &Taken, found: &mut Collector) -> Option<[SocketAddr; 2]> {
+    const KEY: &str = "listen.nat_discovery";
+    let first = items.first()?;
+    let read: Vec<SocketAddr> = items.iter().filter_map(|item| socket_address(KEY, item, found)).collect();
+    if read.len() < items.len() {
+        return None;
+    }
+    let &[a, b] = read.as_slice() else {
+        found.value(first.at, format!("{KEY} is two addresses with two ports: [\"192.0.2.1:3478\", \"192.0.2.2:3479\"]"));
+        return None;
+    };
+    let unusable = |it: &SocketAddr| it.port() == 0 || it.ip().is_unspecified() || it.ip().is_multicast();
+    if a.is_ipv4() != b.is_ipv4() || a.ip() == b.ip() || a.port() == b.port() || read.iter().any(unusable) {
+        found.value(
+            first.at,
+            format!("{KEY}: the two must be of one family and differ in address and in port; neither can be a wildcard or port 0"),
+        );
+        return None;
+    }
+    for socket in [a, b, SocketAddr::new(a.ip(), b.port()), SocketAddr::new(b.ip(), a.port())] {
+        taken.must_be_free_or_same(KEY, socket, first.at, found);
+    }
+    Some([a, b])
+}
+
 /// Addresses given out so far. UDP stands apart from the others, which all listen on TCP.
 #[derive(Default)]
 struct Taken(Vec<(&'static str, SocketAddr)>);
@@ -77,6 +105,15 @@ impl Taken {
             found.value(at, message);
         }
         self.0.push((key, address));
+    }
+
+    /// A UDP socket that may be one of `listen.udp`, but not in the way of another.
+    fn must_be_free_or_same(&self, key: &str, socket: SocketAddr, at: usize, found: &mut Collector) {
+        let clash =
+            self.0.iter().find(|(other, taken)| *other == "listen.udp" && *taken != socket && collide(*taken, socket));
+        if let Some((other, taken)) = clash {
+            found.value(at, format!("{key}: {socket} overlaps with {taken} of {other}; name the addresses there one by one"));
+        }
     }
 }
 

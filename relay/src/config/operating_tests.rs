@@ -87,3 +87,26 @@ fn a_drain_has_a_deadline_and_servers_of_both_families() {
         assert!(message.contains("is not a domain name"), "{message}");
     }
 }
+
+#[test]
+fn nat_discovery_takes_two_addresses_and_makes_four_sockets_of_them() {
+    let text = "[listen]\nudp = [\"192.0.2.1:3478\"]\nnat_discovery = [\"192.0.2.1:3478\", \"192.0.2.2:3479\"]\n";
+    let listen = read(text).unwrap().listen;
+    let sockets: Vec<String> = listen.udp_sockets().iter().map(ToString::to_string).collect();
+    assert_eq!(sockets, ["192.0.2.1:3478", "192.0.2.1:3479", "192.0.2.2:3478", "192.0.2.2:3479"]);
+    assert_eq!(read("[listen]\nnat_discovery = []\n").unwrap().listen.nat_discovery, None);
+    for (pair, wrong) in [
+        ("[\"192.0.2.1:3478\"]", "is two addresses with two ports"),
+        ("[\"192.0.2.1:3478\", \"192.0.2.1:3479\"]", "differ in address and in port"),
+        ("[\"192.0.2.1:3478\", \"192.0.2.2:3478\"]", "differ in address and in port"),
+        ("[\"192.0.2.1:3478\", \"[2001:db8::1]:3479\"]", "of one family"),
+        ("[\"192.0.2.1:0\", \"192.0.2.2:3479\"]", "port 0"),
+        ("[\"192.0.2.1\", \"192.0.2.2:3479\"]", "is not an address with a port"),
+    ] {
+        let message = complaint(&format!("[listen]\nudp = [\"127.0.0.1:0\"]\nnat_discovery = {pair}\n"));
+        assert!(message.contains(wrong), "{message}");
+    }
+    let wildcard = "[relay]\naddresses = [\"192.0.2.1\"]\n[listen]\nudp = [\"0.0.0.0:3478\"]\n\
+        nat_discovery = [\"192.0.2.1:3478\", \"192.0.2.2:3479\"]\n";
+    assert!(complaints(wildcard)[0].contains("overlaps with 0.0.0.0:3478"));
+}

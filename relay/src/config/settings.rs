@@ -34,6 +34,8 @@ pub struct Listen {
     pub tls: Vec<SocketAddr>,
     /// Sources whose TCP and TLS connections begin with a PROXY protocol v2 header, always.
     pub proxy_protocol_from: Vec<IpNet>,
+    /// Two IP addresses and two ports for NAT behaviour discovery (RFC 5780): each address listens on both ports.
+    pub nat_discovery: Option<[SocketAddr; 2]>,
     /// Without it the daemon is a plain STUN/TURN server.
     pub signalling: Option<SocketAddr>,
     /// Always a loopback address: it asks nobody who they are.
@@ -47,9 +49,30 @@ impl Default for Listen {
             tcp: Vec::new(),
             tls: Vec::new(),
             proxy_protocol_from: Vec::new(),
+            nat_discovery: None,
             signalling: None,
             admin: None,
         }
+    }
+}
+
+impl Listen {
+    /// The four sockets of NAT behaviour discovery: by address, then by port.
+    pub fn discovery_sites(&self) -> Option<[[SocketAddr; 2]; 2]> {
+        let pair = self.nat_discovery?;
+        let site = |ip: SocketAddr, port: SocketAddr| SocketAddr::new(ip.ip(), port.port());
+        Some(pair.map(|ip| pair.map(|port| site(ip, port))))
+    }
+
+    /// Every UDP socket: those written, then those that NAT behaviour discovery needs besides.
+    pub fn udp_sockets(&self) -> Vec<SocketAddr> {
+        let mut sockets = self.udp.clone();
+        for site in self.discovery_sites().iter().flatten().flatten() {
+            if !sockets.contains(site) {
+                sockets.push(*site);
+            }
+        }
+        sockets
     }
 }
 

@@ -54,7 +54,7 @@ impl Seeds {
 
 pub(super) fn dataplane(settings: &Settings) -> dataplane::Settings {
     dataplane::Settings {
-        listeners: settings.listen.udp.clone(),
+        listeners: settings.listen.udp_sockets(),
         workers: settings.relay.workers,
         ..dataplane::Settings::default()
     }
@@ -130,10 +130,24 @@ pub(super) fn turn(settings: &Settings) -> turn::Settings {
         call_limits: rates(limits.call),
         user_limits: rates(limits.user),
         total_limits: rates(limits.total),
+        nat_discovery: nat_discovery(settings),
         alternate_servers: settings.drain.alternate_servers.clone(),
         alternate_domain: settings.drain.alternate_domain.clone(),
         ..turn::Settings::default()
     }
+}
+
+/// Which listeners these are, and what clients know them by.
+fn nat_discovery(settings: &Settings) -> Option<turn::NatDiscovery> {
+    let (sockets, relay) = (settings.listen.udp_sockets(), settings.relay_addresses());
+    let site = |local: SocketAddr| {
+        let listener = sockets.iter().position(|socket| *socket == local)?;
+        let public = relay.iter().find(|address| address.bind == local.ip()).map_or(local.ip(), |address| address.public);
+        let public = SocketAddr::new(public, local.port());
+        Some(turn::Site { listener: u16::try_from(listener).ok()?, local, public })
+    };
+    let [[a, b], [c, d]] = settings.listen.discovery_sites()?.map(|ports| ports.map(site));
+    Some(turn::NatDiscovery { sites: [[a?, b?], [c?, d?]] })
 }
 
 /// Who decides who is asking and what they may reach.
@@ -170,7 +184,7 @@ pub(super) fn signalling(
     let desk = desk::Settings {
         token,
         turn_urls: match settings.signalling.turn_urls.as_slice() {
-            [] => turn_urls(addresses, &settings.relay_addresses()),
+            [] => turn_urls(&written(settings, addresses), &settings.relay_addresses()),
             configured => configured.to_vec(),
         },
         direct_first: settings.calls.path == CallPath::DirectFirst,
@@ -183,6 +197,13 @@ pub(super) fn signalling(
     };
     let (origins, exempt) = (settings.signalling.origins.clone(), settings.limits.exempt.clone());
     signalling::Settings { desk, origins, exempt, demo }
+}
+
+/// Without the sockets that only NAT behaviour discovery needs, which come last.
+fn written(settings: &Settings, addresses: &Addresses) -> Addresses {
+    let mut written = addresses.clone();
+    written.udp.truncate(settings.listen.udp.len());
+    written
 }
 
 fn tokens(settings: &Settings) -> token::Settings {

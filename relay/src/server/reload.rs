@@ -113,6 +113,7 @@ fn stays<'a>(settings: &'a Settings, written: &'a Settings) -> impl Iterator<Ite
         ("listen.tcp", a.listen.tcp == b.listen.tcp),
         ("listen.tls", a.listen.tls == b.listen.tls),
         ("listen.proxy_protocol_from", a.listen.proxy_protocol_from == b.listen.proxy_protocol_from),
+        ("listen.nat_discovery", a.listen.nat_discovery == b.listen.nat_discovery),
         ("listen.signalling", a.listen.signalling == b.listen.signalling),
         ("listen.admin", a.listen.admin == b.listen.admin),
         ("[tls]", a.tls == b.tls),

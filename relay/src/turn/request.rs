@@ -26,7 +26,7 @@ impl Turn {
             return self.counters.drop_packet(Reason::NotForServers);
         }
         match message.method() {
-            Method::Binding => self.binding(now, from, &message),
+            Method::Binding => self.binding(now, from, &message, datagram.len()),
             Method::Allocate
             | Method::Refresh
             | Method::CreatePermission
@@ -39,12 +39,12 @@ impl Turn {
         }
     }
 
-    fn binding(&mut self, now: Now, from: &FiveTuple, request: &Message<'_>) {
+    fn binding(&mut self, now: Now, from: &FiveTuple, request: &Message<'_>, length: usize) {
         if !self.may_answer_stranger(now, from) {
             return;
         }
-        match binding(from, request) {
-            Ok(reply) => self.succeed(from, reply.finish(None)),
+        match binding(self.shared.settings.nat_discovery.as_ref(), from, request, length) {
+            Ok((path, reply)) => self.succeed(&path, reply.finish(None)),
             Err(reject) => self.send_reply(from, reject.code().code(), self.refusal(request, reject).finish(None)),
         }
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use super::meter::Limits;
+use super::nat_discovery::NatDiscovery;
 use super::relayed_port::RelayedAddress;
 use crate::access::ReplyLimits;
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub user_limits: Limits,
     /// What everybody together may relay, all workers together.
     pub total_limits: Limits,
+    /// The UDP listeners that answer requests for NAT behaviour discovery, if that is offered.
+    pub nat_discovery: Option<NatDiscovery>,
     /// Where a client that wants an allocation is sent while this server drains: the one of its family, else it hears 508.
     pub alternate_servers: Vec<SocketAddr>,
     /// The name those servers prove by their certificate.
@@ -68,6 +71,7 @@ impl Default for Settings {
             call_limits: Limits::VOICE,
             user_limits: Limits::NONE,
             total_limits: Limits::NONE,
+            nat_discovery: None,
             alternate_servers: Vec::new(),
             alternate_domain: None,
         }

@@ -69,6 +69,7 @@ impl Shared {
         let settings = Settings {
             addresses: self.settings.addresses.clone(),
             ports: self.settings.ports.clone(),
+            nat_discovery: self.settings.nat_discovery,
             ..settings
         };
         self.quota.set_limits(settings.max_allocations, settings.user_allocations);

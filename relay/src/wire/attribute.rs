@@ -1,4 +1,4 @@
-//! Attribute numbers (RFC 8489 §18.3, RFC 8656 §18, RFC 6062 §6.2) and which of them this server understands.
+//! Attribute numbers (RFC 8489 §18.3, RFC 8656 §18, RFC 6062 §6.2, RFC 5780 §7) and which of them this server understands.
 
 /// More attributes than this in one message and it is dropped. A CreatePermission that fills an Ethernet frame with IPv4
 /// peers carries 113.
@@ -8,6 +8,7 @@ pub const MAX_ATTRIBUTES: usize = 128;
 pub const ATTRIBUTE_HEADER: usize = 4;
 
 pub const MAPPED_ADDRESS: u16 = 0x0001;
+pub const CHANGE_REQUEST: u16 = 0x0003;
 pub const USERNAME: u16 = 0x0006;
 pub const MESSAGE_INTEGRITY: u16 = 0x0008;
 pub const ERROR_CODE: u16 = 0x0009;
@@ -28,6 +29,8 @@ pub const PASSWORD_ALGORITHM: u16 = 0x001D;
 pub const USERHASH: u16 = 0x001E;
 pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 pub const RESERVATION_TOKEN: u16 = 0x0022;
+pub const PADDING: u16 = 0x0026;
+pub const RESPONSE_PORT: u16 = 0x0027;
 pub const CONNECTION_ID: u16 = 0x002A;
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 pub const ADDRESS_ERROR_CODE: u16 = 0x8001;
@@ -37,6 +40,8 @@ pub const ICMP: u16 = 0x8004;
 pub const SOFTWARE: u16 = 0x8022;
 pub const ALTERNATE_SERVER: u16 = 0x8023;
 pub const FINGERPRINT: u16 = 0x8028;
+pub const RESPONSE_ORIGIN: u16 = 0x802B;
+pub const OTHER_ADDRESS: u16 = 0x802C;
 
 /// Longest USERNAME in bytes (RFC 8489 §14.3: fewer than 509).
 pub const MAX_USERNAME: usize = 508;
@@ -76,6 +81,11 @@ pub const fn understood(number: u16) -> bool {
             | RESERVATION_TOKEN
             | CONNECTION_ID
     )
+}
+
+/// What a request for NAT behaviour discovery may carry besides, where it is offered (RFC 5780 §7).
+pub const fn discovery(number: u16) -> bool {
+    matches!(number, CHANGE_REQUEST | PADDING | RESPONSE_PORT)
 }
 
 /// Bytes of zero padding behind a value of this length (RFC 8489 §14).

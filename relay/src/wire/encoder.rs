@@ -54,6 +54,11 @@ impl Encoder {
         self
     }
 
+    /// Bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.0.raw.len()
+    }
+
     /// Adds the attribute the key signs with, over what is there so far (RFC 8489 §14.5, §14.6).
     pub(super) fn integrity(self, key: &Key) -> Encoder {
         match key.signs() {

@@ -14,13 +14,34 @@ use super::unknown::UnknownAttributes;
 impl<'a> Message<'a> {
     /// Comprehension-required attributes this server does not understand, for 420 (RFC 8489 §6.3.1).
     pub fn unknown_required(&self) -> UnknownAttributes {
+        self.unknown_besides(|_| false)
+    }
+
+    /// As [`Message::unknown_required`], where others are understood too.
+    pub fn unknown_besides(&self, understood: impl Fn(u16) -> bool) -> UnknownAttributes {
         let mut unknown = UnknownAttributes::default();
         for slot in self.slots() {
-            if attr::comprehension_required(slot.number) && !attr::understood(slot.number) {
-                unknown.push(slot.number);
+            let number = slot.number;
+            if attr::comprehension_required(number) && !attr::understood(number) && !understood(number) {
+                unknown.push(number);
             }
         }
         unknown
+    }
+
+    /// CHANGE-REQUEST: answer from the other IP address, from the other port (RFC 5780 §7.2).
+    pub fn change_request(&self) -> Result<(bool, bool), BadAttribute> {
+        let flags = self.fixed(attr::CHANGE_REQUEST)?.map_or(0, u32::from_be_bytes);
+        Ok((flags & 4 != 0, flags & 2 != 0))
+    }
+
+    /// RESPONSE-PORT: where at the source to send the answer (RFC 5780 §7.5). Port 0 is nowhere.
+    pub fn response_port(&self) -> Result<Option<u16>, BadAttribute> {
+        let Some([p0, p1, _, _]) = self.fixed::<4>(attr::RESPONSE_PORT)? else { return Ok(None) };
+        match u16::from_be_bytes([p0, p1]) {
+            0 => Err(BadAttribute(attr::RESPONSE_PORT)),
+            port => Ok(Some(port)),
+        }
     }
 
     /// USERNAME, 1 to 508 bytes (RFC 8489 §14.3).

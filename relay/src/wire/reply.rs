@@ -95,6 +95,29 @@ impl Reply {
         Reply(self.0.put(&stun::uattrs::UnknownAttributes(list)))
     }
 
+    /// MAPPED-ADDRESS: where the request came from, in the clear (RFC 8489 §14.1).
+    pub fn mapped_address(self, addr: SocketAddr) -> Reply {
+        Reply(self.0.address(attr::MAPPED_ADDRESS, addr))
+    }
+
+    /// RESPONSE-ORIGIN: where this answer comes from (RFC 5780 §7.3).
+    pub fn response_origin(self, addr: SocketAddr) -> Reply {
+        Reply(self.0.address(attr::RESPONSE_ORIGIN, addr))
+    }
+
+    /// OTHER-ADDRESS: where it would come from with both changed (RFC 5780 §7.4).
+    pub fn other_address(self, addr: SocketAddr) -> Reply {
+        Reply(self.0.address(attr::OTHER_ADDRESS, addr))
+    }
+
+    /// PADDING, so that the whole answer has `length` bytes, or none if there is no room for it (RFC 5780 §7.6).
+    pub fn padded_to(self, length: usize) -> Reply {
+        match length.checked_sub(self.0.len() + attr::ATTRIBUTE_HEADER) {
+            Some(room) if room >= 4 => Reply(self.0.raw(attr::PADDING, &vec![0; room & !3])),
+            _ => self,
+        }
+    }
+
     /// ALTERNATE-SERVER, written like MAPPED-ADDRESS (RFC 8489 §14.15).
     pub fn alternate_server(self, addr: SocketAddr) -> Reply {
         Reply(self.0.address(attr::ALTERNATE_SERVER, addr))

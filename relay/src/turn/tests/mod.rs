@@ -15,6 +15,7 @@ mod hairpin;
 mod hostile;
 mod icmp;
 mod limits;
+mod nat_discovery;
 mod operating;
 mod permissions;
 mod ports;

@@ -241,7 +241,7 @@ impl World {
     fn check_forward(&mut self, caller: usize, forward: &Forward, buffer: &[u8]) {
         match forward {
             Forward::None => return,
-            Forward::ToPeer { from, to, data } => {
+            Forward::ToPeer { from, to, data, .. } => {
                 assert!(buffer.get(data.clone()).is_some(), "what is sent lies inside the buffer");
                 assert_eq!(self.open.get(&(from.address.0, from.port)), Some(&caller), "by a socket of its own");
                 let IpAddr::V4(ip) = to.ip() else {
