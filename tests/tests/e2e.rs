@@ -7,6 +7,7 @@ mod browser;
 mod browser_transports;
 mod fuzz;
 mod nat;
+mod nat_virtual;
 mod people;
 mod streams;
 mod uclient;
