@@ -20,11 +20,13 @@ done
 step() { printf '\n== %s\n' "$*"; }
 
 # What a test needs, and the Debian package that has it.
-needs=(chromium:chromium chromedriver:chromium-driver turnutils_uclient:coturn ip:iproute2)
+needs=(chromium:chromium chromedriver:chromium-driver firefox-esr:firefox-esr certutil:libnss3-tools
+  turnutils_uclient:coturn ip:iproute2 nft:nftables)
 missing=()
 for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null 2>&1 || missing+=("${need##*:}")
 done
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 left_out=()
 if ((${#missing[@]})); then
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
@@ -38,12 +40,28 @@ if ((${#missing[@]})); then
     for package in "${missing[@]}"; do
       case "$package" in
         chromium*) left_out+=("browser") ;;
+        firefox-esr) left_out+=("firefox") ;;
+        libnss3-tools) left_out+=("browser_transports") ;;
         coturn) left_out+=("uclient" "coturn") ;;
       esac
     done
     echo "not root: cannot install ${missing[*]}; to run everything: apt-get install ${missing[*]}" >&2
   fi
 fi
+
+# A foreign WebRTC stack, in an environment of its own beside what cargo builds; made anew when the list of versions changes.
+interop="${CARGO_TARGET_DIR:-target}/interop"
+if ! cmp -s tests/interop/requirements.txt "$interop/requirements.txt"; then
+  step "a Python environment for the foreign callers"
+  if rm -rf "$interop" && python3 -m venv "$interop" && "$interop/bin/pip" install --quiet -r tests/interop/requirements.txt; then
+    cp tests/interop/requirements.txt "$interop/"
+  else
+    echo "no Python environment: see the message above" >&2
+    left_out+=("aiortc" "every_pair_of_networks")
+  fi
+fi
+# Network namespaces are root's.
+[[ $(id -u) == 0 ]] || left_out+=("every_pair_of_networks")
 
 skips=()
 for name in "${left_out[@]:-}"; do [[ -n $name ]] && skips+=(--skip "$name"); done

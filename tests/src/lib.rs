@@ -5,6 +5,7 @@
 //! browser    Driver::start() → Browser, firefox::start() → Browser        a real browser, its page, what a person would do
 //! aiortc     make_calls(&plan, &daemon.authority())                       calls between callers of another make, anywhere
 //! network    Network::new() → namespaces, wires, NATs                     the internet in small; needs root
+//! virtual_relay  serve(&net, address)                                     the TURN machine on webrtc-util's virtual network
 //! certificate  write(&folder), connect(&daemon, …)                        a certificate of its own, a TLS client that believes it alone
 //! client     Caller::connect(&daemon, &token)                             pair.v1 by hand, frame by frame
 //! token      Claims::adult("lea").sign(…)                                 what an app's backend would mint
@@ -29,6 +30,7 @@ pub mod network;
 pub mod process;
 pub mod raw;
 pub mod token;
+pub mod virtual_relay;
 pub mod vitals;
 
 pub use browser::{Browser, Driver};

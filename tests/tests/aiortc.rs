@@ -1,5 +1,6 @@
 //! A foreign WebRTC stack: aiortc, with the ICE agent and the TURN client of aioice, over every transport they have.
 
+use crate::people::one_test_at_a_time;
 use e2e::aiortc::make_calls;
 use e2e::{Claims, Daemon};
 use serde_json::json;
@@ -21,6 +22,7 @@ fn aiortc_calls_aiortc_over_turns() {
 
 /// Opus, encrypted, heard on both sides; a text each way; one hangs up.
 fn a_relayed_call_over(transport: &str) {
+    let _turn = one_test_at_a_time();
     let daemon = Daemon::speaking_only(transport);
     let here = json!({ "namespace": null, "names": {} });
     // The second pair of tokens is for a machine too busy to keep the deadlines of a call.

@@ -8,6 +8,7 @@ mod browser_transports;
 mod conformance;
 mod fuzz;
 mod nat;
+mod nat_virtual;
 mod operating;
 mod people;
 mod streams;

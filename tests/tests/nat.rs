@@ -1,6 +1,7 @@
 //! NAT traversal, the reason a relay exists: callers in networks of seven kinds, each pair of kinds in a call under each of the
 //! two paths, over the product's own signalling, on the addresses and ports of a real deployment.
 
+use crate::people::one_test_at_a_time;
 use e2e::aiortc::make_calls;
 use e2e::network::{Lets, Network, Ports, possible};
 use e2e::{Claims, Daemon};
@@ -95,6 +96,7 @@ fn every_pair_of_networks_has_a_call_relayed_or_direct() {
         eprintln!("SKIPPED: the NAT matrix needs root: {why}");
         return;
     }
+    let _turn = one_test_at_a_time();
     let mut network = Network::new();
     let relay = network.public_host("relay", &["192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64", "2001:db8::2/64"]);
     let places = KINDS.map(|kind| [0, 1].map(|side| kind.place(&mut network, side)));
