@@ -37,6 +37,7 @@ demo_page = true
 "#;
 
 /// A configuration under construction.
+#[derive(Clone)]
 pub struct Builder {
     settings: toml::Table,
     environment: Vec<(String, String)>,

@@ -47,6 +47,7 @@ mod allocation;
 mod authentication;
 mod channels;
 mod expiry;
+mod faults;
 mod floods;
 mod parsing;
 mod permissions;
