@@ -1,14 +1,19 @@
 //! After the whole pack, twice on one daemon: it still serves, it is no larger, and it has learnt nothing.
 
 use super::floods::{SECOND_ROUND_KIB, honest_clients_are_served};
-use super::{Row, allocation, authentication, channels, parsing, permissions, policy, reflection, settings, streams};
+use super::{
+    Row, allocation, authentication, channels, credentials, mutations, parsing, permissions, policy, reflection,
+    settings, streams,
+};
 use e2e::Daemon;
 use e2e::vitals::{descriptors, memory_kib, metric};
 use std::time::Instant;
 
-const PACK: [&[Row]; 8] = [
+const PACK: [&[Row]; 10] = [
     parsing::ROWS,
+    mutations::ROWS,
     authentication::ROWS,
+    credentials::ROWS,
     allocation::ROWS,
     policy::ROWS,
     channels::ROWS,
@@ -29,8 +34,21 @@ fn run_all(daemon: &Daemon) {
 
 /// What a log must not hold: addresses of both sides, names, passwords, what was said, and whatever somebody wanted there.
 const PERSONAL: [&str; 15] = [
-    "127.", "::1", "8.8.8.8", "alice", "bob", "mallory", "somebody", "secret", "obMatJos2", "payload", "hairpin",
-    "permitted", "fake log line", "DROP TABLE", "etc/passwd",
+    "127.",
+    "::1",
+    "8.8.8.8",
+    "alice",
+    "bob",
+    "mallory",
+    "somebody",
+    "secret",
+    "obMatJos2",
+    "payload",
+    "hairpin",
+    "permitted",
+    "fake log line",
+    "DROP TABLE",
+    "etc/passwd",
 ];
 
 #[test]

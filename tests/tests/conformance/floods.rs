@@ -85,4 +85,3 @@ fn x05_four_hundred_allocates_of_one_user_get_the_quota_and_leave_nothing() {
     assert!(memory[1] <= memory[0] + SECOND_ROUND_KIB, "{memory:?} KiB");
     honest_clients_are_served(&daemon, "after all of them");
 }
-

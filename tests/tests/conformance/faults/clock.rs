@@ -2,12 +2,11 @@
 //!
 //! The same with clocks that are told the time: `relay/src/auth/tests` (expiry) and `relay/src/turn/tests/refreshing.rs`.
 
+use super::super::credentials::rest;
 use super::{heard, peer, settings};
-use base64::Engine as _;
 use e2e::raw::client::UDP;
 use e2e::raw::message::method;
-use e2e::raw::{Ask, Client, Link, Login, Transport};
-use hmac::{Hmac, KeyInit, Mac};
+use e2e::raw::{Ask, Client, Link, Transport};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,13 +24,6 @@ fn jump(file: &Path, secs: i64) {
     let next = file.with_extension("next");
     std::fs::write(&next, format!("{secs:+}s\n")).unwrap();
     std::fs::rename(&next, file).unwrap();
-}
-
-fn credential(expires: u64) -> Login {
-    let user = format!("{expires}:somebody");
-    let mut mac = <Hmac<sha1::Sha1> as KeyInit>::new_from_slice(b"the newest rest secret").unwrap();
-    mac.update(user.as_bytes());
-    Login { user, password: base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes()) }
 }
 
 const HOUR: i64 = 3600;
@@ -60,7 +52,8 @@ fn f07_a_jump_of_the_wall_clock_ends_no_allocation_and_moves_only_the_expiry_of_
         assert_eq!(client.refresh(600), 0, "nonce and allocation are as good as before");
         for (expires, good) in [(600, true), (-600, false)] {
             let expires = now.saturating_add_signed(offset + expires);
-            let mut guest = Client::over(Link::open(&daemon, Transport::Udp), credential(expires));
+            let mut guest =
+                Client::over(Link::open(&daemon, Transport::Udp), rest(&expires.to_string(), "the newest rest secret"));
             guest.fetch_challenge();
             let code = guest.code(Ask::request(method::ALLOCATE).transport(UDP));
             assert_eq!(code == 0, good, "{code} for a credential until {expires} after a jump of {offset} s");

@@ -82,11 +82,9 @@ fn f01_after_kill_nine_under_load_it_is_back_and_nobody_reaches_a_wrong_peer() {
 /// `/dev/full` is a disk without room for a byte; a pipe nobody reads any more is the other way to lose a log.
 #[test]
 fn f03_a_full_disk_under_the_log_hinders_no_relaying() {
-    for (what, shell) in [
-        ("full", "exec \"$@\" 2>/dev/full"),
-        ("closed", "exec \"$@\" 2>&-"),
-        ("broken", "exec \"$@\" 2> >(exec true)"),
-    ] {
+    for (what, shell) in
+        [("full", "exec \"$@\" 2>/dev/full"), ("closed", "exec \"$@\" 2>&-"), ("broken", "exec \"$@\" 2> >(exec true)")]
+    {
         let mut daemon = settings().argument("--log=trace").under(&["bash", "-c", shell, "bash"]).start();
         let (outside, outside_at) = peer();
         let (mut client, _) = Client::allocated(&daemon, Transport::Udp);
@@ -102,6 +100,7 @@ fn f03_a_full_disk_under_the_log_hinders_no_relaying() {
         assert!(daemon.process().is_running());
         let lost = metric(&daemon, "relay_log_lines_lost_total", "");
         assert_eq!(lost > 0, what != "closed", "{lost} lines lost on a {what} log");
+        assert_eq!(client.refresh(0), 0);
         assert_eq!(daemon.process().stop(), Some(0), "a {what} log is no reason to end badly");
     }
 }

@@ -43,20 +43,21 @@ impl Drop for Group {
 fn f10_in_64_megabytes_a_flood_meets_the_caps_and_not_the_oom_killer() {
     let group = Group::make();
     let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.0.display());
-    let daemon = settings().set("limits.exempt = ['127.0.0.0/16', '::1/128']").under(&["sh", "-c", &enter, "sh"]).start();
+    let daemon =
+        settings().set("limits.exempt = ['127.0.0.0/16', '::1/128']").under(&["sh", "-c", &enter, "sh"]).start();
     let to = Transport::Udp.listener(&daemon);
     let mut memory = Vec::new();
     for round in 0..3 {
-        let strangers: Vec<UdpSocket> =
-            (0..500u16).map(|n| UdpSocket::bind((Ipv4Addr::new(127, 5, round, 1 + n as u8 % 200), 0)).unwrap()).collect();
+        let strangers: Vec<UdpSocket> = (0..500u16)
+            .map(|n| UdpSocket::bind((Ipv4Addr::new(127, 5, round, 1 + n as u8 % 200), 0)).unwrap())
+            .collect();
         let connections: Vec<TcpStream> = (0..500).map(|_| TcpStream::connect(daemon.tcp()).unwrap()).collect();
         // As much as an account can ask for: allocations with their sockets, full of permissions.
         let mut members: Vec<Client> = (0..500).map(|_| Client::challenged(&daemon, Transport::Udp)).collect();
         for member in &mut members {
             member.allocate(1);
-            let many = (0..100u8).fold(Ask::request(method::CREATE_PERMISSION), |ask, n| {
-                ask.peer(([8, 8, round, n], 9).into())
-            });
+            let many = (0..100u8)
+                .fold(Ask::request(method::CREATE_PERMISSION), |ask, n| ask.peer(([8, 8, round, n], 9).into()));
             assert_eq!(member.code(many), 0);
         }
         for _ in 0..20 {

@@ -243,7 +243,8 @@ fn f11_over_an_mtu_of_1280_small_and_large_payloads_arrive() {
     ip("link set lo mtu 1280");
     let daemon = settings().start();
     for on in Transport::ALL {
-        let ((mut left, left_at), (mut right, right_at)) = (Client::allocated(&daemon, on), Client::allocated(&daemon, on));
+        let ((mut left, left_at), (mut right, right_at)) =
+            (Client::allocated(&daemon, on), Client::allocated(&daemon, on));
         assert_eq!((left.bind(0x4000, right_at), right.bind(0x4000, left_at)), (0, 0));
         for length in [1, 1200, 1260, 1400, 4000, 9000] {
             let payload = vec![length as u8; length];
