@@ -28,7 +28,7 @@ fn run_all(daemon: &Daemon) {
         for on in row.on {
             (row.run)(daemon, *on);
         }
-        println!("{:>8.3} s  {}", start.elapsed().as_secs_f64(), row.name);
+        eprintln!("{:>8.3} s  {}", start.elapsed().as_secs_f64(), row.name);
     }
 }
 
@@ -62,7 +62,9 @@ fn the_whole_pack_twice_leaves_a_daemon_that_serves_is_no_larger_and_has_written
     let (memory_after, open_after) = (memory_kib(&daemon), descriptors(&daemon));
     honest_clients_are_served(&daemon, "after the second round");
     let kept = metric(&daemon, "relay_allocations", "");
-    println!("memory {memory} KiB, then {memory_after} KiB; descriptors {open}, then {open_after}; {kept} allocations");
+    eprintln!(
+        "memory {memory} KiB, then {memory_after} KiB; descriptors {open}, then {open_after}; {kept} allocations"
+    );
     // UDP clients that go without a word leave allocations that only time ends: as many in each round.
     let grown = memory_after.saturating_sub(memory);
     assert!(grown <= SECOND_ROUND_KIB, "the second round added {grown} KiB");

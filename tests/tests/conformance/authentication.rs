@@ -145,6 +145,12 @@ fn a09_a10_hostile_strings_get_nowhere(daemon: &Daemon, on: Transport) {
             client.say(&bytes).is_no_success(&format!("{} bytes of text", text.len()));
         }
     }
+    // ACCESS-TOKEN (RFC 7635), whose length overflowed a stack in CVE-2026-43994.
+    for length in [0, 1, 2, 300, 4_000, 9_000] {
+        let token = allocate().with(0x001B, &vec![0xFF; length]);
+        client.say(&token.bytes()).is_no_success("a token nobody asked for");
+        client.say(&token.signed(&client.login, &good).bytes()).is_no_success("the same, signed");
+    }
     let giant = allocate().with(attr::USERNAME, &[b'x'; 60_000]).bytes();
     client.say(&giant).is_silence("a name of 60 000 bytes");
     assert_eq!(client.refresh(600), 437, "nothing was allocated");

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | 1 P01 | `parsing::p01_runts_meet_silence` | U U6 |
 //! | 2 P02 | `parsing::p02_wrong_lead_bits_meet_silence_or_the_end` | U T L U6 |
+//! | 2, CVE-2020-6061 | `parsing::p02_http_in_a_datagram_meets_silence` | U U6 |
 //! | 3 P03 | `parsing::p03_messages_without_the_cookie_meet_silence_or_the_end` | U T L U6 |
 //! | 4 P04–P06 | `parsing::p04_p05_p06_lengths_that_lie_never_succeed` | U T L U6 |
 //! | 5 P07, P10 | `parsing::p07_p10_attributes_that_overrun_never_succeed` | U T L U6 |

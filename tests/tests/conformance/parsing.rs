@@ -11,6 +11,7 @@ use std::time::Duration;
 rows! {
     p01_runts_meet_silence on udp udp6;
     p02_wrong_lead_bits_meet_silence_or_the_end on udp tcp tls udp6;
+    p02_http_in_a_datagram_meets_silence on udp udp6;
     p03_messages_without_the_cookie_meet_silence_or_the_end on udp tcp tls udp6;
     p04_p05_p06_lengths_that_lie_never_succeed on udp tcp tls udp6;
     p07_p10_attributes_that_overrun_never_succeed on udp tcp tls udp6;
@@ -81,6 +82,16 @@ fn p02_wrong_lead_bits_meet_silence_or_the_end(daemon: &Daemon, on: Transport) {
         (format!("a first byte of {first:#x}"), bytes)
     });
     silence_or_the_end(daemon, on, &cases);
+}
+
+/// CVE-2020-6061 and 6062: a server that also speaks HTTP on this port. `P` is the first byte of a channel of RFC 5766.
+fn p02_http_in_a_datagram_meets_silence(daemon: &Daemon, on: Transport) {
+    let mut client = Client::open(daemon, on);
+    for request in
+        ["GET / HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", "POST / HTTP/1.1\r\n\r\nx"]
+    {
+        client.say(request.as_bytes()).is_silence(request);
+    }
 }
 
 fn p03_messages_without_the_cookie_meet_silence_or_the_end(daemon: &Daemon, on: Transport) {

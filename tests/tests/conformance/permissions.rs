@@ -88,7 +88,7 @@ fn m05_permissions_and_channels_are_capped_and_do_not_slow_each_other_down(daemo
     assert!(granted <= MOST && granted > MOST - AT_ONCE, "{granted} permissions");
     let start = Instant::now();
     assert_eq!(client.permit(number(0)), 0, "what is there can be refreshed");
-    println!("{on:?}: first permission {first:?}, one of {granted} refreshed {:?}", start.elapsed());
+    eprintln!("{on:?}: first permission {first:?}, one of {granted} refreshed {:?}", start.elapsed());
 
     let (mut client, _) = Client::allocated(daemon, on);
     let (_peer, peer) = peer();

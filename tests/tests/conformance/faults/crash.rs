@@ -56,7 +56,7 @@ fn f01_after_kill_nine_under_load_it_is_back_and_nobody_reaches_a_wrong_peer() {
 
     let start = Instant::now();
     let daemon = settings.start();
-    println!("ready again after {:?}", start.elapsed());
+    eprintln!("ready again after {:?}", start.elapsed());
     let (_, streams) = clients.split_first_mut().unwrap();
     for client in streams {
         assert_eq!(client.link.receive(e2e::PATIENCE), Got::Closed, "a connection ends with the process");

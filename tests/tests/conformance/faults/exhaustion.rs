@@ -53,7 +53,7 @@ fn f04_without_descriptors_there_is_508_old_sessions_live_and_nothing_spins() {
     for on in [Transport::Udp, Transport::Tcp, Transport::Tls] {
         Client::allocated(&daemon, on);
     }
-    println!("{granted} allocations beside the old ones within 64 descriptors");
+    eprintln!("{granted} allocations beside the old ones within 64 descriptors");
 }
 
 #[test]

@@ -45,6 +45,8 @@ fn f10_in_64_megabytes_a_flood_meets_the_caps_and_not_the_oom_killer() {
     let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.0.display());
     let daemon =
         settings().set("limits.exempt = ['127.0.0.0/16', '::1/128']").under(&["sh", "-c", &enter, "sh"]).start();
+    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", daemon.id())).unwrap();
+    assert!(groups.contains("e2e-hostile-"), "it runs outside its control group: {groups}");
     let to = Transport::Udp.listener(&daemon);
     let mut memory = Vec::new();
     for round in 0..3 {
@@ -69,7 +71,7 @@ fn f10_in_64_megabytes_a_flood_meets_the_caps_and_not_the_oom_killer() {
         memory.push(memory_kib(&daemon));
         drop((connections, members));
     }
-    println!("memory after each round: {memory:?} KiB");
+    eprintln!("memory after each round: {memory:?} KiB");
     assert!(memory.iter().all(|kib| *kib < 60 * 1024));
     drop(daemon);
 }

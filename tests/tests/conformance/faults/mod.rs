@@ -23,6 +23,6 @@ fn is_calm(daemon: &Daemon, while_what: &str) {
     let before = cpu_seconds(daemon);
     std::thread::sleep(IDLE);
     let used = cpu_seconds(daemon) - before;
-    println!("{used:.2} s of processor time in {IDLE:?} {while_what}");
+    eprintln!("{used:.2} s of processor time in {IDLE:?} {while_what}");
     assert!(used < CALM, "{used} s of processor time in {IDLE:?} {while_what}");
 }
