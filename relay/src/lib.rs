@@ -31,6 +31,7 @@ pub mod turn;
 pub mod admin;
 pub mod clock;
 pub mod dataplane;
+pub mod log;
 pub mod metrics;
 pub mod signalling;
 pub mod splice;

@@ -28,7 +28,7 @@ fn start_logging(level: cli::Level) {
     let own = tracing_subscriber::EnvFilter::new(format!("off,relay={}", level.name()));
     tracing_subscriber::fmt()
         .with_env_filter(own)
-        .with_writer(std::io::stderr)
+        .with_writer(|| relay::log::Stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();

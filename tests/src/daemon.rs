@@ -41,7 +41,7 @@ demo_page = true
 "#;
 
 /// A configuration under construction.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Builder {
     settings: toml::Table,
     environment: Vec<(String, String)>,

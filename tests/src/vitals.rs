@@ -30,6 +30,7 @@ pub fn descriptors(daemon: &Daemon) -> usize {
 pub fn metric(daemon: &Daemon, name: &str, label: &str) -> u64 {
     let page = http::get(daemon.admin(), "/metrics").body;
     let lines = page.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
-    let values = lines.filter(|line| line.contains(label)).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+    let values =
+        lines.filter(|line| line.contains(label)).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
     values.sum::<f64>() as u64
 }

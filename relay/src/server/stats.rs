@@ -26,6 +26,8 @@ impl Sources {
         let mut page = Exposition::default();
         page.family("relay_build_info", Kind::Gauge, "Version of this program.")
             .labelled(&[("version", &env!("CARGO_PKG_VERSION"))], 1);
+        page.family("relay_log_lines_lost_total", Kind::Counter, "Log lines that could not be written.")
+            .value(crate::log::lines_lost());
         self.relayed(&mut page);
         self.drops(&mut page);
         self.replies(&mut page);

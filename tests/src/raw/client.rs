@@ -216,7 +216,8 @@ impl Data {
             let channel = Some(u16::from_be_bytes([c0, c1]));
             return Some(Data { payload: payload.to_vec(), channel, peer: None });
         }
-        let answer = Answer::read(message).filter(|answer| answer.method() == method::DATA && answer.is_indication())?;
+        let answer =
+            Answer::read(message).filter(|answer| answer.method() == method::DATA && answer.is_indication())?;
         Some(Data { payload: answer.value(attr::DATA)?, channel: None, peer: answer.address(attr::XOR_PEER_ADDRESS) })
     }
 }

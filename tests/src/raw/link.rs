@@ -40,7 +40,10 @@ impl Link {
             Transport::Tcp | Transport::Tcp6 => Wire::Tcp(TcpStream::connect(to).unwrap()),
             Transport::Tls | Transport::Tls6 => Wire::Tls(Box::new(certificate::connect_blocking(daemon, to).unwrap())),
         };
-        Link { wire, arrived: Vec::new(), padding: Vec::new() }
+        let link = Link { wire, arrived: Vec::new(), padding: Vec::new() };
+        // What is sent in pieces arrives in pieces, and at once.
+        link.tcp().set_nodelay(true).unwrap();
+        link
     }
 
     /// UDP from an address of one's choice.

@@ -1,14 +1,19 @@
 //! After the whole pack, twice on one daemon: it still serves, it is no larger, and it has learnt nothing.
 
 use super::floods::{SECOND_ROUND_KIB, honest_clients_are_served};
-use super::{Row, allocation, authentication, channels, parsing, permissions, policy, reflection, settings, streams};
+use super::{
+    Row, allocation, authentication, channels, credentials, mutations, parsing, permissions, policy, reflection,
+    settings, streams,
+};
 use e2e::Daemon;
 use e2e::vitals::{descriptors, memory_kib, metric};
 use std::time::Instant;
 
-const PACK: [&[Row]; 8] = [
+const PACK: [&[Row]; 10] = [
     parsing::ROWS,
+    mutations::ROWS,
     authentication::ROWS,
+    credentials::ROWS,
     allocation::ROWS,
     policy::ROWS,
     channels::ROWS,
@@ -23,14 +28,27 @@ fn run_all(daemon: &Daemon) {
         for on in row.on {
             (row.run)(daemon, *on);
         }
-        println!("{:>8.3} s  {}", start.elapsed().as_secs_f64(), row.name);
+        eprintln!("{:>8.3} s  {}", start.elapsed().as_secs_f64(), row.name);
     }
 }
 
 /// What a log must not hold: addresses of both sides, names, passwords, what was said, and whatever somebody wanted there.
 const PERSONAL: [&str; 15] = [
-    "127.", "::1", "8.8.8.8", "alice", "bob", "mallory", "somebody", "secret", "obMatJos2", "payload", "hairpin",
-    "permitted", "fake log line", "DROP TABLE", "etc/passwd",
+    "127.",
+    "::1",
+    "8.8.8.8",
+    "alice",
+    "bob",
+    "mallory",
+    "somebody",
+    "secret",
+    "obMatJos2",
+    "payload",
+    "hairpin",
+    "permitted",
+    "fake log line",
+    "DROP TABLE",
+    "etc/passwd",
 ];
 
 #[test]
@@ -44,7 +62,9 @@ fn the_whole_pack_twice_leaves_a_daemon_that_serves_is_no_larger_and_has_written
     let (memory_after, open_after) = (memory_kib(&daemon), descriptors(&daemon));
     honest_clients_are_served(&daemon, "after the second round");
     let kept = metric(&daemon, "relay_allocations", "");
-    println!("memory {memory} KiB, then {memory_after} KiB; descriptors {open}, then {open_after}; {kept} allocations");
+    eprintln!(
+        "memory {memory} KiB, then {memory_after} KiB; descriptors {open}, then {open_after}; {kept} allocations"
+    );
     // UDP clients that go without a word leave allocations that only time ends: as many in each round.
     let grown = memory_after.saturating_sub(memory);
     assert!(grown <= SECOND_ROUND_KIB, "the second round added {grown} KiB");

@@ -29,7 +29,7 @@ pub(super) fn honest_clients_are_served(daemon: &Daemon, when: &str) -> Duration
         took
     };
     let slowest = Transport::ALL.map(serve).into_iter().max().unwrap();
-    println!("{when}: an honest client is served within {slowest:?}");
+    eprintln!("{when}: an honest client is served within {slowest:?}");
     slowest
 }
 
@@ -58,7 +58,7 @@ fn x04_twenty_thousand_requests_from_two_thousand_ports_keep_nobody_waiting_and_
     let after_one = memory_kib(&daemon);
     flood(&daemon);
     let after_two = memory_kib(&daemon);
-    println!("memory after one flood {after_one} KiB, after another {after_two} KiB");
+    eprintln!("memory after one flood {after_one} KiB, after another {after_two} KiB");
     assert!(after_two <= after_one + SECOND_ROUND_KIB, "{after_one} KiB, then {after_two} KiB");
     assert_eq!(metric(&daemon, "relay_allocations", ""), 0);
 }
@@ -85,4 +85,3 @@ fn x05_four_hundred_allocates_of_one_user_get_the_quota_and_leave_nothing() {
     assert!(memory[1] <= memory[0] + SECOND_ROUND_KIB, "{memory:?} KiB");
     honest_clients_are_served(&daemon, "after all of them");
 }
-

@@ -78,7 +78,8 @@ fn m05_permissions_and_channels_are_capped_and_do_not_slow_each_other_down(daemo
     let first = start.elapsed();
     let mut granted = 1;
     for from in (1..ASKED).step_by(AT_ONCE as usize) {
-        let several = (from..from + AT_ONCE).fold(Ask::request(method::CREATE_PERMISSION), |ask, n| ask.peer(number(n)));
+        let several =
+            (from..from + AT_ONCE).fold(Ask::request(method::CREATE_PERMISSION), |ask, n| ask.peer(number(n)));
         match client.code(several) {
             0 => granted += AT_ONCE,
             code => assert_eq!(code, 508),
@@ -87,12 +88,13 @@ fn m05_permissions_and_channels_are_capped_and_do_not_slow_each_other_down(daemo
     assert!(granted <= MOST && granted > MOST - AT_ONCE, "{granted} permissions");
     let start = Instant::now();
     assert_eq!(client.permit(number(0)), 0, "what is there can be refreshed");
-    println!("{on:?}: first permission {first:?}, one of {granted} refreshed {:?}", start.elapsed());
+    eprintln!("{on:?}: first permission {first:?}, one of {granted} refreshed {:?}", start.elapsed());
 
     let (mut client, _) = Client::allocated(daemon, on);
     let (_peer, peer) = peer();
     // One address, many ports: channels are counted, not addresses.
-    let codes: Vec<u16> = (0..CHANNELS).map(|n| client.bind(0x4000 + n, SocketAddr::new(peer.ip(), 1024 + n))).collect();
+    let codes: Vec<u16> =
+        (0..CHANNELS).map(|n| client.bind(0x4000 + n, SocketAddr::new(peer.ip(), 1024 + n))).collect();
     let bound = codes.iter().take_while(|code| **code == 0).count();
     assert_eq!(bound as u32, MOST);
     assert!(codes[bound..].iter().all(|code| *code == 508));

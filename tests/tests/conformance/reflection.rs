@@ -70,7 +70,7 @@ fn x03_a_flood_in_one_networks_name_brings_it_less_than_it_costs() {
     }
     let received: usize = sources.iter().map(drain).sum();
     let (answered, took) = (replies() - before, start.elapsed());
-    println!("{sent} bytes in, {received} out in {answered} answers, {took:?}");
+    eprintln!("{sent} bytes in, {received} out in {answered} answers, {took:?}");
     assert!(received < sent, "{received} bytes came of {sent}");
     // Burst and rate of `access::ReplyLimits`, for each of two workers, however long this took.
     let allowed = 2 * (800 + 200 * (took.as_secs() + 1));

@@ -89,7 +89,8 @@ fn shown_out(to: SocketAddr, bytes: &[u8]) -> Result<(), String> {
 
 /// With an allocation each, so that its relayed port shows when it is gone.
 fn t07_a_client_that_breaks_off_is_freed(daemon: &Daemon, on: Transport) {
-    let ways: [(&str, fn(&mut Link)); 3] = [
+    type Way = (&'static str, fn(&mut Link));
+    let ways: [Way; 3] = [
         ("in the middle of a message", |link| {
             link.send(&Ask::request(method::BINDING).bytes()[..7]);
         }),
@@ -99,7 +100,7 @@ fn t07_a_client_that_breaks_off_is_freed(daemon: &Daemon, on: Transport) {
     for (what, break_off) in ways {
         let (mut client, relayed) = Client::allocated(daemon, on);
         break_off(&mut client.link);
-        let half_open = what.contains("half").then(|| client);
+        let half_open = what.contains("half").then_some(client);
         eventually(&format!("the port of a client that broke off {what}"), || std::net::UdpSocket::bind(relayed).ok());
         drop(half_open);
     }
@@ -131,7 +132,7 @@ fn t05_t06_t12_half_open_connections_are_closed_and_others_served_meanwhile() {
         let end = stream.read_to_end(&mut said).map_err(|error| error.kind());
         assert!(!matches!(end, Err(std::io::ErrorKind::WouldBlock)), "still open after {:?}", start.elapsed());
     }
-    println!("450 half-open connections were closed within {:?}", start.elapsed());
+    eprintln!("450 half-open connections were closed within {:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(30) + e2e::PATIENCE);
     assert_eq!(metric(&daemon, "relay_streams", ""), 0);
 }
@@ -158,7 +159,7 @@ fn t08_forty_megabytes_to_a_dead_reader_are_bounded_and_it_may_come_back() {
             }
         }
         let (dropped, after) = (metric(&daemon, "relay_drops_total", "reason=\"stream_slow\""), memory_kib(&daemon));
-        println!("{on:?}: {dropped} of {PACKETS} dropped at the slow reader; memory {before} KiB, then {after} KiB");
+        eprintln!("{on:?}: {dropped} of {PACKETS} dropped at the slow reader; memory {before} KiB, then {after} KiB");
         assert!(dropped > 0, "most of it had to go");
         assert!(after <= before + DEAD_READER_KIB, "{before} KiB, then {after} KiB");
         // It reads again: what is left, in order, then the answer to what it asks.
