@@ -138,6 +138,8 @@ pub struct Counts {
     pub callers_failed: u64,
     /// Callers that gave up waiting for a partner: failed attempts, or neither, as the scenario says.
     pub abandoned: u64,
+    /// Allocations refused for want of room, where the room is known.
+    pub blocked: u64,
     /// Callers unmatched when the run ended.
     pub unmatched: u64,
     /// Calls still setting up when the run ended.
@@ -177,6 +179,8 @@ pub struct Standard {
     pub media: bool,
     /// Giving up waiting for a partner is a failed attempt, not merely counted.
     pub abandonment_fails: bool,
+    /// Allocations granted at a time; above 0 a refusal for want of room is blocking, not failure.
+    pub lines: u32,
 }
 
 /// The collector. Holds one side of a call until the other comes in, so it is bounded by the callers at one time.
@@ -226,6 +230,9 @@ impl Book {
         } else {
             self.counts.outside_callers += 1;
         }
+        if self.standard.depth == Depth::Turn {
+            return self.add_solo(&record, counts);
+        }
         let Some(call) = record.told.as_ref().map(|told| told.call.clone()) else {
             return self.add_single(&record, counts);
         };
@@ -263,6 +270,31 @@ impl Book {
             (Outcome::Failed(_), false) => self.counts.outside_failed += 1,
             (Outcome::Unmatched | Outcome::InFlight, true) => self.counts.unmatched += 1,
             _ => {}
+        }
+    }
+
+    /// A caller that is a call by itself.
+    fn add_solo(&mut self, record: &Record, counts: bool) {
+        self.calls_seen += 1;
+        let up = self.is_up(record) && !matches!(record.outcome, Outcome::Failed(_));
+        match counts {
+            true if up => {
+                self.counts.calls_up += 1;
+                self.counts.cut += u64::from(record.outcome == Outcome::Cut);
+                let Times { intended, started, connected, first_voice, hung_up, freed, .. } = record.times;
+                self.time(Timed::Setup, Some((intended, started)), connected);
+                self.time(Timed::FirstMedia, Some((intended, started)), first_voice);
+                self.time(Timed::Release, hung_up.map(|at| (at, at)), freed);
+                self.add_voice(record, record);
+            }
+            true if self.standard.lines > 0 && record.is_blocked() => self.counts.blocked += 1,
+            true if record.outcome == Outcome::InFlight => self.counts.in_flight += 1,
+            true => self.add_single(record, counts),
+            false => {
+                let blocked = self.standard.lines > 0 && record.is_blocked();
+                self.counts.outside_calls_up += u64::from(up);
+                self.counts.outside_failed += u64::from(!up && !blocked && record.outcome != Outcome::InFlight);
+            }
         }
     }
 
@@ -438,7 +470,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn book() -> Book {
-        with(Standard { depth: Depth::Light, media: true, abandonment_fails: true })
+        with(Standard { depth: Depth::Light, media: true, abandonment_fails: true, lines: 0 })
     }
 
     fn with(standard: Standard) -> Book {
@@ -537,7 +569,7 @@ mod tests {
 
     #[test]
     fn giving_up_is_neither_where_the_scenario_says_so() {
-        let mut book = with(Standard { depth: Depth::Matching, media: false, abandonment_fails: false });
+        let mut book = with(Standard { depth: Depth::Matching, media: false, abandonment_fails: false, lines: 0 });
         let mut record = side(1, Role::Offerer, 1_000);
         record.told = None;
         record.outcome = Outcome::Failed(Cause::NoPartner);
@@ -548,7 +580,7 @@ mod tests {
 
     #[test]
     fn matching_alone_needs_no_connection() {
-        let mut book = with(Standard { depth: Depth::Matching, media: false, abandonment_fails: true });
+        let mut book = with(Standard { depth: Depth::Matching, media: false, abandonment_fails: true, lines: 0 });
         for mut record in [side(1, Role::Offerer, 1_000), side(2, Role::Answerer, 1_000)] {
             record.times.connected = None;
             record.times.first_voice = None;

@@ -14,9 +14,10 @@ use toml::Value;
 
 use crate::{
     own_relay::{self, OwnRelay},
+    peer::{turn::Credential, turn_url},
     report::{Run, json, table},
     runner::{self, Address, Aim, check_reachable},
-    scenario::{Scenario, built_in},
+    scenario::{Depth, Scenario, built_in},
     sys,
     token::{Key, Minter},
     verdict::{self, Verdict},
@@ -77,9 +78,19 @@ struct RunArgs {
     /// Signalling of the relay to test; without it a relay of our own is started in its own process
     #[arg(long, value_name = "ws://HOST:PORT/v1/ws")]
     target: Option<String>,
-    /// TURN server to use instead of the one signalling names
-    #[arg(long, value_name = "IP:PORT", requires = "target")]
-    turn: Option<SocketAddr>,
+    /// With --target: TURN server to use instead of the one signalling names. Alone: measure this TURN server, whoever
+    /// made it, without signalling (depth turn); needs --user and --password, or --turn-secret
+    #[arg(long, value_name = "turn:HOST:PORT")]
+    turn: Option<String>,
+    /// User name at that TURN server
+    #[arg(long, value_name = "NAME", requires = "turn")]
+    user: Option<String>,
+    /// Password at that TURN server; or in LOADGEN_TURN_PASSWORD
+    #[arg(long, value_name = "PASSWORD", requires = "user")]
+    password: Option<String>,
+    /// Shared secret of that TURN server's time-limited credentials; or in LOADGEN_TURN_SECRET
+    #[arg(long, value_name = "SECRET", requires = "turn")]
+    turn_secret: Option<String>,
     /// Calls offered per second [key: arrivals.calls_per_second]
     #[arg(long = "calls/s", alias = "calls-per-second", value_name = "N")]
     calls: Option<f64>,
@@ -96,7 +107,7 @@ struct RunArgs {
     /// How long those are away [key: arrivals.think]
     #[arg(long, value_name = "LENGTH")]
     think: Option<String>,
-    /// light, signalling or matching [key: peer.depth]
+    /// light, signalling, matching or turn [key: peer.depth]
     #[arg(long, value_name = "DEPTH")]
     depth: Option<String>,
     /// How long a caller waits for a partner: fixed:15s, exp:…, lognormal:… [key: peer.patience]
@@ -141,10 +152,10 @@ struct RunArgs {
     #[command(flatten)]
     token: TokenArgs,
     /// Process of the relay under test, for its CPU and memory
-    #[arg(long, value_name = "PID", requires = "target")]
+    #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
     /// The relay's admin address, for its own counters
-    #[arg(long, value_name = "IP:PORT", requires = "target")]
+    #[arg(long, value_name = "IP:PORT")]
     admin: Option<SocketAddr>,
 }
 
@@ -204,7 +215,9 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
     let (own, aim) = args.aim(&scenario)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
     let run = runtime.block_on(async {
-        check_reachable(&aim.address).await.map_err(|error| Stop(UNREACHABLE, error.to_string()))?;
+        if aim.turn_only.is_none() {
+            check_reachable(&aim.address).await.map_err(|error| Stop(UNREACHABLE, error.to_string()))?;
+        }
         let quiet = args.quiet;
         let report = move |line: &str| {
             if !quiet {
@@ -247,11 +260,14 @@ impl RunArgs {
         let arrivals = if spread { "arrivals.spread" } else { "arrivals.shape" };
         let seed = self.seed.map(|seed| ("seed", Value::from(i64::try_from(seed).unwrap_or(i64::MAX))));
         let calls = self.calls.map(|calls| ("arrivals.calls_per_second", Value::from(calls)));
+        let alone = (self.turn.is_some() && self.target.is_none() && self.depth.is_none())
+            .then(|| ("peer.depth", Value::from("turn")));
         let slo = (!self.slo.is_empty()).then(|| ("slo.require", Value::from(self.slo.clone())));
         [
             seed,
             calls,
             slo,
+            alone,
             text(arrivals, &self.arrivals),
             text("arrivals.spread", &self.spread),
             self.users.map(|users| ("arrivals.users", Value::from(users))),
@@ -272,14 +288,46 @@ impl RunArgs {
 
     /// Where the load goes: the target, or a relay of our own that lives as long as the first part.
     fn aim(&self, scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
+        let turn = self.turn.as_deref().map(turn_url::parse).transpose().map_err(usage)?;
+        let alone = scenario.depth == Depth::Turn;
         let Some(url) = &self.target else {
-            let (relay, minter) = OwnRelay::start(scenario.mix.topics).map_err(internal)?;
-            let (address, server_pid, admin) = (Address::usual(relay.signalling), Some(relay.pid()), relay.admin);
-            return Ok((Some(relay), Aim { address, minter, turn: None, server_pid, admin, own: true }));
+            return match turn {
+                Some(server) => Ok((None, self.foreign(server)?)),
+                None => own(scenario),
+            };
         };
+        if alone {
+            return Err(usage("depth turn has no signalling: give --turn instead of --target".to_owned()));
+        }
         let address = Address::parse(url).map_err(usage)?;
         let minter = self.token.minter()?;
-        Ok((None, Aim { address, minter, turn: self.turn, server_pid: self.server_pid, admin: self.admin, own: false }))
+        let Self { server_pid, admin, .. } = *self;
+        Ok((None, Aim { address, minter, turn, turn_only: None, server_pid, admin, own: false }))
+    }
+
+    /// A TURN server without signalling, anybody's.
+    fn foreign(&self, server: SocketAddr) -> Result<Aim, Stop> {
+        let from_environment = |name: &str| std::env::var(name).ok();
+        let secret = self.turn_secret.clone().or_else(|| from_environment("LOADGEN_TURN_SECRET"));
+        let password = self.password.clone().or_else(|| from_environment("LOADGEN_TURN_PASSWORD"));
+        let credential = match (&self.user, password, secret) {
+            (Some(user), Some(password), _) => Credential { username: user.clone(), password },
+            (user, None, Some(secret)) => {
+                let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                turn_url::time_limited(&secret, user.as_deref(), unix.map_or(0, |since| since.as_secs()))
+            }
+            _ => return Err(usage("--turn without --target needs --user and --password, or --turn-secret".to_owned())),
+        };
+        let minter = Minter {
+            kid: String::new(),
+            issuer: String::new(),
+            audience: String::new(),
+            key: Key::Hs256(Vec::new()),
+            run: [0; 16],
+        };
+        let (turn_only, address) = (Some((server, credential)), Address::usual(server));
+        let Self { server_pid, admin, .. } = *self;
+        Ok(Aim { address, minter, turn: None, turn_only, server_pid, admin, own: false })
     }
 
     fn publish(&self, run: &Run, verdict: &Verdict) -> Result<(), Stop> {
@@ -314,6 +362,14 @@ impl TokenArgs {
         let Self { token_kid: kid, issuer, audience, .. } = self;
         Ok(Minter { kid: kid.clone(), issuer: issuer.clone(), audience: audience.clone(), key, run })
     }
+}
+
+/// A relay of our own.
+fn own(scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
+    let (relay, minter) = OwnRelay::start(scenario.mix.topics, scenario.lines).map_err(internal)?;
+    let (address, server_pid, admin) = (Address::usual(relay.signalling), Some(relay.pid()), relay.admin);
+    let turn_only = (scenario.depth == Depth::Turn).then(|| (relay.turn, relay.credential.clone()));
+    Ok((Some(relay), Aim { address, minter, turn: None, turn_only, server_pid, admin, own: true }))
 }
 
 /// A descriptor per caller, and one more where callers cannot share UDP sockets; the relay of our own inherits the limit.

@@ -15,10 +15,17 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::RngCore;
 
-use crate::token::{Key, Minter};
+use crate::{
+    peer::turn::Credential,
+    token::{Key, Minter},
+};
 
 /// The hidden subcommand.
 pub const SUBCOMMAND: &str = "serve-relay-for-a-run";
+/// In whose name allocations are made without signalling.
+const USER: &str = "loadgen";
+/// One for every port.
+const MAX_ALLOCATIONS: u32 = 60_000;
 /// Ends the configuration on the child's input.
 const END: &str = "# end of configuration";
 
@@ -27,13 +34,17 @@ pub struct OwnRelay {
     child: Child,
     /// Closing it stops the relay.
     input: Option<ChildStdin>,
+    pub turn: SocketAddr,
+    /// For allocations without signalling.
+    pub credential: Credential,
     pub signalling: SocketAddr,
     pub admin: Option<SocketAddr>,
 }
 
 impl OwnRelay {
-    /// Starts it on free ports of the loopback interface, with `topics` topics, and returns it with the key for tokens.
-    pub fn start(topics: u8) -> io::Result<(OwnRelay, Minter)> {
+    /// Starts it on free ports of the loopback interface, with `topics` topics and at most `lines` allocations (0: as many
+    /// as there are ports), and returns it with the key for tokens.
+    pub fn start(topics: u8, lines: u32) -> io::Result<(OwnRelay, Minter)> {
         let (mut secret, mut run) = ([0; 32], [0; 16]);
         rand::rng().fill_bytes(&mut secret);
         rand::rng().fill_bytes(&mut run);
@@ -45,16 +56,17 @@ impl OwnRelay {
             .process_group(0) // Ctrl-C ends the measurement, not the relay under it
             .spawn()?;
         let mut input = child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the relay"))?;
-        input.write_all(format!("{}\n{END}\n", configuration(&secret, topics)).as_bytes())?;
-        let lines =
+        input.write_all(format!("{}\n{END}\n", configuration(&secret, topics, lines)).as_bytes())?;
+        let output =
             child.stdout.take().map(BufReader::new).ok_or_else(|| io::Error::other("no pipe from the relay"))?;
-        let Listening { signalling: Some(signalling), admin } = Listening::read(lines) else {
+        let Listening { turn: Some(turn), signalling: Some(signalling), admin } = Listening::read(output) else {
             let status = child.wait()?;
             return Err(io::Error::other(format!("the relay of our own did not start ({status})")));
         };
+        let credential = Credential { username: USER.into(), password: secret.clone() };
         let key = Key::Hs256(secret.into_bytes());
         let minter = Minter { kid: "loadgen".into(), issuer: "loadgen".into(), audience: "loadgen".into(), key, run };
-        Ok((OwnRelay { child, input: Some(input), signalling, admin }, minter))
+        Ok((OwnRelay { child, input: Some(input), turn, credential, signalling, admin }, minter))
     }
 
     pub fn pid(&self) -> u32 {
@@ -77,7 +89,7 @@ impl Drop for OwnRelay {
 }
 
 /// A relay for loopback and this run alone.
-fn configuration(secret: &str, topics: u8) -> String {
+fn configuration(secret: &str, topics: u8, lines: u32) -> String {
     let topics: Vec<String> = (0..topics).map(|topic| format!("\"topic-{topic}\"")).collect();
     format!(
         r#"[listen]
@@ -93,10 +105,12 @@ ports = "1024-65535"
 [auth]
 issuer = "loadgen"
 audience = "loadgen"
+users = {{ {USER} = "{secret}" }}
 tokens = [{{ kid = "loadgen", alg = "HS256", secret = "{secret}" }}]
 
 [access]
-user_allocations = 60000
+allow_peers = ["127.0.0.0/8"]
+user_allocations = {allocations}
 
 [limits]
 exempt = ["127.0.0.0/8"]
@@ -104,12 +118,14 @@ exempt = ["127.0.0.0/8"]
 [matching]
 topics = [{topics}]
 "#,
-        topics = topics.join(", ")
+        topics = topics.join(", "),
+        allocations = if lines == 0 { MAX_ALLOCATIONS } else { lines },
     )
 }
 
 #[derive(Default)]
 struct Listening {
+    turn: Option<SocketAddr>,
     signalling: Option<SocketAddr>,
     admin: Option<SocketAddr>,
 }
@@ -120,6 +136,8 @@ impl Listening {
         let mut listening = Listening::default();
         for line in lines.lines().map_while(Result::ok).take_while(|line| line != "ready") {
             let address = |what: &str| line.strip_prefix(what)?.strip_prefix(" http://")?.parse().ok();
+            let turn = || line.strip_prefix("listening turn udp ")?.parse().ok();
+            listening.turn = listening.turn.or_else(turn);
             listening.signalling = listening.signalling.or(address("listening signalling"));
             listening.admin = listening.admin.or(address("listening admin"));
         }

@@ -39,7 +39,7 @@ fn run(faults: Faults, scenario: &str) -> (Run, Verdict) {
         run: [7; 16],
     };
     let address = Address::parse(&server.url).unwrap();
-    let aim = Aim { address, minter, turn: None, server_pid: None, admin: None, own: false };
+    let aim = Aim { address, minter, turn: None, turn_only: None, server_pid: None, admin: None, own: false };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let run = runtime.block_on(runner::run(scenario, aim, false, |_| {})).unwrap();
     let verdict = judge(&run);

@@ -2,40 +2,42 @@
 //! it hangs up, gives its allocation back and closes.
 
 use super::{
-    Caller, GOODBYE, Output, State,
+    Caller, GOODBYE, Machine, Output, State,
     record::{Cause, Outcome, Step, Times},
     signal,
 };
 use crate::time::Nanos;
 
 impl Caller {
-    /// Nobody arrives any more: whoever still waits for a partner no longer loses patience.
-    pub fn handle_last_call(&mut self) {
-        self.last_call = true;
-        if self.state == State::Waiting {
-            self.deadline = None;
-        }
-    }
-
     /// The run is over: leave the queue, hang up, be gone.
-    pub fn handle_leave(&mut self, now: Nanos) {
+    pub(super) fn leave(&mut self, now: Nanos) {
         match self.state {
             State::Opening | State::Greeting => {
                 self.settle(Outcome::InFlight);
                 self.free(now);
             }
-            State::Waiting => {
-                self.settle(Outcome::Unmatched);
-                self.signal(signal::leave());
-                self.free(now);
-            }
+            State::Waiting => self.ask_to_leave(now, Outcome::Unmatched),
             State::Negotiating | State::Talking => {
                 self.settle(if self.is_up() { Outcome::Cut } else { Outcome::InFlight });
                 self.hang_up(now);
             }
             State::HangingUp | State::Freeing | State::Done => {}
         }
-        self.pump(now, now);
+    }
+
+    /// The server may have matched us already: it answers with `left`, or `matched` is on its way.
+    fn ask_to_leave(&mut self, now: Nanos, outcome: Outcome) {
+        self.leaving = Some(outcome);
+        self.deadline = Some(now.after(GOODBYE));
+        self.signal(signal::leave());
+    }
+
+    /// Out of the queue, or nobody answers.
+    pub(super) fn give_up(&mut self, now: Nanos) {
+        if let Some(outcome) = self.leaving.take() {
+            self.settle(outcome);
+            self.free(now);
+        }
     }
 
     /// `ended` takes the call back, up or not, ours to hang up or not.
@@ -78,10 +80,8 @@ impl Caller {
     /// Time is up for the current step.
     pub(super) fn run_out(&mut self, now: Nanos) {
         match self.state {
-            State::Waiting => {
-                self.signal(signal::leave());
-                self.fail(now, Cause::NoPartner);
-            }
+            State::Waiting if self.leaving.is_some() => self.give_up(now),
+            State::Waiting => self.ask_to_leave(now, Outcome::Failed(Cause::NoPartner)),
             State::HangingUp => self.free(now),
             State::Freeing => self.finish(),
             State::Done => {}

@@ -1,8 +1,6 @@
 //! One caller as a state machine: hello, queue, allocate, matched, offer and answer, channel, check, talk, hang up.
 //!
-//! It opens no socket, reads no clock, rolls no dice. Driving contract: hand it one input (`handle_*`), drain
-//! [`Caller::poll_output`], wake it at [`Caller::poll_timeout`] with [`Caller::handle_timeout`], until
-//! [`Caller::is_done`]; then take the [`Record`].
+//! It opens no socket, reads no clock, rolls no dice; [`Machine`] says how it is driven.
 //!
 //! ```text
 //! Opening ─► Greeting ─► Waiting ─► Negotiating ─► Talking ─► HangingUp ─► Freeing ─► Done
@@ -11,9 +9,11 @@
 
 mod ending;
 mod leg;
+mod machine;
 mod plan;
 pub mod record;
 pub mod signal;
+mod solo;
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -30,9 +30,11 @@ use crate::{
     time::Nanos,
 };
 use leg::Leg;
+pub use machine::Machine;
 pub use plan::{Output, Plan, Terms};
 use record::{Cause, Outcome, Record, Times, Told};
 use signal::{Frame, Ice, Role};
+pub use solo::Solo;
 
 /// Waiting for `ended` after a hang-up, and for the allocation to be given back, each at most.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -69,6 +71,8 @@ pub struct Caller {
     deadline: Option<Nanos>,
     hang_up_at: Option<Nanos>,
     last_call: bool,
+    /// It has asked to leave the queue, and what that makes of its attempt unless it is matched first.
+    leaving: Option<Outcome>,
     may_text: bool,
     awaiting_account: bool,
     outputs: VecDeque<Output>,
@@ -94,6 +98,7 @@ impl Caller {
             deadline: Some(now.after(terms.setup_timeout)),
             hang_up_at: None,
             last_call: false,
+            leaving: None,
             may_text: false,
             awaiting_account: false,
             outputs: VecDeque::new(),
@@ -102,23 +107,22 @@ impl Caller {
             outcome: None,
         }
     }
+}
 
-    /// The WebSocket is open.
-    pub fn handle_open(&mut self) {
+impl Machine for Caller {
+    fn handle_open(&mut self) {
         self.state = State::Greeting;
         let hello = signal::hello(&self.token);
         self.token = String::new();
         self.signal(hello);
     }
 
-    /// The WebSocket could not be opened.
-    pub fn handle_unreachable(&mut self, now: Nanos) {
+    fn handle_unreachable(&mut self, now: Nanos) {
         self.fail(now, Cause::Connect);
         self.pump(now, now);
     }
 
-    /// A text frame from the server.
-    pub fn handle_frame(&mut self, now: Nanos, text: &str) {
+    fn handle_frame(&mut self, now: Nanos, text: &str) {
         match serde_json::from_str(text) {
             Ok(frame) => self.handle(now, frame),
             Err(_) => self.fail(now, Cause::Protocol),
@@ -126,8 +130,7 @@ impl Caller {
         self.pump(now, now);
     }
 
-    /// The WebSocket closed.
-    pub fn handle_closed(&mut self, now: Nanos) {
+    fn handle_closed(&mut self, now: Nanos) {
         if self.state < State::HangingUp {
             let cause = self.last_error.take().map_or(Cause::SocketLost, Cause::Refused);
             self.settle(Outcome::Failed(cause));
@@ -138,8 +141,7 @@ impl Caller {
         self.pump(now, now);
     }
 
-    /// A datagram from the TURN server that the kernel got at `at`.
-    pub fn handle_datagram(&mut self, at: Nanos, now: Nanos, datagram: &[u8]) {
+    fn handle_datagram(&mut self, at: Nanos, now: Nanos, datagram: &[u8]) {
         if let Some((CHANNEL, data)) = stun::parse_channel_data(datagram) {
             self.handle_peer_data(at, now, data);
         } else if let Some(message) = View::parse(datagram) {
@@ -156,21 +158,20 @@ impl Caller {
     }
 
     /// The partner's first packet arrived; it may come before the answer to our own check.
-    pub fn handle_first_voice(&mut self, at: Nanos, now: Nanos) {
+    fn handle_first_voice(&mut self, at: Nanos, now: Nanos) {
         if self.leg.is_some() && self.record.times.first_voice.is_none() {
             self.record.times.first_voice = Some(at);
             self.come_up(now);
         }
     }
 
-    /// The account of the media after [`Output::Hush`].
-    pub fn handle_account(&mut self, now: Nanos, account: Account) {
+    fn handle_account(&mut self, now: Nanos, account: Account) {
         self.record.account = Some(account);
         self.awaiting_account = false;
         self.pump(now, now);
     }
 
-    pub fn handle_timeout(&mut self, now: Nanos) {
+    fn handle_timeout(&mut self, now: Nanos) {
         if let Some(turn) = &mut self.turn {
             turn.handle_timeout(now);
         }
@@ -188,41 +189,54 @@ impl Caller {
         self.pump(now, now);
     }
 
-    pub fn poll_timeout(&self) -> Option<Nanos> {
+    /// Whoever still waits for a partner no longer loses patience.
+    fn handle_last_call(&mut self) {
+        self.last_call = true;
+        if self.state == State::Waiting && self.leaving.is_none() {
+            self.deadline = None;
+        }
+    }
+
+    fn handle_leave(&mut self, now: Nanos) {
+        self.leave(now);
+        self.pump(now, now);
+    }
+
+    fn poll_timeout(&self) -> Option<Nanos> {
         let turn = self.turn.as_ref().and_then(TurnClient::poll_timeout);
         let check = self.leg.as_ref().and_then(|leg| leg.check.as_ref()).and_then(|check| check.poll_timeout());
         [turn, check, self.hang_up_at, self.deadline].into_iter().flatten().min()
     }
 
-    pub fn poll_output(&mut self) -> Option<Output> {
+    fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    pub fn is_done(&self) -> bool {
+    fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Whether what makes a call at this depth has come through.
-    pub fn is_up(&self) -> bool {
+    fn is_up(&self) -> bool {
         self.record.times.is_up(self.terms.depth, self.terms.media)
     }
 
-    pub fn is_waiting(&self) -> bool {
+    fn is_waiting(&self) -> bool {
         self.state == State::Waiting
     }
 
-    /// Whether the check came through and nobody has hung up.
-    pub fn is_talking(&self) -> bool {
+    fn is_talking(&self) -> bool {
         self.state == State::Talking
     }
 
-    pub fn into_record(mut self) -> Record {
+    fn into_record(mut self: Box<Self>) -> Record {
         self.forget_turn();
         self.forget_leg();
         self.record.outcome = self.outcome.unwrap_or(Outcome::InFlight);
         self.record
     }
+}
 
+impl Caller {
     fn handle(&mut self, now: Nanos, frame: Frame) {
         match frame {
             Frame::Welcome { topics, policy, ice } if self.state == State::Greeting => {
@@ -238,6 +252,7 @@ impl Caller {
                 self.record.times.queued.get_or_insert(now);
                 self.allocate(now, ice);
             }
+            Frame::Left if self.state == State::Waiting => self.give_up(now),
             Frame::Matched { call, role, generation, peer, ice, offer } => {
                 if self.state != State::Waiting {
                     self.record.double_matched |= matches!(self.state, State::Negotiating | State::Talking);
@@ -249,6 +264,10 @@ impl Caller {
                 self.begin_leg(now, call, role, generation, ice);
                 if let Some(offer) = offer {
                     self.handle_description(now, &offer.sdp);
+                }
+                // Matched while asking to leave: who had lost patience takes the call, who must go hangs up.
+                if self.leaving.take() == Some(Outcome::Unmatched) {
+                    self.leave(now);
                 }
             }
             Frame::Offer(described) | Frame::Answer(described) if self.in_call(&described.call) => {
@@ -386,7 +405,7 @@ impl Caller {
 }
 
 impl Record {
-    fn new(number: u32, criteria: crate::population::Criteria, times: Times) -> Record {
+    pub(super) fn new(number: u32, criteria: crate::population::Criteria, times: Times) -> Record {
         Record {
             number,
             criteria,

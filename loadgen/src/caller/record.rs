@@ -50,7 +50,10 @@ impl Times {
     pub fn is_up(&self, depth: Depth, media: bool) -> bool {
         match depth {
             Depth::Matching => self.matched.is_some(),
-            Depth::Signalling | Depth::Light => self.connected.is_some() && (!media || self.first_voice.is_some()),
+            Depth::Turn if !media => self.allocated.is_some(),
+            Depth::Signalling | Depth::Light | Depth::Turn => {
+                self.connected.is_some() && (!media || self.first_voice.is_some())
+            }
         }
     }
 }
@@ -136,6 +139,14 @@ pub struct Record {
     pub requeued: u32,
     /// Told of a call while it was already in one.
     pub double_matched: bool,
+}
+
+impl Record {
+    /// Refused for want of room: quota reached (486) or capacity (508), RFC 8656 §7.2.
+    pub fn is_blocked(&self) -> bool {
+        let codes = [486, 508].map(|code| Outcome::Failed(Cause::Allocate(FailureReason::Refused(code))));
+        codes.contains(&self.outcome)
+    }
 }
 
 impl Cause {

@@ -23,6 +23,8 @@ pub enum Frame {
     Queued {
         ice: Option<Ice>,
     },
+    /// Out of the queue, as asked.
+    Left,
     Matched {
         call: String,
         role: Role,

@@ -94,6 +94,7 @@ impl World {
                 reply(self, 0, json!({"t": "connected", "call": "c", "setup_ms": 1}));
                 reply(self, 1, json!({"t": "connected", "call": "c", "setup_ms": 1}));
             }
+            "leave" => reply(self, who, json!({"t": "left"})),
             "hangup" => {
                 reply(self, who, json!({"t": "ended", "call": "c", "by": "self", "why": "hangup"}));
                 reply(self, 1 - who, json!({"t": "ended", "call": "c", "by": "peer", "why": "hangup"}));
@@ -167,7 +168,7 @@ impl World {
     fn records(self) -> [Record; 2] {
         self.callers.map(|caller| {
             assert!(caller.is_done());
-            caller.into_record()
+            Box::new(caller).into_record()
         })
     }
 }
@@ -342,7 +343,7 @@ fn a_refused_hello_names_the_code() {
     world.callers[0].handle_closed(world.now);
     assert!(world.callers[0].is_done());
     let [refused, _] = world.callers;
-    assert_eq!(refused.into_record().outcome, Outcome::Failed(Cause::Refused("E_TOKEN".into())));
+    assert_eq!(Box::new(refused).into_record().outcome, Outcome::Failed(Cause::Refused("E_TOKEN".into())));
 }
 
 #[test]
@@ -409,4 +410,30 @@ fn matching_alone_ends_with_the_match() {
     let records = world.records();
     assert!(records.iter().all(|record| record.outcome == Outcome::Completed && record.times.connected.is_none()));
     assert!(records[0].times.hung_up.is_some() && records[1].times.ended.is_some());
+}
+
+#[test]
+fn who_is_matched_while_asking_to_leave_takes_the_call() {
+    let mut world = World::new(terms());
+    world.open();
+    world.now = world.callers[0].poll_timeout().unwrap();
+    world.callers[0].handle_timeout(world.now);
+    assert_eq!(world.callers[0].leaving, Some(Outcome::Failed(Cause::NoPartner)));
+    while world.callers[0].poll_output().is_some() {} // the request to leave crosses with the match
+    world.match_them();
+    world.hear_each_other();
+    world.run_to_the_end();
+    assert!(world.records().iter().all(|record| record.outcome == Outcome::Completed));
+}
+
+#[test]
+fn at_the_end_of_the_run_who_is_matched_while_leaving_hangs_up() {
+    let mut world = World::new(terms());
+    world.open();
+    world.callers[0].handle_leave(world.now);
+    while world.callers[0].poll_output().is_some() {}
+    world.match_them();
+    world.run_to_the_end();
+    let [left, _] = world.records();
+    assert_eq!((left.outcome, left.told.is_some()), (Outcome::InFlight, true));
 }

@@ -6,3 +6,4 @@ pub mod ice;
 pub mod sdp;
 pub mod stun;
 pub mod turn;
+pub mod turn_url;

@@ -70,6 +70,8 @@ fn outcomes(run: &Run) -> Value {
         "calls_failed": counts.calls_failed,
         "callers_failed": counts.callers_failed,
         "abandoned": counts.abandoned,
+        "blocked": counts.blocked,
+        "blocking": run.blocking().map(|(measured, erlang_b)| json!({ "measured": measured, "erlang_b": erlang_b })),
         "unmatched_at_end": counts.unmatched,
         "in_flight_at_end": counts.in_flight,
         "cut_at_end": counts.cut,

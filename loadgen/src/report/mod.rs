@@ -18,6 +18,7 @@ use crate::{
     scenario::{Depth, Scenario},
     scrape::Metrics,
     slo::Objective,
+    stats::erlang,
 };
 
 /// A finished, or interrupted, run.
@@ -37,11 +38,15 @@ pub struct Run {
     pub server_metrics: Option<Metrics>,
 }
 
+/// Calls at the same time below which looking now and then does not see enough of them for Little's law.
+const FEWEST_CALLS_AT_ONCE: f64 = 3.0;
+
 /// What the callers of a depth are, in words.
 pub(crate) fn callers(depth: Depth) -> &'static str {
     match depth {
         Depth::Light => "light: no DTLS, one connectivity check through the relay, media not encrypted",
         Depth::Signalling => "signalling: WebSocket only, descriptions exchanged, no TURN, no media",
+        Depth::Turn => "TURN only: no signalling, an allocation each, its voice comes back to it",
         Depth::Matching => "matching: WebSocket only, hang up when matched",
     }
 }
@@ -112,9 +117,9 @@ impl Run {
         self.window.until.since(self.window.from).max(Duration::from_millis(1))
     }
 
-    /// Calls a second the schedule asked for; two callers make a call.
+    /// Calls a second the schedule asked for.
     pub fn offered_cps(&self) -> f64 {
-        self.generator.offered_callers as f64 / 2.0 / self.length().as_secs_f64()
+        self.generator.offered_callers as f64 / self.callers_per_call() / self.length().as_secs_f64()
     }
 
     /// Calls a second that came up.
@@ -124,13 +129,27 @@ impl Run {
 
     /// L = λ·W: calls at the same time as the records say.
     pub fn calls_by_little(&self) -> f64 {
-        self.book.talk.as_secs_f64() / 2.0 / self.length().as_secs_f64()
+        self.book.talk.as_secs_f64() / self.callers_per_call() / self.length().as_secs_f64()
+    }
+
+    fn callers_per_call(&self) -> f64 {
+        f64::from(self.scenario.depth.callers_per_call())
+    }
+
+    /// Share of allocations that were refused for want of room, and what Erlang's formula says of that many lines; none
+    /// where no limit is named.
+    pub fn blocking(&self) -> Option<(f64, f64)> {
+        let (counts, lines) = (&self.book.counts, self.scenario.lines);
+        let offered = counts.calls_up + counts.failed() + counts.blocked;
+        let erlangs = self.offered_cps() * self.scenario.hold.mean().as_secs_f64();
+        (lines > 0 && offered > 0).then(|| (counts.blocked as f64 / offered as f64, erlang::blocking(lines, erlangs)))
     }
 
     /// How far the sampled number of calls is from λ·W, 0 to 1; none with too few calls to tell.
     pub fn little_error(&self) -> Option<f64> {
         let (sampled, computed) = (self.sampled.calls_mean, self.calls_by_little());
-        (self.book.counts.calls_up >= 100).then(|| (sampled - computed).abs() / sampled.max(computed).max(1e-9))
+        let enough = self.book.counts.calls_up >= 100 && computed >= FEWEST_CALLS_AT_ONCE;
+        enough.then(|| (sampled - computed).abs() / sampled.max(computed).max(1e-9))
     }
 
     /// 99th percentile of the wait for a stranger who has not come yet, with a server of no cost and nobody picky: half
@@ -138,7 +157,10 @@ impl Run {
     /// not arrive independently at one rate.
     pub fn match_floor_p99(&self) -> Option<f64> {
         let scenario = &self.scenario;
-        let strangers = scenario.users == 0 && scenario.spread == Spread::Poisson && scenario.shape == Shape::Steady;
+        let strangers = scenario.depth != Depth::Turn
+            && scenario.users == 0
+            && scenario.spread == Spread::Poisson
+            && scenario.shape == Shape::Steady;
         strangers.then(|| 50f64.ln() / (2.0 * scenario.calls_per_second) * 1e3)
     }
 

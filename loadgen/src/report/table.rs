@@ -102,6 +102,19 @@ fn offered(out: &mut String, run: &Run) {
             run.sampled.calls_mean,
         ),
     );
+    if let Some((measured, expected)) = run.blocking() {
+        line(
+            out,
+            &format!(
+                "blocked {} for want of room, {:.2} % of all; Erlang B({}, {:.1}) = {:.2} %",
+                counts.blocked,
+                measured * 100.0,
+                run.scenario.lines,
+                run.offered_cps() * run.scenario.hold.mean().as_secs_f64(),
+                expected * 100.0,
+            ),
+        );
+    }
     line(
         out,
         &format!(

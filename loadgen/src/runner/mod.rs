@@ -36,6 +36,7 @@ use crate::{
     book::Book,
     caller::Terms,
     media::{Media, Window},
+    peer::turn::Credential,
     report::{Generator, Run, Target, Traffic},
     rules::Violation,
     scenario::Scenario,
@@ -58,6 +59,8 @@ pub struct Aim {
     pub minter: Minter,
     /// Used instead of what signalling says.
     pub turn: Option<SocketAddr>,
+    /// Where allocations are made without signalling, and in whose name.
+    pub turn_only: Option<(SocketAddr, Credential)>,
     /// The server's process, where it is on this machine.
     pub server_pid: Option<u32>,
     /// The server's metrics page.
@@ -84,6 +87,7 @@ pub(crate) struct Context {
     pub(crate) terms: Terms,
     pub(crate) address: Address,
     pub(crate) minter: Minter,
+    pub(crate) turn_only: Option<(SocketAddr, Credential)>,
     pub(crate) scenario: Scenario,
     pub(crate) book: RefCell<Book>,
     pub(crate) stage: watch::Receiver<Stage>,
@@ -126,6 +130,7 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
         },
         address: aim.address.clone(),
         minter: aim.minter.clone(),
+        turn_only: aim.turn_only.clone(),
         book: RefCell::new(Book::new(window, scenario.standard())),
         scenario,
         stage,
@@ -164,7 +169,7 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
     let Director { sampler, interrupted, context: directed, .. } = director;
     drop(directed);
     let window = Window { until: interrupted.map_or(window.until, |at| at.clamp(window.from, window.until)), ..window };
-    let sampled = sampler.finish(window);
+    let sampled = sampler.finish(window, context.scenario.depth.callers_per_call());
     let context = Rc::try_unwrap(context).map_err(|_| io::Error::other("a caller outlived the run"))?;
     let ended =
         Ended { schedule: schedule.hash(), window, interrupted: interrupted.is_some(), sampled, server_metrics };
@@ -200,7 +205,10 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
     Ok(Run {
         scenario: context.scenario,
         schedule_hash: schedule,
-        target: Target { url: aim.address.url(), address: aim.address.socket, own: aim.own },
+        target: match &aim.turn_only {
+            Some((server, _)) => Target { url: format!("turn:{server}"), address: *server, own: aim.own },
+            None => Target { url: aim.address.url(), address: aim.address.socket, own: aim.own },
+        },
         window,
         interrupted,
         book,

@@ -78,6 +78,7 @@ impl<R: FnMut(&str)> Sampler<R> {
         } else {
             context.talking.get()
         };
+        let per_call = u64::from(context.scenario.depth.callers_per_call());
         if self.window.contains(now) {
             self.looks += 1;
             self.talking += talking;
@@ -96,7 +97,7 @@ impl<R: FnMut(&str)> Sampler<R> {
         }
         let second = now.since(self.start).as_secs();
         if self.seconds.last().is_some_and(|last| second > last.second) {
-            self.second(context, second, talking / 2, stage);
+            self.second(context, second, talking / per_call, stage);
         }
     }
 
@@ -106,6 +107,7 @@ impl<R: FnMut(&str)> Sampler<R> {
     }
 
     fn second(&mut self, context: &Context, second: u64, calls: u64, stage: &str) {
+        let per_call = u64::from(context.scenario.depth.callers_per_call());
         let snapshot = Snapshot::take(self.server);
         let (counters, book) = (context.media.counters(), context.book.borrow());
         let server_bytes = snapshot.server.map_or(0, |usage| usage.resident_bytes);
@@ -118,7 +120,7 @@ impl<R: FnMut(&str)> Sampler<R> {
             arrived: context.arrived.get(),
             waiting: context.waiting.get(),
             calls,
-            calls_up: context.came_up.get() / 2,
+            calls_up: context.came_up.get() / per_call,
             failed: book.counts.failed() + book.counts.outside_failed,
             sent: counters.sent.load(Ordering::Relaxed),
             received: counters.received.load(Ordering::Relaxed),
@@ -134,7 +136,7 @@ impl<R: FnMut(&str)> Sampler<R> {
     }
 
     /// What was seen; `window` as it really was.
-    pub(super) fn finish(mut self, window: Window) -> Sampled {
+    pub(super) fn finish(mut self, window: Window, per_call: u32) -> Sampled {
         if self.after.is_none() {
             self.finish_window(window.until);
         }
@@ -143,8 +145,8 @@ impl<R: FnMut(&str)> Sampler<R> {
         Sampled {
             used: self.before.until(&after, elapsed),
             elapsed,
-            calls_mean: self.talking as f64 / 2.0 / self.looks.max(1) as f64,
-            calls_peak: self.peak / 2,
+            calls_mean: self.talking as f64 / f64::from(per_call) / self.looks.max(1) as f64,
+            calls_peak: self.peak / u64::from(per_call),
             server_bytes_before: self.before.server.map(|usage| usage.resident_bytes),
             server_bytes_peak: self.server_peak_bytes,
             callers_at_peak: self.callers_at_peak,

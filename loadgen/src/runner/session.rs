@@ -17,7 +17,7 @@ use super::{
     connection::{self, Socket},
 };
 use crate::{
-    caller::{Caller, Output, Plan},
+    caller::{Caller, Machine, Output, Plan, Solo},
     media::{MAILBOX, Mail, sockets::Source},
     time::Nanos,
 };
@@ -28,7 +28,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 struct Session {
     context: Rc<Context>,
     number: u32,
-    caller: Caller,
+    caller: Box<dyn Machine>,
     socket: Option<Socket>,
     mailbox: Sender<Mail>,
     letters: Receiver<Mail>,
@@ -50,8 +50,16 @@ pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, rand
     let started = context.clock.now();
     let person = context.scenario.person(number);
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let token = context.minter.mint(number, &person.criteria, unix);
-    let caller = Caller::new(Plan { number, intended, person, token, random }, context.terms, started);
+    let caller: Box<dyn Machine> = match &context.turn_only {
+        Some((server, credential)) => {
+            let plan = Plan { number, intended, person, token: String::new(), random };
+            Box::new(Solo::new(plan, context.terms, *server, credential.clone(), started))
+        }
+        None => {
+            let token = context.minter.mint(number, &person.criteria, unix);
+            Box::new(Caller::new(Plan { number, intended, person, token, random }, context.terms, started))
+        }
+    };
     let (mailbox, letters) = mpsc::channel(MAILBOX);
     let stage = context.stage.clone();
     let session = Session {
@@ -70,6 +78,20 @@ pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, rand
 
 impl Session {
     async fn run(mut self) {
+        if self.context.turn_only.is_none() {
+            self.connect().await;
+        }
+        self.act().await;
+        self.show();
+        while !self.caller.is_done() {
+            self.step().await;
+            self.act().await;
+            self.show();
+        }
+        self.end().await;
+    }
+
+    async fn connect(&mut self) {
         match connection::connect(&self.context.address, self.number).await {
             Ok(socket) => {
                 self.socket = Some(socket);
@@ -77,13 +99,6 @@ impl Session {
             }
             Err(_) => self.caller.handle_unreachable(self.now()),
         }
-        self.act().await;
-        while !self.caller.is_done() {
-            self.step().await;
-            self.act().await;
-            self.show();
-        }
-        self.end().await;
     }
 
     /// Waits for one input and hands it to the machine.

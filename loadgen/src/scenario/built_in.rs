@@ -16,8 +16,16 @@ macro_rules! built_in {
 }
 
 /// In the order `loadgen scenarios` lists them.
-pub const ALL: &[BuiltIn] =
-    built_in!["default", "matching-only", "signalling", "set-up", "steady-voice", "one-sided", "block-heavy"];
+pub const ALL: &[BuiltIn] = built_in![
+    "default",
+    "matching-only",
+    "signalling",
+    "set-up",
+    "steady-voice",
+    "turn-only",
+    "one-sided",
+    "block-heavy"
+];
 
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<&'static BuiltIn> {

@@ -47,6 +47,7 @@ struct PeerKeys {
     depth: String,
     patience: String,
     abandonment: String,
+    lines: u32,
     setup_timeout: Span,
     max_callers: usize,
     mix: MixKeys,
@@ -153,6 +154,7 @@ impl File {
                 &peer.abandonment,
                 &[("failure", true), ("neutral", false)],
             ),
+            lines: peer.lines,
             setup_timeout: peer.setup_timeout.0,
             max_callers: peer.max_callers,
             mix: peer.mix.into(),
@@ -181,7 +183,7 @@ impl Scenario {
         notes.check(self.users == 0 || self.shape == Shape::Steady, || {
             "arrivals.users: a closed population has no arrivals.shape, its starts follow the server".to_owned()
         });
-        self.media &= matches!(self.depth, Depth::Light);
+        self.media &= self.depth.relays();
         self
     }
 }

@@ -33,11 +33,17 @@ pub enum Depth {
     Signalling,
     /// TURN, a connectivity check and voice-like packets as well.
     Light,
+    /// No signalling: an allocation each at a TURN server, its voice sent to itself.
+    Turn,
 }
 
 impl Depth {
-    pub const WORDS: [(&str, Depth); 3] =
-        [("light", Depth::Light), ("signalling", Depth::Signalling), ("matching", Depth::Matching)];
+    pub const WORDS: [(&str, Depth); 4] = [
+        ("light", Depth::Light),
+        ("signalling", Depth::Signalling),
+        ("matching", Depth::Matching),
+        ("turn", Depth::Turn),
+    ];
 
     pub fn name(self) -> &'static str {
         Depth::WORDS.iter().find(|(_, depth)| *depth == self).map_or("", |(word, _)| word)
@@ -45,7 +51,12 @@ impl Depth {
 
     /// Whether callers use a TURN server.
     pub fn relays(self) -> bool {
-        self == Depth::Light
+        matches!(self, Depth::Light | Depth::Turn)
+    }
+
+    /// Callers who make one call together.
+    pub fn callers_per_call(self) -> u32 {
+        if self == Depth::Turn { 1 } else { 2 }
     }
 }
 
@@ -71,6 +82,9 @@ pub struct Scenario {
     pub depth: Depth,
     /// A caller without a partner for this long gives up.
     pub patience: Length,
+    /// Allocations the TURN server grants at a time, as far as is known; 0: no limit. One that is refused for want of
+    /// room is then blocked, not failed.
+    pub lines: u32,
     /// Whether giving up counts as a failed attempt.
     pub abandonment_fails: bool,
     /// From matched to media both ways.
@@ -122,7 +136,7 @@ impl Scenario {
 
     /// What makes a call a success.
     pub fn standard(&self) -> Standard {
-        Standard { depth: self.depth, media: self.media, abandonment_fails: self.abandonment_fails }
+        Standard { depth: self.depth, media: self.media, abandonment_fails: self.abandonment_fails, lines: self.lines }
     }
 
     /// Who caller `number` is.
@@ -140,11 +154,6 @@ impl Scenario {
     /// From the first arrival to the last.
     pub fn arrivals_length(&self) -> Duration {
         self.warmup + self.measured
-    }
-
-    /// Callers who make one call together.
-    pub fn callers_per_call(&self) -> f64 {
-        2.0
     }
 
     /// Mean of the calls a second over the arrivals; what a trace or a closed population makes of it is known afterwards.
@@ -165,8 +174,8 @@ impl Scenario {
         }
         let mut pieces = self.shape.pieces(self.calls_per_second);
         for piece in &mut pieces {
-            piece.from *= self.callers_per_call();
-            piece.to *= self.callers_per_call();
+            piece.from *= f64::from(self.depth.callers_per_call());
+            piece.to *= f64::from(self.depth.callers_per_call());
         }
         Ok(Schedule::new(self.seed, self.spread, &pieces, length))
     }
@@ -178,7 +187,7 @@ impl Scenario {
         }
         let waiting = Duration::from_secs(1);
         let (peak, _) = self.shape.peak_and_mean(self.calls_per_second, self.arrivals_length());
-        let mean = self.callers_per_call() * peak * (self.hold.mean() + waiting).as_secs_f64();
+        let mean = f64::from(self.depth.callers_per_call()) * peak * (self.hold.mean() + waiting).as_secs_f64();
         (mean + 4.0 * mean.sqrt()) as usize + 16
     }
 

@@ -1,0 +1,371 @@
+//! A caller without signalling: one allocation at any TURN server (RFC 8656), held and given back. With media it permits
+//! and binds its own relayed transport address, so that its voice passes through the relay and comes back to it; nobody
+//! else is needed, and allocations come as independently as their schedule.
+
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+
+use super::{
+    CHANNEL, GOODBYE, Machine, Output, Plan, Terms,
+    record::{Cause, Outcome, Record, Step, Times},
+};
+use crate::{
+    media::{packet, packet::StreamId, stream::Account},
+    peer::{
+        stun::View,
+        turn::{Credential, Event, Failure, TurnClient},
+    },
+    time::Nanos,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Allocating,
+    Binding,
+    Held,
+    Freeing,
+    Done,
+}
+
+/// See the module's text.
+pub struct Solo {
+    terms: Terms,
+    hold: Duration,
+    state: State,
+    turn: TurnClient,
+    stream: StreamId,
+    hearing: bool,
+    deadline: Option<Nanos>,
+    free_at: Option<Nanos>,
+    outputs: VecDeque<Output>,
+    record: Record,
+    outcome: Option<Outcome>,
+}
+
+impl Solo {
+    /// A caller that allocates now at `server`.
+    pub fn new(plan: Plan, terms: Terms, server: SocketAddr, credential: Credential, now: Nanos) -> Solo {
+        let times = Times { intended: plan.intended, started: now, ice: Some(now), ..Times::default() };
+        let mut transaction = [0; 12];
+        transaction.copy_from_slice(&plan.random[..12]);
+        let mut turn = TurnClient::new(credential, transaction);
+        turn.allocate(now);
+        let mut solo = Solo {
+            terms,
+            hold: plan.person.hold,
+            state: State::Allocating,
+            turn,
+            stream: StreamId { call: packet::hash(&format!("{:?}", plan.random)), side: 0 },
+            hearing: false,
+            deadline: Some(now.after(terms.setup_timeout)),
+            free_at: None,
+            outputs: VecDeque::from([Output::Attach(server)]),
+            record: Record::new(plan.number, plan.person.criteria, times),
+            outcome: None,
+        };
+        solo.pump(now, now);
+        solo
+    }
+
+    fn pump(&mut self, at: Nanos, now: Nanos) {
+        while let Some(event) = self.turn.poll_event() {
+            self.handle_event(at, now, event);
+        }
+        while let Some(bytes) = self.turn.poll_transmit() {
+            self.outputs.push_back(Output::Datagram(bytes));
+        }
+        let accounted = !self.hearing;
+        if self.state == State::Freeing && self.record.times.freed.is_some() && accounted {
+            self.finish();
+        }
+    }
+
+    fn handle_event(&mut self, at: Nanos, now: Nanos, event: Event) {
+        match event {
+            Event::Allocated { relayed, sent } => {
+                self.record.times.allocate_sent = Some(sent);
+                self.record.times.allocated = Some(at);
+                self.proceed(now, relayed);
+            }
+            Event::Permitted { sent } => self.record.times.permit = Some((sent, at)),
+            Event::Bound { sent, .. } if self.state == State::Binding => {
+                self.record.times.channel = Some((sent, at));
+                self.record.times.connected = Some(at);
+                let (channel, stream) = (CHANNEL, self.stream);
+                self.outputs.extend([Output::Hear { channel, stream }, Output::Talk { channel, stream }]);
+                self.hearing = true;
+            }
+            Event::Bound { .. } => {}
+            Event::Freed => self.record.times.freed = Some(at),
+            Event::Failed(failure) => self.handle_failure(now, failure),
+        }
+    }
+
+    fn proceed(&mut self, now: Nanos, relayed: SocketAddr) {
+        if self.terms.media {
+            self.state = State::Binding;
+            self.turn.permit(now, relayed);
+            self.turn.bind(now, CHANNEL, relayed);
+        } else {
+            self.record.times.connected = Some(now);
+            self.hold(now);
+        }
+    }
+
+    fn hold(&mut self, now: Nanos) {
+        self.state = State::Held;
+        self.deadline = None;
+        self.free_at = Some(now.after(self.hold));
+    }
+
+    fn handle_failure(&mut self, now: Nanos, Failure { request, reason }: Failure) {
+        match self.state {
+            State::Allocating => {
+                self.settle(Outcome::Failed(Cause::Allocate(reason)));
+                self.finish(); // nothing to give back
+            }
+            State::Binding => {
+                self.settle(Outcome::Failed(Cause::Channel(reason)));
+                self.free(now);
+            }
+            State::Held => {
+                self.settle(Outcome::Failed(Cause::Dropped(format!("{request:?}"))));
+                self.free(now);
+            }
+            State::Freeing | State::Done => {}
+        }
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        self.outcome.get_or_insert(outcome);
+    }
+
+    fn free(&mut self, now: Nanos) {
+        if self.hearing {
+            self.outputs.push_back(Output::Hush);
+        }
+        self.record.times.hung_up = Some(now);
+        self.state = State::Freeing;
+        self.free_at = None;
+        self.deadline = Some(now.after(GOODBYE));
+        self.turn.free(now);
+    }
+
+    fn finish(&mut self) {
+        self.state = State::Done;
+        self.deadline = None;
+        self.outputs.push_back(Output::Close);
+    }
+
+    fn furthest_step(&self) -> Step {
+        match self.state {
+            State::Allocating => Step::Registered,
+            _ if self.record.times.channel.is_some() => Step::ChannelBound,
+            _ => Step::Allocated,
+        }
+    }
+}
+
+impl Machine for Solo {
+    fn handle_datagram(&mut self, at: Nanos, now: Nanos, datagram: &[u8]) {
+        if let Some(message) = View::parse(datagram) {
+            self.turn.handle_message(at, &message);
+        }
+        self.pump(at, now);
+    }
+
+    fn handle_first_voice(&mut self, at: Nanos, now: Nanos) {
+        if self.state == State::Binding {
+            self.record.times.first_voice = Some(at);
+            self.hold(now);
+        }
+    }
+
+    fn handle_account(&mut self, now: Nanos, account: Account) {
+        self.record.account = Some(account);
+        self.hearing = false;
+        self.pump(now, now);
+    }
+
+    fn handle_timeout(&mut self, now: Nanos) {
+        self.turn.handle_timeout(now);
+        if self.free_at.is_some_and(|at| at <= now) {
+            self.settle(Outcome::Completed);
+            self.free(now);
+        }
+        if self.deadline.is_some_and(|at| at <= now) {
+            self.deadline = None;
+            if self.state == State::Freeing {
+                self.finish();
+            } else {
+                self.settle(Outcome::Failed(Cause::Timeout(self.furthest_step())));
+                self.free(now);
+            }
+        }
+        self.pump(now, now);
+    }
+
+    fn handle_leave(&mut self, now: Nanos) {
+        if self.state < State::Freeing {
+            self.settle(if self.is_up() { Outcome::Cut } else { Outcome::InFlight });
+            self.free(now);
+        }
+        self.pump(now, now);
+    }
+
+    fn poll_timeout(&self) -> Option<Nanos> {
+        [self.turn.poll_timeout(), self.free_at, self.deadline].into_iter().flatten().min()
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    fn is_up(&self) -> bool {
+        self.record.times.is_up(self.terms.depth, self.terms.media)
+    }
+
+    fn is_talking(&self) -> bool {
+        self.state == State::Held
+    }
+
+    fn into_record(mut self: Box<Self>) -> Record {
+        self.record.turn_retransmissions = self.turn.retransmissions;
+        self.record.outcome = self.outcome.unwrap_or(Outcome::InFlight);
+        self.record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        peer::{
+            stun::{Builder, Class, Method, attribute, long_term_key},
+            turn::FailureReason,
+        },
+        scenario::{Depth, Scenario},
+    };
+
+    const MS: u64 = 1_000_000;
+
+    struct World {
+        now: Nanos,
+        solo: Solo,
+        /// The error code every authenticated Allocate is answered with.
+        refuse: Option<u8>,
+        seen: Vec<Output>,
+    }
+
+    impl World {
+        fn new(media: bool, refuse: Option<u8>) -> World {
+            let now = Nanos(6 * MS);
+            let person = Scenario::default().person(3);
+            let plan = Plan { number: 3, intended: Nanos(5 * MS), person, token: String::new(), random: [3; 32] };
+            let terms = Terms { depth: Depth::Turn, setup_timeout: Duration::from_secs(10), media, turn: None };
+            let credential = Credential { username: "u".into(), password: "p".into() };
+            let solo = Solo::new(plan, terms, "127.0.0.1:9".parse().unwrap(), credential, now);
+            let mut world = World { now, solo, refuse, seen: Vec::new() };
+            world.settle();
+            world
+        }
+
+        fn settle(&mut self) {
+            while let Some(output) = self.solo.poll_output() {
+                match output {
+                    Output::Datagram(request) => {
+                        let reply = self.reply(&request);
+                        self.solo.handle_datagram(self.now, self.now, &reply);
+                    }
+                    other => self.seen.push(other),
+                }
+            }
+        }
+
+        fn reply(&self, request: &[u8]) -> Vec<u8> {
+            let request = View::parse(request).unwrap();
+            let methods = [Method::Allocate, Method::Refresh, Method::CreatePermission, Method::ChannelBind];
+            let method = methods.into_iter().find(|method| *method as u16 == request.method()).unwrap();
+            let error = |code: u8| {
+                Builder::new(Class::Error, method, request.transaction())
+                    .attribute(attribute::ERROR_CODE, &[0, 0, 4, code])
+                    .attribute(attribute::REALM, b"r")
+                    .attribute(attribute::NONCE, b"n")
+                    .finish()
+            };
+            if request.get(attribute::USERNAME).is_none() {
+                return error(1);
+            }
+            if let Some(code) = self.refuse {
+                return error(code);
+            }
+            Builder::new(Class::Success, method, request.transaction())
+                .address(attribute::XOR_RELAYED_ADDRESS, "127.0.0.1:50000".parse().unwrap())
+                .attribute(attribute::LIFETIME, &600u32.to_be_bytes())
+                .integrity(&long_term_key("u", "r", "p"))
+                .finish()
+        }
+
+        fn wake(&mut self) {
+            self.now = self.solo.poll_timeout().unwrap();
+            self.solo.handle_timeout(self.now);
+            self.settle();
+        }
+
+        fn record(self) -> Record {
+            assert!(self.solo.is_done());
+            Box::new(self.solo).into_record()
+        }
+    }
+
+    #[test]
+    fn an_allocation_is_held_for_its_time_and_given_back() {
+        let mut world = World::new(false, None);
+        assert!(world.solo.is_up() && world.solo.is_talking());
+        let until = world.now.after(world.solo.hold);
+        world.wake();
+        let record = world.record();
+        assert_eq!(record.outcome, Outcome::Completed);
+        assert_eq!((record.times.hung_up, record.times.freed), (Some(until), Some(until)));
+        assert!(record.times.channel.is_none());
+    }
+
+    #[test]
+    fn with_media_its_own_voice_must_come_back_before_the_hold_begins() {
+        let mut world = World::new(true, None);
+        assert!(!world.solo.is_up() && world.seen.iter().any(|output| matches!(output, Output::Talk { .. })));
+        world.solo.handle_first_voice(world.now, world.now);
+        assert!(world.solo.is_up());
+        world.wake();
+        assert!(!world.solo.is_done(), "the account is still to come");
+        world.solo.handle_account(world.now, Account::default());
+        assert_eq!(world.record().outcome, Outcome::Completed);
+    }
+
+    #[test]
+    fn a_relay_that_carries_nothing_is_a_failure() {
+        let mut world = World::new(true, None);
+        world.wake();
+        world.solo.handle_account(world.now, Account::default());
+        assert_eq!(world.record().outcome, Outcome::Failed(Cause::Timeout(Step::ChannelBound)));
+    }
+
+    #[test]
+    fn a_full_server_blocks_and_leaves_nothing_to_give_back() {
+        let record = World::new(false, Some(86)).record();
+        assert_eq!(record.outcome, Outcome::Failed(Cause::Allocate(FailureReason::Refused(486))));
+        assert!(record.is_blocked() && record.times.hung_up.is_none());
+    }
+
+    #[test]
+    fn the_end_of_the_run_cuts_a_held_allocation() {
+        let mut world = World::new(false, None);
+        world.solo.handle_leave(world.now);
+        world.settle();
+        assert_eq!(world.record().outcome, Outcome::Cut);
+    }
+}
