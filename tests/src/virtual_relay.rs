@@ -59,7 +59,7 @@ impl VirtualRelay {
                 match action {
                     Action::Reply { to, bytes } => self.send(&bytes, to.remote).await,
                     Action::Open { port } => self.turn.handle_opened(now, port, Ok(())),
-                    Action::Close { .. } => {}
+                    Action::Close { .. } | Action::Tcp(_) => {}
                 }
             }
         }
