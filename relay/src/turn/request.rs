@@ -62,7 +62,7 @@ impl Turn {
         // 1
         let verified = match existing.and_then(|key| self.allocations.get(key)) {
             Some(allocation) => authenticator.authenticate_on(now, from.remote, request, &allocation.owner),
-            None => authenticator.authenticate(now, from.remote, request, request.method() == Method::Allocate),
+            None => self.authenticate_new(now, from, request),
         };
         let who = match verified {
             Ok(who) => who,

@@ -166,7 +166,7 @@ impl Connections {
         self.lock().remove(id);
     }
 
-    /// Whom to tell of an admitted peer, and its name.
+    /// The control connection of one that waits to be bound, and its peer's name.
     pub(crate) fn attempt(&self, id: ConnectionId) -> Option<(FiveTuple, SocketAddr)> {
         let inner = &*self.lock();
         let entry = inner.connections.get(&id).filter(|entry| matches!(entry.state, State::Unbound(_)))?;

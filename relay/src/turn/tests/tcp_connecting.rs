@@ -181,6 +181,23 @@ fn nobody_else_binds_it_and_a_made_up_id_is_nothing() {
 }
 
 #[test]
+fn the_control_connections_nonce_is_good_for_binding_its_connections_and_for_nothing_else() {
+    let (mut world, alice, _) = with_alice();
+    let id = world.connected(&alice, outside(1));
+    let data = world.stream_user("alice", 3, 1);
+    let unasked = Client { nonce: alice.nonce.clone(), ..data.clone() };
+    assert_eq!(world.bind_connection(&unasked, id.wrapping_add(1)), 438, "of no allocation");
+    assert_eq!(world.connect(&unasked, outside(2)).unwrap().code, 438);
+    let bob = world.stream_user("bob", 4, 1);
+    let stolen = Client { nonce: alice.nonce.clone(), ..bob };
+    assert_eq!(world.bind_connection(&stolen, id), 400, "known to be hers, but he is not");
+    let guessed = Client { password: "wrong".to_owned(), ..unasked.clone() };
+    let bytes = world.signed(&guessed, Method::ConnectionBind, |request| request.connection_id(id));
+    assert_eq!(world.deliver(&guessed, &bytes).unwrap().code, 401);
+    assert_eq!(world.bind_connection(&unasked, id), 0);
+}
+
+#[test]
 fn what_nobody_binds_in_thirty_seconds_is_closed() {
     let (mut world, alice, relayed) = with_alice();
     world.permit(&alice, outside(1));
