@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::{self, File};
 use super::listeners::listen;
 use super::problems::{Collector, quoted};
+use super::reports;
 use super::secret::Secret;
 use super::settings::{
     Access, Auth, CallPath, Calls, Limits, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls, User,
@@ -33,6 +34,7 @@ pub(super) fn settings(file: &File, base_dir: &Path, found: &mut Collector) -> S
         access: access(&file.access, found),
         limits: Limits { exempt: values::prefixes("limits.exempt", file.exempt.as_deref(), found) },
         signalling: signalling(&file.signalling, &listen, &auth, found),
+        reports: reports::reports(&file.reports, base_dir, found),
         calls: calls(&file.calls, found),
         matching: matching(&file.matching, found),
         listen,
@@ -293,6 +295,7 @@ fn calls(written: &file::Calls, found: &mut Collector) -> Calls {
         direct_bands: bands.map_or(default.direct_bands, |items| {
             items.iter().filter_map(|item| values::band("calls.direct_bands", item, found)).collect()
         }),
+        acceptance: written.acceptance.as_ref().is_some_and(|it| it.value),
     }
 }
 

@@ -14,7 +14,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("access", &["allow_peers", "deny_peers", "user_allocations"]),
     ("limits", &["exempt"]),
     ("signalling", &["origins", "turn_urls", "demo_page"]),
-    ("calls", &["path", "direct_bands"]),
+    ("reports", &["url", "secret", "ca"]),
+    ("calls", &["path", "direct_bands", "acceptance"]),
     ("matching", &["topics", "min_band"]),
 ];
 
@@ -33,6 +34,7 @@ pub(super) struct File {
     pub(super) access: Access,
     pub(super) exempt: Strings,
     pub(super) signalling: Signalling,
+    pub(super) reports: Reports,
     pub(super) calls: Calls,
     pub(super) matching: Matching,
 }
@@ -114,9 +116,17 @@ pub(super) struct Signalling {
 }
 
 #[derive(Debug, Default)]
+pub(super) struct Reports {
+    pub(super) url: Option<At<String>>,
+    pub(super) secret: Option<At<String>>,
+    pub(super) ca: Option<At<String>>,
+}
+
+#[derive(Debug, Default)]
 pub(super) struct Calls {
     pub(super) path: Option<At<String>>,
     pub(super) direct_bands: Strings,
+    pub(super) acceptance: Option<At<bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -141,6 +151,7 @@ pub(super) fn read(text: &str, found: &mut Collector) -> File {
         access: access(&section(root, "access", "[access]", found), found),
         exempt: section(root, "limits", "[limits]", found).strings("exempt", found),
         signalling: signalling(&section(root, "signalling", "[signalling]", found), found),
+        reports: reports(&section(root, "reports", "[reports]", found), found),
         calls: calls(&section(root, "calls", "[calls]", found), found),
         matching: matching(&section(root, "matching", "[matching]", found), found),
     }
@@ -290,8 +301,16 @@ fn signalling(table: &Table<'_>, found: &mut Collector) -> Signalling {
     }
 }
 
+fn reports(table: &Table<'_>, found: &mut Collector) -> Reports {
+    Reports { url: table.string("url", found), secret: table.string("secret", found), ca: table.string("ca", found) }
+}
+
 fn calls(table: &Table<'_>, found: &mut Collector) -> Calls {
-    Calls { path: table.string("path", found), direct_bands: table.strings("direct_bands", found) }
+    Calls {
+        path: table.string("path", found),
+        direct_bands: table.strings("direct_bands", found),
+        acceptance: table.boolean("acceptance", found),
+    }
 }
 
 fn matching(table: &Table<'_>, found: &mut Collector) -> Matching {

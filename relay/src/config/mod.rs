@@ -10,6 +10,7 @@ mod check;
 mod file;
 mod listeners;
 mod problems;
+mod reports;
 mod secret;
 mod settings;
 mod table;
@@ -24,8 +25,8 @@ use std::path::Path;
 pub use problems::{Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
-    Access, AgeBand, Auth, CallPath, Calls, Limits, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls,
-    TokenKey, User, VerifyingKey,
+    Access, AgeBand, Auth, CallPath, Calls, Limits, Listen, Matching, Relay, RelayAddress, Reports, Settings,
+    Signalling, Tls, TokenKey, User, VerifyingKey,
 };
 
 /// The local defaults, as a file: what `relay` without arguments runs, and a file to start from.

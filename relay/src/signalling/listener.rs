@@ -23,13 +23,15 @@ use tokio::task::JoinHandle;
 use super::codes::CloseCode;
 use super::counters::Counters;
 use super::demo;
-use super::desk::{self, Connection, Desk, Output};
+use super::desk::{self, Connection, Desk, Dispatch, Output};
 use super::gate::{Networks, Origins};
 use super::message::{MAX_FRAME_BYTES, SUBPROTOCOL};
+use super::operator::Operator;
 use super::outbox::{Outbox, Pushed};
 use super::relay_desk::RelayDesk;
 use super::socket::{Event, Line};
 use super::token::Minter;
+use super::webhook;
 use crate::clock::Clock;
 use crate::time::Now;
 
@@ -51,6 +53,8 @@ pub struct Settings {
     pub exempt: Vec<IpNet>,
     /// Signs tokens for the demo page; its key must be among `desk.token.keys`. Only ever for loopback.
     pub demo: Option<Minter>,
+    /// Where reports go; `desk.reports` says whether anywhere.
+    pub reports: Option<webhook::Settings>,
 }
 
 /// Where a connection comes from. The HTTP server provides it with `into_make_service_with_connect_info::<Peer>()`.
@@ -66,6 +70,7 @@ impl Connected<IncomingStream<'_, TcpListener>> for Peer {
 /// Signalling at work. Dropping it ends all connections.
 pub struct Signalling {
     router: Router,
+    operator: Operator,
     counters: Arc<Counters>,
     desk: JoinHandle<()>,
 }
@@ -76,6 +81,8 @@ pub fn spawn(settings: Settings, relay: Box<dyn RelayDesk>, clock: Clock, seed: 
     let heartbeat = Duration::from_millis(settings.desk.heartbeat_ms);
     let desk = Desk::new(settings.desk, relay, seed, Arc::clone(&counters));
     let (events, inbox) = mpsc::channel(MAX_EVENTS);
+    let operator = Operator::new(events.clone());
+    let courier = settings.reports.map(|it| webhook::spawn(it, events.clone(), clock, Arc::clone(&counters)));
     let has_demo = settings.demo.is_some();
     let state = Arc::new(Entrance {
         events,
@@ -87,14 +94,20 @@ pub fn spawn(settings: Settings, relay: Box<dyn RelayDesk>, clock: Clock, seed: 
         connections: AtomicU64::new(0),
         counters: Arc::clone(&counters),
     });
-    let reception = Reception { desk, clock, outboxes: HashMap::default(), counters: Arc::clone(&counters) };
-    Signalling { router: router(state), counters, desk: tokio::spawn(reception.run(inbox)) }
+    let (outboxes, counted) = (HashMap::default(), Arc::clone(&counters));
+    let reception = Reception { desk, clock, outboxes, counters: counted, courier };
+    Signalling { router: router(state), operator, counters, desk: tokio::spawn(reception.run(inbox)) }
 }
 
 impl Signalling {
     /// `GET /v1/ws`, and `POST /demo/token` if there is a demo page.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// What an app's backend may ask; for the operator's listener alone.
+    pub fn operator_router(&self) -> Router {
+        self.operator.clone().router()
     }
 
     pub fn counters(&self) -> Arc<Counters> {
@@ -208,6 +221,7 @@ struct Reception {
     clock: Clock,
     outboxes: HashMap<Connection, Arc<Outbox>, FixedState>,
     counters: Arc<Counters>,
+    courier: Option<mpsc::Sender<Dispatch>>,
 }
 
 impl Reception {
@@ -251,6 +265,11 @@ impl Reception {
                 self.outboxes.remove(&connection);
                 self.desk.handle_close(now, connection);
             }
+            Event::Lost(connection) => {
+                self.outboxes.remove(&connection);
+                self.desk.handle_lost(now, connection);
+            }
+            Event::Ask(act) => act(&mut self.desk, now),
         }
         self.deliver(now);
     }
@@ -266,6 +285,12 @@ impl Reception {
                 Output::Close { to, code } => {
                     if let Some(outbox) = self.outboxes.remove(&to) {
                         outbox.close(code);
+                    }
+                }
+                Output::Report(report) => {
+                    let id = report.id;
+                    if !self.courier.as_ref().is_some_and(|courier| courier.try_send(report).is_ok()) {
+                        self.desk.handle_reported(now, id, false);
                     }
                 }
             }
