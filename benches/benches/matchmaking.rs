@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use relay::matchmaking::{
-    Band, Gender, GenderSet, Level, Matchmaker, Person, Policy, Ticket, TicketId, TopicMode, TopicSet,
+    Band, Countries, Country, Gender, GenderSet, Level, Matchmaker, Person, Policy, Ticket, TicketId, TopicMode,
+    TopicSet,
 };
 use relay::time::Millis;
 
@@ -103,6 +104,9 @@ impl Crowd {
             topics,
             topic_mode: if rng.random_bool(0.2) { TopicMode::Require } else { TopicMode::Prefer },
             avoid,
+            country: Country::UNKNOWN,
+            countries: Countries::ANY,
+            meeting: None,
             since: Millis(since),
         }
     }

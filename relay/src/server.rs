@@ -13,6 +13,7 @@ mod https;
 mod parts;
 mod reload;
 mod stats;
+mod webhook_trust;
 
 #[cfg(test)]
 mod tests;
@@ -91,9 +92,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let workers = Arc::new(workers);
     let splice = with_tcp.then(|| splice::start(tasks, Arc::clone(&shared), workers.mailboxes(), clock)).transpose();
     let splice = splice.map_err(StartError::Threads)?;
-    let signalling = bound.signalling.is_some().then(|| {
+    let calls_settings = || parts::signalling(settings, &addresses, sessions, &seeds);
+    let signalling = bound.signalling.is_some().then(calls_settings).transpose()?.map(|settings| {
         let _inside = runtime.enter();
-        let settings = parts::signalling(settings, &addresses, sessions, &seeds);
         signalling::spawn(settings, Box::new(local_relay(&shared, &keys, &workers)), clock, seeds.desk)
     });
     let (sender, pages) = stream::pages();
@@ -111,11 +112,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let https = website.clone().filter(|_| streams.is_some() && certificates.is_some()).map(|router| (pages, router));
     let calls =
         bound.signalling.zip(website).map(|(listener, router)| Service { listener, connections: sessions, router });
-    let operator = bound.admin.map(|listener| Service {
-        listener,
-        connections: ADMIN_CONNECTIONS,
-        router: admin.clone().router(),
-    });
+    let asks = signalling.as_ref().map(Signalling::operator_router).unwrap_or_default();
+    let router = admin.clone().router().merge(asks);
+    let operator = bound.admin.map(|listener| Service { listener, connections: ADMIN_CONNECTIONS, router });
     let services = calls.into_iter().chain(operator).collect();
     let (watched, accepting) = (Arc::clone(&workers), streams.clone());
     let work = Work { services, https, signalling, workers: watched, streams: accepting, splice };

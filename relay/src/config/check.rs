@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::{self, File};
 use super::listeners::listen;
 use super::problems::{Collector, quoted};
+use super::reports;
 use super::secret::Secret;
 use super::settings::{
     Access, Auth, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls, User,
@@ -34,6 +35,7 @@ pub(super) fn settings(file: &File, base_dir: &Path, found: &mut Collector) -> S
         limits: limits::limits(&file.limits, found),
         drain: drain::drain(&file.drain, found),
         signalling: signalling(&file.signalling, &listen, &auth, found),
+        reports: reports::reports(&file.reports, base_dir, found),
         calls: calls(&file.calls, found),
         matching: matching(&file.matching, found),
         listen,
@@ -312,6 +314,7 @@ fn calls(written: &file::Calls, found: &mut Collector) -> Calls {
         direct_bands: bands.map_or(default.direct_bands, |items| {
             items.iter().filter_map(|item| values::band("calls.direct_bands", item, found)).collect()
         }),
+        acceptance: written.acceptance.as_ref().is_some_and(|it| it.value),
     }
 }
 

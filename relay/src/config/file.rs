@@ -3,8 +3,8 @@
 use toml::de::{DeTable, DeValue};
 
 use super::problems::{Collector, quoted, suggestion};
-use super::{drain, limits};
 use super::table::{At, Table, string, wrong_type};
+use super::{drain, limits};
 
 /// Every section and its keys. `configs/relay.toml` shows each one; a test compares.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -28,7 +28,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("limits", limits::KEYS),
     ("drain", drain::KEYS),
     ("signalling", &["origins", "turn_urls", "demo_page"]),
-    ("calls", &["path", "direct_bands"]),
+    ("reports", &["url", "secret", "ca"]),
+    ("calls", &["path", "direct_bands", "acceptance"]),
     ("matching", &["topics", "min_band"]),
 ];
 
@@ -48,6 +49,7 @@ pub(super) struct File {
     pub(super) limits: limits::Written,
     pub(super) drain: drain::Written,
     pub(super) signalling: Signalling,
+    pub(super) reports: Reports,
     pub(super) calls: Calls,
     pub(super) matching: Matching,
 }
@@ -132,9 +134,17 @@ pub(super) struct Signalling {
 }
 
 #[derive(Debug, Default)]
+pub(super) struct Reports {
+    pub(super) url: Option<At<String>>,
+    pub(super) secret: Option<At<String>>,
+    pub(super) ca: Option<At<String>>,
+}
+
+#[derive(Debug, Default)]
 pub(super) struct Calls {
     pub(super) path: Option<At<String>>,
     pub(super) direct_bands: Strings,
+    pub(super) acceptance: Option<At<bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -160,6 +170,7 @@ pub(super) fn read(text: &str, found: &mut Collector) -> File {
         limits: limits::read(&section(root, "limits", "[limits]", found), found),
         drain: drain::read(&section(root, "drain", "[drain]", found), found),
         signalling: signalling(&section(root, "signalling", "[signalling]", found), found),
+        reports: reports(&section(root, "reports", "[reports]", found), found),
         calls: calls(&section(root, "calls", "[calls]", found), found),
         matching: matching(&section(root, "matching", "[matching]", found), found),
     }
@@ -312,8 +323,16 @@ fn signalling(table: &Table<'_>, found: &mut Collector) -> Signalling {
     }
 }
 
+fn reports(table: &Table<'_>, found: &mut Collector) -> Reports {
+    Reports { url: table.string("url", found), secret: table.string("secret", found), ca: table.string("ca", found) }
+}
+
 fn calls(table: &Table<'_>, found: &mut Collector) -> Calls {
-    Calls { path: table.string("path", found), direct_bands: table.strings("direct_bands", found) }
+    Calls {
+        path: table.string("path", found),
+        direct_bands: table.strings("direct_bands", found),
+        acceptance: table.boolean("acceptance", found),
+    }
 }
 
 fn matching(table: &Table<'_>, found: &mut Collector) -> Matching {

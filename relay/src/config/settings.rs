@@ -20,6 +20,7 @@ pub struct Settings {
     pub limits: Limits,
     pub drain: Drain,
     pub signalling: Signalling,
+    pub reports: Option<Reports>,
     pub calls: Calls,
     pub matching: Matching,
 }
@@ -271,6 +272,20 @@ pub struct Signalling {
     pub demo_page: bool,
 }
 
+/// The app's backend, for what users report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reports {
+    pub https: bool,
+    pub host: String,
+    pub port: u16,
+    /// With its query, if any.
+    pub path: String,
+    /// Signs reports; tags of texts hang on it too, so that nodes that share it verify each other's.
+    pub secret: Secret,
+    /// Certificates to trust instead of this system's.
+    pub ca: Option<PathBuf>,
+}
+
 /// How media may travel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CallPath {
@@ -286,11 +301,13 @@ pub struct Calls {
     pub path: CallPath,
     /// Who may go direct when `path` allows it.
     pub direct_bands: Vec<AgeBand>,
+    /// People are asked before they are connected.
+    pub acceptance: bool,
 }
 
 impl Default for Calls {
     fn default() -> Calls {
-        Calls { path: CallPath::Relay, direct_bands: vec![AgeBand::Adult] }
+        Calls { path: CallPath::Relay, direct_bands: vec![AgeBand::Adult], acceptance: false }
     }
 }
 

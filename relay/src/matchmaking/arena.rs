@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::bucket::Bucket;
+use super::policy::Who;
+use super::region::Region;
 use super::ticket::{MAX_TOPICS, Person, TicketId, TopicSet};
 use crate::time::Millis;
 
@@ -86,6 +88,7 @@ pub(super) struct Slot {
     pub(super) topics: TopicSet,
     /// Ascending.
     pub(super) avoid: Box<[Person]>,
+    pub(super) region: Region,
     /// Grows whenever the slot changes hands, stage or criteria: whoever remembers an older one is out of date.
     pub(super) epoch: u32,
     pub(super) bucket: Bucket,
@@ -95,6 +98,10 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    pub(super) fn who(&self) -> Who<'_> {
+        Who { person: self.person, region: &self.region, avoid: &self.avoid }
+    }
+
     /// The lane of a topic the ticket has chosen.
     pub(super) const fn lane(&self, topic: u8) -> usize {
         (self.topics.0 & ((1 << topic) - 1)).count_ones() as usize
@@ -135,6 +142,7 @@ pub(super) struct Entry {
     pub(super) id: TicketId,
     pub(super) topics: TopicSet,
     pub(super) avoid: Box<[Person]>,
+    pub(super) region: Region,
     pub(super) bucket: Bucket,
 }
 
@@ -161,10 +169,10 @@ impl Arena {
     }
 
     pub(super) fn insert(&mut self, entry: Entry) -> u32 {
-        let Entry { rank, person, id, topics, avoid, bucket } = entry;
+        let Entry { rank, person, id, topics, avoid, region, bucket } = entry;
         let at = if self.live == self.slots.len() { self.end() } else { self.free };
         let epoch = self.slots.get(at as usize).map_or(0, |slot| slot.epoch.wrapping_add(1));
-        let slot = Slot { person, id, topics, avoid, epoch, bucket, late: 0, live: true };
+        let slot = Slot { person, id, topics, avoid, region, epoch, bucket, late: 0, live: true };
         let node = Node { rank, links: [UNLINKED; LANES] };
         self.live += 1;
         if at == self.end() {

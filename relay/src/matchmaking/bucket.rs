@@ -2,6 +2,7 @@
 //! Which buckets may meet depends on nothing but the policy, so it is worked out once.
 
 use super::policy::{Policy, is_free};
+use super::region::Countries;
 use super::ticket::{Criteria, Gender, Level, STAGES, TopicMode, TopicSet};
 
 /// Outer part of a bucket: gender (3) and wish (8).
@@ -73,11 +74,12 @@ impl Bucket {
         Bucket(self.0 + 2 * u16::from(stage.min(STAGES - 1)) - 2 * u16::from(self.stage()))
     }
 
-    /// The wishes of a ticket in here that chose `topics`.
+    /// The wishes of a ticket in here that chose `topics` and any country.
     pub(super) fn criteria(self, topics: TopicSet) -> Criteria {
         let wants =
             Gender::ALL.into_iter().filter(|&gender| (self.group() % 8) & (1 << gender as usize) != 0).collect();
-        Criteria { wants, level: self.level(), max_distance: self.limit(), topics, topic_mode: self.mode() }
+        let (level, max_distance, topic_mode) = (self.level(), self.limit(), self.mode());
+        Criteria { wants, level, max_distance, topics, topic_mode, countries: Countries::ANY }
     }
 
     pub(super) fn gender(self) -> Gender {
@@ -202,7 +204,8 @@ mod tests {
         for gender in Gender::ALL {
             for wants in (0..8).map(|bits| Gender::ALL.into_iter().filter(|&g| bits >> g as u8 & 1 == 1).collect()) {
                 for (level, max_distance, stage, topic_mode) in combinations() {
-                    let criteria = Criteria { wants, level, max_distance, topics: Default::default(), topic_mode };
+                    let (topics, countries) = (TopicSet::ANY, Countries::ANY);
+                    let criteria = Criteria { wants, level, max_distance, topics, topic_mode, countries };
                     let bucket = Bucket::new(gender, &criteria, stage);
                     assert!(seen.insert(bucket.0));
                     assert_eq!((bucket.gender(), bucket.level(), bucket.limit()), (gender, level, max_distance));

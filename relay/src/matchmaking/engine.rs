@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::arena::{Arena, Entry, Rank};
+use super::arena::{Arena, Entry, Rank, Slot};
 use super::bucket::{Bucket, CLASSES, Masks};
 use super::crowd::Crowd;
 use super::index::Index;
 use super::policy::Policy;
 use super::rates::Rates;
+use super::region::Region;
 use super::scan::Scan;
 use super::search::{Field, Found, Seeker, search};
 use super::stages::{Stages, reached};
@@ -96,14 +97,15 @@ impl Engine {
         self.rates.arrived(fresh);
         let bucket = reached(fresh, rank, now, &self.rates, &self.rules.policy);
         let Ticket { id, person, topics, .. } = ticket;
+        let region = Region { home: ticket.country, wanted: ticket.countries };
         let avoid = ascending(ticket.avoid);
-        let (found, _) =
-            search(self.field(), &Seeker { bucket, person, topics, avoid: &avoid }, self.rules.limits.skips);
+        let seeker = Seeker { bucket, person, topics, region, avoid: &avoid };
+        let (found, _) = search(self.field(), &seeker, self.rules.limits.skips);
         if let Found::Partner(waiter) = found {
             let arrival = Side { id, person, stage: bucket.stage(), slot: None };
             return Ok(Pairing { waiter: self.take(waiter), arrival });
         }
-        let at = self.arena.insert(Entry { rank, person, id, topics, avoid, bucket });
+        let at = self.arena.insert(Entry { rank, person, id, topics, avoid, region, bucket });
         self.crowds[bucket.class()].insert(rank);
         self.wait(at, found);
         Err(at)
@@ -124,6 +126,7 @@ impl Engine {
         let old = slot.bucket;
         let fresh = Bucket::new(old.gender(), criteria, 0);
         slot.topics = criteria.topics;
+        slot.region.wanted = criteria.countries;
         slot.bucket = reached(fresh, rank, now, &self.rates, &self.rules.policy);
         self.crowds[old.class()].remove(rank);
         self.crowds[fresh.class()].insert(rank);
@@ -251,7 +254,8 @@ impl Engine {
 
     fn seeker(&self, at: u32) -> Seeker<'_> {
         let slot = self.arena.slot(at);
-        Seeker { bucket: slot.bucket, person: slot.person, topics: slot.topics, avoid: &slot.avoid }
+        let &Slot { bucket, person, topics, region, .. } = slot;
+        Seeker { bucket, person, topics, region, avoid: &slot.avoid }
     }
 
     pub(super) fn field(&self) -> Field<'_> {

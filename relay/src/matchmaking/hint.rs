@@ -4,6 +4,7 @@ use super::arena::List;
 use super::bucket::{Bucket, LEVELS, ones};
 use super::engine::Engine;
 use super::index::LIST_ALL;
+use super::region::{Countries, Region};
 use super::search::{Field, Seeker, price};
 use super::ticket::{Criteria, GenderSet, TopicMode, TopicSet};
 
@@ -16,6 +17,8 @@ pub enum Relax {
     Level,
     /// Accept any gender.
     Gender,
+    /// Accept people from anywhere.
+    Country,
 }
 
 impl Relax {
@@ -24,6 +27,7 @@ impl Relax {
             Relax::Topics => Criteria { topics: TopicSet::ANY, topic_mode: TopicMode::Prefer, ..wishes },
             Relax::Level => Criteria { max_distance: 5, ..wishes },
             Relax::Gender => Criteria { wants: GenderSet::ANY, ..wishes },
+            Relax::Country => Criteria { countries: Countries::ANY, ..wishes },
         }
     }
 }
@@ -45,10 +49,12 @@ impl Engine {
         let slot = self.arena.slot(at);
         let bucket = slot.bucket;
         let mut hint = None;
-        for relax in [Relax::Topics, Relax::Level, Relax::Gender] {
-            let criteria = relax.apply(bucket.criteria(slot.topics));
+        let wishes = Criteria { countries: slot.region.wanted, ..bucket.criteria(slot.topics) };
+        for relax in [Relax::Topics, Relax::Level, Relax::Gender, Relax::Country] {
+            let criteria = relax.apply(wishes);
+            let region = Region { home: slot.region.home, wanted: criteria.countries };
             let bucket = Bucket::new(bucket.gender(), &criteria, bucket.stage());
-            let seeker = Seeker { bucket, person: slot.person, topics: criteria.topics, avoid: &slot.avoid };
+            let seeker = Seeker { bucket, person: slot.person, topics: criteria.topics, region, avoid: &slot.avoid };
             let fitting = count(self.field(), &seeker);
             let would_match = STEPS.into_iter().rfind(|&step| step <= fitting).unwrap_or(0);
             if would_match > hint.map_or(0, |hint: Hint| hint.would_match) {

@@ -19,9 +19,11 @@ mod directory;
 mod engine;
 mod hint;
 mod index;
+mod meetings;
 mod policy;
 mod rates;
 mod recent;
+mod region;
 mod scan;
 mod search;
 mod stages;
@@ -40,13 +42,15 @@ use cohorts::Cohorts;
 use deadlines::Deadlines;
 use directory::{Directory, MAX_ENGINES, MAX_SLOTS, Place};
 use engine::{Engine, Limits, Pairing, Rules};
+use meetings::Meetings;
 
 pub use hint::{Hint, Relax};
 pub use policy::{Policy, compatible};
 pub use recent::{MAX_RECENT, Pepper, RECENT_TTL_MS, RecentPartners};
+pub use region::{Countries, Country, MAX_COUNTRIES};
 pub use ticket::{
-    Band, Criteria, Gender, GenderSet, Level, MAX_AVOID, MAX_TOPICS, Person, STAGES, Ticket, TicketId, TopicMode,
-    TopicSet,
+    Band, Criteria, Gender, GenderSet, Level, MAX_AVOID, MAX_TOPICS, Meeting, Person, STAGES, Ticket, TicketId,
+    TopicMode, TopicSet,
 };
 
 use crate::time::Millis;
@@ -105,6 +109,7 @@ pub struct Matchmaker {
     spare: Vec<u16>,
     tickets: Directory,
     persons: Directory,
+    meetings: Meetings,
     waiting: usize,
     deadlines: Deadlines,
     matches: VecDeque<Match>,
@@ -135,6 +140,7 @@ impl Matchmaker {
             spare: Vec::new(),
             tickets: Directory::of_counted(bound),
             persons: Directory::of_any(bound),
+            meetings: Meetings::default(),
             waiting: 0,
             deadlines: Deadlines::default(),
             matches: VecDeque::new(),
@@ -150,6 +156,10 @@ impl Matchmaker {
         let now = self.advance(now);
         let (id, person) = (ticket.id, ticket.person);
         self.admit(pool, &ticket)?;
+        if let Some(meeting) = ticket.meeting {
+            self.matches.extend(self.meetings.join(meeting, ticket, &self.rules.policy)?);
+            return Ok(());
+        }
         let engine = match self.pools.get(pool) {
             Some(cohorts) => cohorts.engine(ticket.band),
             None => self.open_pool(pool)?.engine(ticket.band),
@@ -168,7 +178,7 @@ impl Matchmaker {
 
     /// Takes the ticket out of its queue; false if it does not wait (any more).
     pub fn cancel(&mut self, id: TicketId) -> bool {
-        let Some(place) = self.place(id) else { return false };
+        let Some(place) = self.place(id) else { return self.meetings.cancel(id) };
         let engine = &mut self.engines[usize::from(place.engine)];
         let person = engine.arena.slot(place.slot).person;
         engine.cancel(place.slot);
@@ -183,10 +193,16 @@ impl Matchmaker {
     /// [`Refused::Unknown`] or [`Refused::BadCriteria`]; the ticket then waits as before, if it does.
     pub fn tune(&mut self, now: Millis, id: TicketId, criteria: Criteria) -> Result<(), Refused> {
         let now = self.advance(now);
-        let place = self.place(id).ok_or(Refused::Unknown)?;
+        let meets = self.meetings.waits(id);
+        let place = self.place(id);
+        if place.is_none() && !meets {
+            return Err(Refused::Unknown);
+        }
         if !criteria.is_valid() {
             return Err(Refused::BadCriteria);
         }
+        // An appointment does not ask for anything.
+        let Some(place) = place else { return Ok(()) };
         let pairing = self.engines[usize::from(place.engine)].tune(now, place.slot, &criteria);
         self.pairings.extend(pairing);
         self.settle(place.engine);
@@ -198,12 +214,15 @@ impl Matchmaker {
     /// # Errors
     /// [`Refused::Unknown`], or [`Refused::Full`] if the ticket avoids [`MAX_AVOID`] people already.
     pub fn avoid(&mut self, id: TicketId, person: Person) -> Result<(), Refused> {
-        let place = self.place(id).ok_or(Refused::Unknown)?;
+        let Some(place) = self.place(id) else { return self.meetings.avoid(id, person) };
         self.engines[usize::from(place.engine)].avoid(place.slot, person)
     }
 
     /// Where the ticket stands; `None` if it does not wait (any more).
     pub fn position(&self, now: Millis, id: TicketId) -> Option<Position> {
+        if self.meetings.waits(id) {
+            return Some(Position { ahead: 0, stage: 0, eta: None });
+        }
         let place = self.place(id)?;
         Some(self.engines[usize::from(place.engine)].position(now, place.slot))
     }
@@ -238,7 +257,7 @@ impl Matchmaker {
 
     /// Tickets waiting in all pools.
     pub fn waiting(&self) -> usize {
-        self.waiting
+        self.waiting + self.meetings.len()
     }
 
     /// Searches that go on from the timer.
@@ -264,15 +283,15 @@ impl Matchmaker {
         if !valid {
             return Err(Refused::BadCriteria);
         }
-        if self.place(ticket.id).is_some() {
+        if self.place(ticket.id).is_some() || self.meetings.waits(ticket.id) {
             return Err(Refused::DuplicateTicket);
         }
         let same =
             |place: Place| self.engines[usize::from(place.engine)].arena.slot(place.slot).person == ticket.person;
-        if self.persons.find(ticket.person.0, same).is_some() {
+        if self.persons.find(ticket.person.0, same).is_some() || self.meetings.has(ticket.person) {
             return Err(Refused::DuplicatePerson);
         }
-        if self.waiting >= self.rules.policy.max_tickets { Err(Refused::Full) } else { Ok(()) }
+        if self.waiting() >= self.rules.policy.max_tickets { Err(Refused::Full) } else { Ok(()) }
     }
 
     fn place(&self, id: TicketId) -> Option<Place> {

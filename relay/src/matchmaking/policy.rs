@@ -1,5 +1,6 @@
 //! The operator's choices, and the one formula that says who may talk with whom (matching.md §5.1).
 
+use super::region::Region;
 use super::ticket::{Band, Person, STAGES, Ticket, TopicMode};
 
 /// Choices of the operator. The defaults are those of matching.md §5.
@@ -52,16 +53,37 @@ pub fn compatible(x: &Ticket, stage_x: u8, y: &Ticket, stage_y: u8, policy: &Pol
         && y.wants.contains(x.gender)
         && x.level.distance(y.level) <= reach
         && (x.topics.shares(y.topics) || x.topics.is_empty() || y.topics.is_empty() || free)
+        && x.countries.admit(y.country)
+        && y.countries.admit(x.country)
         && !x.avoid.contains(&y.person)
         && !y.avoid.contains(&x.person)
         && x.person != y.person
 }
 
-/// Two people who may meet at all, whatever they ask for. Both avoid lists ascend.
+/// Whether the two may meet at all, whatever they ask for: what holds for appointments too.
+pub(super) fn may_ever_meet(x: &Ticket, y: &Ticket, policy: &Policy) -> bool {
+    bands_meet(x.band, y.band, policy)
+        && !x.avoid.contains(&y.person)
+        && !y.avoid.contains(&x.person)
+        && x.person != y.person
+}
+
+/// Two people whom nothing keeps apart that is too fine for a bucket.
 ///
 /// Criteria too fine for a bucket belong here, beside blocks: they are looked at ticket by ticket, and cost those they turn away a skip.
-pub(super) fn strangers(x: Person, x_avoids: &[Person], y: Person, y_avoids: &[Person]) -> bool {
-    x != y && x_avoids.binary_search(&y).is_err() && y_avoids.binary_search(&x).is_err()
+pub(super) fn strangers(x: &Who<'_>, y: &Who<'_>) -> bool {
+    x.person != y.person
+        && x.region.suits(y.region)
+        && x.avoid.binary_search(&y.person).is_err()
+        && y.avoid.binary_search(&x.person).is_err()
+}
+
+/// What is looked at ticket by ticket.
+pub(super) struct Who<'a> {
+    pub(super) person: Person,
+    pub(super) region: &'a Region,
+    /// Ascending.
+    pub(super) avoid: &'a [Person],
 }
 
 impl Policy {

@@ -122,11 +122,11 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matchmaking::{Criteria, Gender, GenderSet, TopicMode, TopicSet};
+    use crate::matchmaking::{Countries, Criteria, Gender, GenderSet, TopicMode, TopicSet};
 
     fn bucket(gender: Gender, wants: GenderSet, level: Level, max_distance: u8) -> Bucket {
         let (topics, topic_mode) = (TopicSet::ANY, TopicMode::Prefer);
-        Bucket::new(gender, &Criteria { wants, level, max_distance, topics, topic_mode }, 0)
+        Bucket::new(gender, &Criteria { wants, level, max_distance, topics, topic_mode, countries: Countries::ANY }, 0)
     }
 
     fn stream(rates: &mut Rates, bucket: Bucket, seconds: std::ops::Range<u64>, per_second: u32) {

@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use super::ticket::Person;
+use super::ticket::{Meeting, Person};
 use crate::time::Millis;
 
 /// Partners remembered per person.
@@ -33,6 +33,14 @@ impl Pepper {
         let mut short = [0; 8];
         short.copy_from_slice(&digest[..8]);
         self.blocked(short)
+    }
+
+    /// The appointment that tokens of this pool call by that name.
+    pub fn meeting(&self, pool: &str, name: &str) -> Meeting {
+        let digest = Sha256::new().chain_update(pool).chain_update([0]).chain_update(name).finalize();
+        let mut short = [0; 8];
+        short.copy_from_slice(&digest[..8]);
+        Meeting(self.blocked(short).0)
     }
 
     /// The person behind an entry of a token's `blk`: the first 8 bytes of SHA-256 of the pseudonym.
@@ -68,6 +76,12 @@ impl RecentPartners {
         self.forget_expired(now);
         self.remember(now, a, b);
         self.remember(now, b, a);
+    }
+
+    /// Remembers on one side only.
+    pub fn note(&mut self, now: Millis, person: Person, partner: Person) {
+        self.forget_expired(now);
+        self.remember(now, person, partner);
     }
 
     /// The last partners of `person` that still count, oldest first, at most [`MAX_RECENT`].

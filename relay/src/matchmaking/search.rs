@@ -8,7 +8,8 @@
 use super::arena::{Arena, List, NIL, Rank};
 use super::bucket::{Bucket, LEVELS, Masks, Relation, ones};
 use super::index::{Class, Index, LIST_ALL, LIST_NONE, name};
-use super::policy::{Policy, strangers};
+use super::policy::{Policy, Who, strangers};
+use super::region::Region;
 use super::ticket::{Level, Person, TopicSet};
 
 /// Who looks for a partner.
@@ -17,8 +18,15 @@ pub(super) struct Seeker<'a> {
     pub(super) bucket: Bucket,
     pub(super) person: Person,
     pub(super) topics: TopicSet,
+    pub(super) region: Region,
     /// Ascending.
     pub(super) avoid: &'a [Person],
+}
+
+impl Seeker<'_> {
+    fn who(&self) -> Who<'_> {
+        Who { person: self.person, region: &self.region, avoid: self.avoid }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +82,7 @@ pub(super) fn price(field: Field<'_>, seeker: &Seeker<'_>, y: u32) -> Option<Pri
         Relation::Topical => shared || seeker.topics.is_empty() || slot.topics.is_empty(),
     };
     let topic_cost = if shared { 0 } else { field.policy.topic_cost_ms };
-    (fits && strangers(seeker.person, seeker.avoid, slot.person, &slot.avoid)).then(|| {
+    (fits && strangers(&seeker.who(), &slot.who())).then(|| {
         (rank.t0().0 + level_cost(field.policy, seeker.bucket.level(), slot.bucket.level()) + topic_cost, rank)
     })
 }
@@ -206,7 +214,7 @@ impl<'a> Search<'a> {
             return Some(true);
         }
         let slot = self.field.arena.slot(at);
-        if strangers(self.seeker.person, self.seeker.avoid, slot.person, &slot.avoid) {
+        if strangers(&self.seeker.who(), &slot.who()) {
             (self.best, self.found) = (price, at);
             return Some(true);
         }

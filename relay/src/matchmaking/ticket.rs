@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::region::{Countries, Country};
+
 use crate::time::Millis;
 
 /// Topics one ticket may choose (matching.md §5.1).
@@ -22,6 +24,16 @@ pub struct Person(pub u64);
 impl fmt::Debug for Person {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Person[redacted]")
+    }
+}
+
+/// An appointment as the engine knows it: a keyed hash of its pool and name, see [`super::Pepper`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Meeting(pub u64);
+
+impl fmt::Debug for Meeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meeting[redacted]")
     }
 }
 
@@ -180,6 +192,12 @@ pub struct Ticket {
     pub topic_mode: TopicMode,
     /// Blocks and recent partners, at most [`MAX_AVOID`]; they work in both directions.
     pub avoid: Vec<Person>,
+    /// Where this person is.
+    pub country: Country,
+    /// Where a partner may be.
+    pub countries: Countries,
+    /// An appointment: waits for the other person of it and for nobody else.
+    pub meeting: Option<Meeting>,
     /// t0, the seniority: when this person began to wait. Older than now for the innocent who come back.
     pub since: Millis,
 }
@@ -192,12 +210,13 @@ pub struct Criteria {
     pub max_distance: u8,
     pub topics: TopicSet,
     pub topic_mode: TopicMode,
+    pub countries: Countries,
 }
 
 impl Ticket {
     pub fn criteria(&self) -> Criteria {
-        let Ticket { wants, level, max_distance, topics, topic_mode, .. } = *self;
-        Criteria { wants, level, max_distance, topics, topic_mode }
+        let Ticket { wants, level, max_distance, topics, topic_mode, countries, .. } = *self;
+        Criteria { wants, level, max_distance, topics, topic_mode, countries }
     }
 }
 

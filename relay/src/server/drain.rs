@@ -30,7 +30,7 @@ impl Running {
         self.admin.set_ready(false);
         let mut told = self.let_nobody_in();
         if let Some((signalling, _)) = &self.signalling {
-            signalling.drain();
+            signalling.drain(patience.as_millis() as u64);
         }
         self.report("draining: nobody new is let in", deadline);
         while self.left() != (Left { allocations: 0, calls: 0 }) {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
+use sha2::{Digest as _, Sha256};
 
 use super::addresses::{Addresses, own_addresses, own_listeners, turn_urls};
 use super::error::StartError;
+use super::webhook_trust;
 use crate::auth::{self, Authenticator, CallKeys};
 use crate::config::{AgeBand, CallPath, Settings, TokenKey, VerifyingKey};
 use crate::matchmaking::{self, Band};
 use crate::signalling::token::{self, Minter};
-use crate::signalling::{self, desk};
+use crate::signalling::{self, desk, webhook};
 use crate::stream::{self, CertificateError, Certificates};
 use crate::{access, dataplane, turn};
 
@@ -142,7 +144,8 @@ fn nat_discovery(settings: &Settings) -> Option<turn::NatDiscovery> {
     let (sockets, relay) = (settings.listen.udp_sockets(), settings.relay_addresses());
     let site = |local: SocketAddr| {
         let listener = sockets.iter().position(|socket| *socket == local)?;
-        let public = relay.iter().find(|address| address.bind == local.ip()).map_or(local.ip(), |address| address.public);
+        let public =
+            relay.iter().find(|address| address.bind == local.ip()).map_or(local.ip(), |address| address.public);
         let public = SocketAddr::new(public, local.port());
         Some(turn::Site { listener: u16::try_from(listener).ok()?, local, public })
     };
@@ -178,7 +181,7 @@ pub(super) fn signalling(
     addresses: &Addresses,
     sessions: usize,
     seeds: &Seeds,
-) -> signalling::Settings {
+) -> Result<signalling::Settings, StartError> {
     let mut token = tokens(settings);
     let demo = settings.signalling.demo_page.then(|| demo(&mut token, &seeds.demo));
     let desk = desk::Settings {
@@ -194,9 +197,25 @@ pub(super) fn signalling(
         avoid_recent: true,
         max_sessions: sessions,
         heartbeat_ms: HEARTBEAT_MS,
+        acceptance: settings.calls.acceptance,
+        reports: settings.reports.is_some(),
+        tag_secret: settings.reports.as_ref().map(|reports| tag_secret(&reports.secret)),
     };
+    let reports = settings.reports.as_ref().map(webhook).transpose()?;
     let (origins, exempt) = (settings.signalling.origins.clone(), settings.limits.exempt.clone());
-    signalling::Settings { desk, origins, exempt, demo }
+    Ok(signalling::Settings { desk, origins, exempt, demo, reports })
+}
+
+fn webhook(reports: &crate::config::Reports) -> Result<webhook::Settings, StartError> {
+    let crate::config::Reports { https, host, port, path, secret, ca } = reports;
+    let tls = https.then(|| webhook_trust::client(ca.as_deref())).transpose().map_err(StartError::ReportsCa)?;
+    let secret = secret.expose().as_bytes().to_vec();
+    Ok(webhook::Settings { https: *https, host: host.clone(), port: *port, path: path.clone(), secret, tls })
+}
+
+/// Another secret than the one that signs, made of it.
+fn tag_secret(secret: &crate::config::Secret) -> [u8; 32] {
+    Sha256::new().chain_update(b"pair.v1 tags\0").chain_update(secret.expose()).finalize().into()
 }
 
 /// Without the sockets that only NAT behaviour discovery needs, which come last.

@@ -173,9 +173,19 @@ fn calls(counters: &signalling::Counters, page: &mut Exposition) {
 
 fn desk(counters: &signalling::Counters, page: &mut Exposition) {
     page.family("relay_signalling_sessions", Kind::Gauge, "Open signalling connections.").value(counters.sessions());
+    page.family(
+        "relay_safety_reports_undelivered",
+        Kind::Gauge,
+        "Reports of a child's safety that wait: alert on this.",
+    )
+    .value(counters.safety_undelivered());
     for (name, help, value) in [
         ("relay_signalling_welcomes_total", "Connections that passed hello.", counters.welcomed()),
         ("relay_texts_relayed_total", "Texts relayed.", counters.texts()),
+        ("relay_sessions_resumed_total", "Sessions that came back on another connection.", counters.resumed()),
+        ("relay_ice_restarts_total", "ICE generations begun in calls that stood.", counters.restarts()),
+        ("relay_reports_delivered_total", "Reports the app's backend took.", counters.reports_delivered()),
+        ("relay_reports_failed_total", "Reports it did not take.", counters.reports_failed()),
         (
             "relay_signalling_frames_dropped_total",
             "Frames that gave way on a slow connection.",

@@ -17,10 +17,14 @@ pub enum ErrorCode {
     Token,
     #[serde(rename = "E_AGE")]
     Age,
+    #[serde(rename = "E_REVOKED")]
+    Revoked,
     #[serde(rename = "E_REPLACED")]
     Replaced,
     #[serde(rename = "E_CRIT")]
     Criteria,
+    #[serde(rename = "E_NO_SUPPLY")]
+    NoSupply,
     #[serde(rename = "E_CALL")]
     Call,
     #[serde(rename = "E_SDP")]
@@ -37,6 +41,8 @@ pub enum ErrorCode {
     Busy,
     #[serde(rename = "E_SLOW")]
     Slow,
+    #[serde(rename = "E_REPORT_RETRY")]
+    ReportRetry,
     #[serde(rename = "E_INTERNAL")]
     Internal,
 }
@@ -51,18 +57,22 @@ impl CloseCode {
     pub const PROTO: CloseCode = CloseCode(4400);
     pub const SLOW: CloseCode = CloseCode(4408);
     pub const RATE: CloseCode = CloseCode(4429);
+    /// What a client that means to resume its session closes with; the server never does.
+    pub const WILL_RESUME: CloseCode = CloseCode(4000);
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 17] = [
+    pub const ALL: [ErrorCode; 20] = [
         ErrorCode::Proto,
         ErrorCode::Unknown,
         ErrorCode::State,
         ErrorCode::Version,
         ErrorCode::Token,
         ErrorCode::Age,
+        ErrorCode::Revoked,
         ErrorCode::Replaced,
         ErrorCode::Criteria,
+        ErrorCode::NoSupply,
         ErrorCode::Call,
         ErrorCode::Sdp,
         ErrorCode::Candidate,
@@ -71,6 +81,7 @@ impl ErrorCode {
         ErrorCode::Rate,
         ErrorCode::Busy,
         ErrorCode::Slow,
+        ErrorCode::ReportRetry,
         ErrorCode::Internal,
     ];
 
@@ -83,8 +94,10 @@ impl ErrorCode {
             ErrorCode::Version => "E_VERSION",
             ErrorCode::Token => "E_TOKEN",
             ErrorCode::Age => "E_AGE",
+            ErrorCode::Revoked => "E_REVOKED",
             ErrorCode::Replaced => "E_REPLACED",
             ErrorCode::Criteria => "E_CRIT",
+            ErrorCode::NoSupply => "E_NO_SUPPLY",
             ErrorCode::Call => "E_CALL",
             ErrorCode::Sdp => "E_SDP",
             ErrorCode::Candidate => "E_CAND",
@@ -93,7 +106,34 @@ impl ErrorCode {
             ErrorCode::Rate => "E_RATE",
             ErrorCode::Busy => "E_BUSY",
             ErrorCode::Slow => "E_SLOW",
+            ErrorCode::ReportRetry => "E_REPORT_RETRY",
             ErrorCode::Internal => "E_INTERNAL",
+        }
+    }
+
+    /// The number in matching.md §4.5, for tables and dashboards; frames carry the name.
+    pub const fn number(self) -> u16 {
+        match self {
+            ErrorCode::Proto => 100,
+            ErrorCode::Unknown => 101,
+            ErrorCode::State => 102,
+            ErrorCode::Version => 103,
+            ErrorCode::Token => 200,
+            ErrorCode::Age => 201,
+            ErrorCode::Revoked => 202,
+            ErrorCode::Replaced => 203,
+            ErrorCode::Criteria => 300,
+            ErrorCode::NoSupply => 301,
+            ErrorCode::Call => 400,
+            ErrorCode::Sdp => 401,
+            ErrorCode::Candidate => 402,
+            ErrorCode::Generation => 403,
+            ErrorCode::Deadline => 404,
+            ErrorCode::Rate => 500,
+            ErrorCode::Busy => 501,
+            ErrorCode::Slow => 502,
+            ErrorCode::ReportRetry => 600,
+            ErrorCode::Internal => 900,
         }
     }
 
@@ -106,8 +146,10 @@ impl ErrorCode {
             ErrorCode::Version => "no common version",
             ErrorCode::Token => "the token is not valid here, or no longer",
             ErrorCode::Age => "the age gate is closed",
+            ErrorCode::Revoked => "the app has withdrawn this access",
             ErrorCode::Replaced => "a newer connection of the same person took over",
             ErrorCode::Criteria => "the token does not allow that",
+            ErrorCode::NoSupply => "nobody who fits is here now",
             ErrorCode::Call => "no such call",
             ErrorCode::Sdp => "needs one audio line with a fingerprint, no video, and less of it",
             ErrorCode::Candidate => "not a candidate this call may use",
@@ -116,6 +158,7 @@ impl ErrorCode {
             ErrorCode::Rate => "too often",
             ErrorCode::Busy => "the server is full, try later",
             ErrorCode::Slow => "the connection does not keep up",
+            ErrorCode::ReportRetry => "the report could not be delivered: keep it and try again",
             ErrorCode::Internal => "a fault of this server",
         }
     }
@@ -125,7 +168,7 @@ impl ErrorCode {
         match self {
             ErrorCode::Proto => Some(CloseCode::PROTO),
             ErrorCode::Token => Some(CloseCode(4401)),
-            ErrorCode::Version | ErrorCode::Age => Some(CloseCode(4403)),
+            ErrorCode::Version | ErrorCode::Age | ErrorCode::Revoked => Some(CloseCode(4403)),
             ErrorCode::Replaced => Some(CloseCode(4409)),
             ErrorCode::Busy => Some(CloseCode(4503)),
             ErrorCode::Slow => Some(CloseCode::SLOW),
@@ -134,6 +177,8 @@ impl ErrorCode {
             ErrorCode::Unknown
             | ErrorCode::State
             | ErrorCode::Criteria
+            | ErrorCode::NoSupply
+            | ErrorCode::ReportRetry
             | ErrorCode::Call
             | ErrorCode::Sdp
             | ErrorCode::Candidate
@@ -165,6 +210,7 @@ mod tests {
             ("E_VERSION", 4403),
             ("E_TOKEN", 4401),
             ("E_AGE", 4403),
+            ("E_REVOKED", 4403),
             ("E_REPLACED", 4409),
             ("E_BUSY", 4503),
             ("E_SLOW", 4408),

@@ -42,6 +42,11 @@ pub struct Counters {
     matched: AtomicU64,
     connected: AtomicU64,
     texts: AtomicU64,
+    resumed: AtomicU64,
+    restarts: AtomicU64,
+    reports_delivered: AtomicU64,
+    reports_failed: AtomicU64,
+    safety_undelivered: AtomicU64,
     positions_dropped: AtomicU64,
     refused_upgrades: AtomicU64,
     ended: [AtomicU64; Why::ALL.len()],
@@ -78,6 +83,16 @@ read! {
     connected,
     /// Texts relayed.
     texts,
+    /// Sessions that came back on another connection.
+    resumed,
+    /// ICE generations begun in calls that stood.
+    restarts,
+    /// Reports the app's backend took.
+    reports_delivered,
+    /// Reports it did not take, and whose reporters were told so.
+    reports_failed,
+    /// Reports of a child's safety that wait to be delivered. Anything but 0 for long is an emergency.
+    safety_undelivered,
     /// Droppable frames that gave way to others on a slow connection.
     positions_dropped,
     /// Upgrades refused for their origin or their haste.
@@ -111,6 +126,22 @@ impl Counters {
 
     pub(super) fn count_connected(&self) {
         add(&self.connected, 1);
+    }
+
+    pub(super) fn count_resumed(&self) {
+        add(&self.resumed, 1);
+    }
+
+    pub(super) fn count_restart(&self) {
+        add(&self.restarts, 1);
+    }
+
+    pub(super) fn count_report(&self, delivered: bool) {
+        add(if delivered { &self.reports_delivered } else { &self.reports_failed }, 1);
+    }
+
+    pub(super) fn set_safety_undelivered(&self, waiting: usize) {
+        self.safety_undelivered.store(waiting as u64, Ordering::Relaxed);
     }
 
     pub(super) fn count_text(&self) {

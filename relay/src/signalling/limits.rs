@@ -17,6 +17,9 @@ pub const LIMITS: Limits = Limits {
     text_burst: 10,
     sdp_per_call: 8,
     cand_per_call: 64,
+    restart_per_min: 6,
+    report_per_h: 5,
+    resume_ms: super::desk::RESUME_MS,
 };
 
 /// Frames of any kind above `frames_per_s`: a client that flushes its candidates at once is not an attacker.
@@ -73,6 +76,9 @@ pub struct Meters {
     next: Bucket,
     tune: Bucket,
     text: Bucket,
+    restart: Bucket,
+    resume: Bucket,
+    report: Bucket,
     strikes: Bucket,
 }
 
@@ -84,6 +90,9 @@ pub enum Meter {
     Next,
     Tune,
     Text,
+    Restart,
+    Resume,
+    Report,
     Strike,
 }
 
@@ -92,6 +101,12 @@ const QUEUE: Rate = Rate { burst: LIMITS.queue_per_min, per_minute: LIMITS.queue
 const NEXT: Rate = Rate { burst: LIMITS.next_per_min, per_minute: LIMITS.next_per_min };
 const TUNE: Rate = Rate { burst: 2, per_minute: LIMITS.tune_per_s * 60 };
 const TEXT: Rate = Rate { burst: LIMITS.text_burst, per_minute: LIMITS.text_per_s * 60 };
+const RESTART: Rate = Rate { burst: 3, per_minute: LIMITS.restart_per_min };
+/// Resumptions of one session: a phone in a train has a few a minute.
+const RESUME: Rate = Rate { burst: 10, per_minute: 10 };
+/// On a clock that is [`REPORT_PACE`] times slower, so that a token a minute becomes `report_per_h` an hour.
+const REPORT: Rate = Rate { burst: LIMITS.report_per_h, per_minute: 1 };
+const REPORT_PACE: u64 = 60 / LIMITS.report_per_h as u64;
 const STRIKE: Rate = Rate { burst: STRIKES, per_minute: STRIKES };
 
 impl Meters {
@@ -102,6 +117,9 @@ impl Meters {
             next: Bucket::full(NEXT, now),
             tune: Bucket::full(TUNE, now),
             text: Bucket::full(TEXT, now),
+            restart: Bucket::full(RESTART, now),
+            resume: Bucket::full(RESUME, now),
+            report: Bucket::full(REPORT, Millis(now.0 / REPORT_PACE)),
             strikes: Bucket::full(STRIKE, now),
         }
     }
@@ -117,6 +135,12 @@ impl Meters {
             Meter::Next => self.next.take(NEXT, now),
             Meter::Tune => self.tune.take(TUNE, now),
             Meter::Text => self.text.take(TEXT, now),
+            Meter::Restart => self.restart.take(RESTART, now),
+            Meter::Resume => self.resume.take(RESUME, now),
+            Meter::Report => {
+                let slow = Millis(now.0 / REPORT_PACE);
+                self.report.take(REPORT, slow).map_err(|wait| wait * REPORT_PACE)
+            }
             Meter::Strike => self.strikes.take(STRIKE, now),
         }
     }
@@ -136,6 +160,15 @@ mod tests {
         assert_eq!(meters.take(Meter::Text, Millis(199)), Err(1));
         assert_eq!(meters.take(Meter::Text, Millis(200)), Ok(()));
         assert_eq!(meters.take(Meter::Text, Millis(200)), Err(200));
+    }
+
+    #[test]
+    fn reports_are_five_an_hour() {
+        let mut meters = Meters::new(Millis(0));
+        let minute = |minute: u64| Millis(minute * 60_000);
+        assert_eq!((0..9).filter(|_| meters.take(Meter::Report, minute(0)).is_ok()).count(), 5);
+        assert_eq!(meters.take(Meter::Report, minute(0)), Err(12 * 60_000));
+        assert_eq!((1..=60).filter(|&at| meters.take(Meter::Report, minute(at)).is_ok()).count(), 5);
     }
 
     #[test]

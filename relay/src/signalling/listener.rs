@@ -23,13 +23,15 @@ use tokio::task::JoinHandle;
 use super::codes::CloseCode;
 use super::counters::Counters;
 use super::demo;
-use super::desk::{self, Connection, Desk, Output};
+use super::desk::{self, Connection, Desk, Dispatch, Output};
 use super::gate::{Networks, Origins};
 use super::message::{MAX_FRAME_BYTES, SUBPROTOCOL};
+use super::operator::Operator;
 use super::outbox::{Outbox, Pushed};
 use super::relay_desk::RelayDesk;
 use super::socket::{Event, Line};
 use super::token::Minter;
+use super::webhook;
 use crate::clock::Clock;
 use crate::time::Now;
 
@@ -51,6 +53,8 @@ pub struct Settings {
     pub exempt: Vec<IpNet>,
     /// Signs tokens for the demo page; its key must be among `desk.token.keys`. Only ever for loopback.
     pub demo: Option<Minter>,
+    /// Where reports go; `desk.reports` says whether anywhere.
+    pub reports: Option<webhook::Settings>,
 }
 
 /// Where a connection comes from. The HTTP server provides it with `into_make_service_with_connect_info::<Peer>()`.
@@ -67,6 +71,7 @@ impl Connected<IncomingStream<'_, TcpListener>> for Peer {
 pub struct Signalling {
     router: Router,
     controls: Controls,
+    operator: Operator,
     counters: Arc<Counters>,
     desk: JoinHandle<()>,
 }
@@ -74,14 +79,14 @@ pub struct Signalling {
 /// What may be asked of signalling while it works.
 #[derive(Clone)]
 pub struct Controls {
-    drain: watch::Sender<bool>,
+    drain: watch::Sender<Option<u64>>,
     entrance: Arc<Entrance>,
 }
 
 impl Controls {
-    /// No new sessions and no new calls; who is in a call stays until it ends, everybody else is sent away.
-    pub fn drain(&self) {
-        self.drain.send_replace(true);
+    /// No new sessions and no new calls; who is in a call stays until it ends, at most `in_ms`; everybody else is sent away.
+    pub fn drain(&self, in_ms: u64) {
+        self.drain.send_replace(Some(in_ms));
     }
 
     /// Networks without a limit on new connections, from now on.
@@ -96,6 +101,8 @@ pub fn spawn(settings: Settings, relay: Box<dyn RelayDesk>, clock: Clock, seed: 
     let heartbeat = Duration::from_millis(settings.desk.heartbeat_ms);
     let desk = Desk::new(settings.desk, relay, seed, Arc::clone(&counters));
     let (events, inbox) = mpsc::channel(MAX_EVENTS);
+    let operator = Operator::new(events.clone());
+    let courier = settings.reports.map(|it| webhook::spawn(it, events.clone(), clock, Arc::clone(&counters)));
     let has_demo = settings.demo.is_some();
     let state = Arc::new(Entrance {
         events,
@@ -107,11 +114,12 @@ pub fn spawn(settings: Settings, relay: Box<dyn RelayDesk>, clock: Clock, seed: 
         connections: AtomicU64::new(0),
         counters: Arc::clone(&counters),
     });
-    let reception = Reception { desk, clock, outboxes: HashMap::default(), counters: Arc::clone(&counters) };
-    let (drain, draining) = watch::channel(false);
+    let (outboxes, counted) = (HashMap::default(), Arc::clone(&counters));
+    let reception = Reception { desk, clock, outboxes, counters: counted, courier };
+    let (drain, draining) = watch::channel(None);
     let desk = tokio::spawn(reception.run(inbox, draining));
     let controls = Controls { drain, entrance: Arc::clone(&state) };
-    Signalling { router: router(state), controls, counters, desk }
+    Signalling { router: router(state), controls, operator, counters, desk }
 }
 
 impl Signalling {
@@ -122,6 +130,11 @@ impl Signalling {
 
     pub fn controls(&self) -> Controls {
         self.controls.clone()
+    }
+
+    /// What an app's backend may ask; for the operator's listener alone.
+    pub fn operator_router(&self) -> Router {
+        self.operator.clone().router()
     }
 
     pub fn counters(&self) -> Arc<Counters> {
@@ -235,21 +248,22 @@ struct Reception {
     clock: Clock,
     outboxes: HashMap<Connection, Arc<Outbox>, FixedState>,
     counters: Arc<Counters>,
+    courier: Option<mpsc::Sender<Dispatch>>,
 }
 
 impl Reception {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Event>, mut draining: watch::Receiver<bool>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Event>, mut draining: watch::Receiver<Option<u64>>) {
         let mut may_drain = true;
         loop {
             let until_deadline = self.desk.poll_timeout().map(|at| at.since(self.clock.mono()));
             tokio::select! {
                 biased;
-                asked = draining.wait_for(|drain| *drain), if may_drain => {
+                asked = draining.wait_for(Option::is_some), if may_drain => {
                     // An error means that nobody is left to ask.
-                    let asked = asked.is_ok();
+                    let asked = asked.ok().and_then(|asked| *asked);
                     may_drain = false;
-                    if asked {
-                        self.drain();
+                    if let Some(in_ms) = asked {
+                        self.drain(in_ms);
                     }
                 }
                 event = inbox.recv() => match event {
@@ -266,9 +280,9 @@ impl Reception {
         }
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self, in_ms: u64) {
         let now = self.clock.now();
-        self.desk.handle_drain(now);
+        self.desk.handle_drain(now, in_ms, None);
         self.deliver(now);
     }
 
@@ -293,6 +307,11 @@ impl Reception {
                 self.outboxes.remove(&connection);
                 self.desk.handle_close(now, connection);
             }
+            Event::Lost(connection) => {
+                self.outboxes.remove(&connection);
+                self.desk.handle_lost(now, connection);
+            }
+            Event::Ask(act) => act(&mut self.desk, now),
         }
         self.deliver(now);
     }
@@ -308,6 +327,12 @@ impl Reception {
                 Output::Close { to, code } => {
                     if let Some(outbox) = self.outboxes.remove(&to) {
                         outbox.close(code);
+                    }
+                }
+                Output::Report(report) => {
+                    let id = report.id;
+                    if !self.courier.as_ref().is_some_and(|courier| courier.try_send(report).is_ok()) {
+                        self.desk.handle_reported(now, id, false);
                     }
                 }
             }

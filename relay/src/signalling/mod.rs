@@ -1,8 +1,9 @@
 //! pair.v1 over WebSocket: who may enter, who waits, who talks with whom, and what of it may pass.
 //!
 //! Pure: `message` the language, `token` who is calling, `sdp` and `candidate` what of a description may pass, `limits`
-//! how much one may ask, `desk` the machine of sessions, tickets and calls, which knows the relay only as a
-//! [`RelayDesk`]. Edge: `listener` the WebSocket endpoint, one task per connection and one that owns the desk.
+//! how much one may ask, `evidence` how to prove what was said, `desk` the machine of sessions, tickets and calls, which knows the relay only as a
+//! [`RelayDesk`]. Edges: `listener` the WebSocket endpoint, one task per connection and one that owns the desk;
+//! `operator` what an app's backend may ask; `webhook` reports on their way to it.
 //!
 //! Nothing here is written anywhere, and no address, name, token, description or text is ever logged.
 
@@ -11,16 +12,19 @@ pub mod codes;
 pub mod counters;
 mod demo;
 pub mod desk;
+pub mod evidence;
 mod gate;
 pub mod ids;
 pub mod limits;
 mod listener;
 pub mod message;
+mod operator;
 mod outbox;
 pub mod relay_desk;
 pub mod sdp;
 mod socket;
 pub mod token;
+pub mod webhook;
 
 pub use counters::Counters;
 pub use listener::{Controls, Peer, Settings, Signalling, spawn};

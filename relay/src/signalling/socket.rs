@@ -8,12 +8,14 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::codes::CloseCode;
-use super::desk::Connection;
+use super::desk::{Connection, Desk};
 use super::limits::{Bucket, Rate};
 use super::outbox::{Next, Outbox};
 use crate::clock::Clock;
+use crate::time::Now;
 
 /// What a connection tells the desk's task.
 pub(super) enum Event {
@@ -21,7 +23,12 @@ pub(super) enum Event {
     Frame(Connection, Utf8Bytes),
     /// A message that is no text.
     Garbage(Connection),
+    /// The client closed it, or a fault of the client's did.
     Closed(Connection),
+    /// It broke.
+    Lost(Connection),
+    /// Something for the operator.
+    Ask(Box<dyn FnOnce(&mut Desk, Now) + Send>),
 }
 
 /// A write that takes longer means that nobody reads: the kernel's buffer is full besides.
@@ -40,8 +47,15 @@ pub(super) struct Line {
     pub(super) heartbeat: Duration,
 }
 
-/// The end of a connection: with a closing handshake of ours, or none because there is nobody left to shake hands with.
-type End = Option<CloseCode>;
+/// The end of a connection.
+enum End {
+    /// With a closing handshake of ours.
+    Ours(CloseCode),
+    /// The client said goodbye.
+    Theirs,
+    /// There is nobody left to shake hands with.
+    Broken,
+}
 
 impl Line {
     /// Runs until the connection ends; the desk hears of its beginning and its end.
@@ -52,8 +66,9 @@ impl Line {
         }
         let end = self.carry().await;
         // A desk that is gone needs no news.
-        let _ = self.desk.send(Event::Closed(connection)).await;
-        if let Some(code) = end {
+        let news = if matches!(end, End::Broken) { Event::Lost(connection) } else { Event::Closed(connection) };
+        let _ = self.desk.send(news).await;
+        if let End::Ours(code) = end {
             let _ = timeout(CLOSE_PATIENCE, self.shake_hands(code)).await;
         }
     }
@@ -71,16 +86,16 @@ impl Line {
                     match received {
                         Some(Ok(message)) => self.received(message, &mut control).await,
                         Some(Err(error)) => ControlFlow::Break(close_code(error)),
-                        None => ControlFlow::Break(None),
+                        None => ControlFlow::Break(End::Broken),
                     }
                 }
                 next = outbox.next() => match next {
                     Next::Frame(frame) => self.write(Message::Text(frame.json.into())).await,
-                    Next::Close(code) => ControlFlow::Break(Some(code)),
+                    Next::Close(code) => ControlFlow::Break(End::Ours(code)),
                 },
                 _ = beat.tick() => {
                     if heard.elapsed() >= 2 * self.heartbeat {
-                        return None;
+                        return End::Broken;
                     }
                     self.write(Message::Ping(Default::default())).await
                 }
@@ -98,25 +113,26 @@ impl Line {
             Message::Ping(_) | Message::Pong(_) => {
                 return match control.take(CONTROL_FRAMES, self.clock.mono()) {
                     Ok(()) => ControlFlow::Continue(()),
-                    Err(_) => ControlFlow::Break(Some(CloseCode::RATE)),
+                    Err(_) => ControlFlow::Break(End::Ours(CloseCode::RATE)),
                 };
             }
-            Message::Close(_) => {
+            Message::Close(frame) => {
                 // Reading on writes our half of the handshake.
                 let _ = timeout(CLOSE_PATIENCE, self.socket.recv()).await;
-                return ControlFlow::Break(None);
+                let will_resume = frame.is_some_and(|frame| frame.code == CloseCode::WILL_RESUME.0);
+                return ControlFlow::Break(if will_resume { End::Broken } else { End::Theirs });
             }
         };
         match self.desk.send(event).await {
             Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(Some(CloseCode::AWAY)),
+            Err(_) => ControlFlow::Break(End::Ours(CloseCode::AWAY)),
         }
     }
 
     async fn write(&mut self, message: Message) -> ControlFlow<End> {
         match timeout(WRITE_PATIENCE, self.socket.send(message)).await {
             Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) | Err(_) => ControlFlow::Break(None),
+            Ok(Err(_)) | Err(_) => ControlFlow::Break(End::Broken),
         }
     }
 
@@ -129,13 +145,14 @@ impl Line {
     }
 }
 
-/// RFC 6455 §7.4.1 for what a client did wrong at the level of frames; `None` where there is nobody to tell.
+/// RFC 6455 §7.4.1 for what a client did wrong at the level of frames.
 fn close_code(error: axum::Error) -> End {
-    let error = error.into_inner().downcast::<WsError>().ok()?;
-    match *error {
-        WsError::Capacity(_) => Some(CloseCode(1009)),
-        WsError::Utf8(_) => Some(CloseCode(1007)),
-        WsError::Protocol(_) => Some(CloseCode(1002)),
-        _ => None,
+    match error.into_inner().downcast::<WsError>().as_deref() {
+        Ok(WsError::Capacity(_)) => End::Ours(CloseCode(1009)),
+        Ok(WsError::Utf8(_)) => End::Ours(CloseCode(1007)),
+        // A connection that just stopped is reported as a protocol error too.
+        Ok(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => End::Broken,
+        Ok(WsError::Protocol(_)) => End::Ours(CloseCode(1002)),
+        _ => End::Broken,
     }
 }

@@ -219,7 +219,9 @@ impl Turn {
     /// Ends the relayed address of one family, and the allocation if it has no other.
     fn free_family(&mut self, key: Key, ipv6: bool) {
         let held = self.allocations.get(key).filter(|allocation| allocation.relayed.of(ipv6).is_some());
-        let Some((identity, tcp)) = held.map(|allocation| (allocation.owner.identity(), allocation.tcp)) else { return };
+        let Some((identity, tcp)) = held.map(|allocation| (allocation.owner.identity(), allocation.tcp)) else {
+            return;
+        };
         match self.allocations.shed(key, ipv6) {
             Some(port) => self.let_go(port, identity, tcp),
             None => self.free(key),

@@ -65,6 +65,11 @@ const SHOWS = {
   text: showText,
   quality: showQuality,
   peer: ({ state }) => showPeer(state),
+  connection: ({ resuming }) => showOwnConnection(resuming),
+  safety: ({ code }) => showSafety(code),
+  blocked: () => toast("You will not meet them again."),
+  reported: () => toast("Your report has arrived. Thank you."),
+  drain: () => toast("This server will stop soon. Your call can go on until then."),
   ended: showEnded,
   error: ({ code, message, asked }) => toast((asked === "text" ? "Your message did not arrive. " : "") + (PROBLEMS[code] ?? `The server said no: ${message}`)),
 };
@@ -78,6 +83,8 @@ const PROBLEMS = {
   E_MEDIA: "Your browser could not set up the sound.",
   E_NO_SUPPLY: "Nobody who fits is online right now.",
   E_RATE: "That was a little fast. Please wait a moment.",
+  E_REPORT_RETRY: "Your report could not be delivered. Please try again in a moment.",
+  E_REVOKED: "The app has withdrawn your access.",
   E_TOKEN: "Your pass has expired. Please start over.",
 };
 const OFFLINE = {
@@ -109,6 +116,7 @@ async function connect() {
     listTopics(welcome.topics ?? []);
     $("next").hidden = welcome.policy?.next === false;
     $("chat").hidden = welcome.policy?.text === false;
+    $("report").hidden = welcome.policy?.report === false;
   } catch {
     // shown by the state event
   } finally {
@@ -160,12 +168,14 @@ function waiting() {
 }
 
 /** Only what the server knows: without a figure from it, "unknown". */
-function showPlace({ ahead, eta, stage }) {
+function showPlace({ ahead, eta, stage, hint }) {
   $("ahead").textContent = ahead === null || ahead === undefined ? "unknown" : ahead === 0 ? "nobody" : String(ahead);
   $("eta").textContent = eta ? `${duration(eta.p50)}–${duration(eta.p90)}` : "unknown";
   const topic = $("topic-mode").checked || stage === 0 ? "a shared topic" : "any topic";
   const level = ["a level close to yours", "a level close to yours", "levels further from yours too", "anyone within the limits you set"][stage] ?? "";
-  $("widening").textContent = `Looking for ${topic}, ${level}.`;
+  const wish = { topics: "you talked about anything", level: "you took any level", gender: "you talked to everyone", country: "you took any country" }[hint?.relax];
+  const help = wish ? ` ${hint.wouldMatch === 1 ? "Somebody" : `${hint.wouldMatch} people or more`} would fit now if ${wish}.` : "";
+  $("widening").textContent = `Looking for ${topic}, ${level}.${help}`;
 }
 
 function duration(ms) {
@@ -243,8 +253,35 @@ function shield() {
 }
 
 function showPeer(state) {
-  const words = { stalled: "Your partner’s connection has stalled…", reconnecting: "Your partner is reconnecting…", back: "Talking", mic_off: "Your partner’s microphone is off" }[state];
+  const words = { stalled: "Your partner’s connection has stalled…", reconnecting: "Your partner is reconnecting…", back: "Talking" }[state];
   if (words) $("call-state").textContent = words;
+}
+
+function showOwnConnection(resuming) {
+  $("own-connection").hidden = !resuming || !pair.call;
+  say(resuming ? "Your connection broke. Reconnecting." : "Connected again.");
+}
+
+function showSafety(code) {
+  $("safety").hidden = !code;
+  $("safety-code").textContent = code ?? "";
+}
+
+function writeReport() {
+  pair.beginReport();
+  $("report-note").value = "";
+  $("report-dialog").returnValue = ""; // closed by Escape it would keep the last one
+  $("report-dialog").showModal();
+}
+
+function closeReport() {
+  if ($("report-dialog").returnValue !== "send") return pair.cancelReport();
+  const report = { category: $("report-category").value, note: $("report-note").value.trim(), end: true };
+  try {
+    pair.report(report);
+  } catch (error) {
+    toast(error.message);
+  }
 }
 
 const MICROPHONE = {
@@ -279,6 +316,8 @@ function showEnded({ by, why, requeued }) {
   $("log").replaceChildren();
   $("words").value = "";
   for (const id of ["partner", "initial", "about", "call-state", "clock"]) $(id).textContent = "";
+  showSafety(null);
+  $("own-connection").hidden = true;
   if (!requeued) meter(null);
   const words = by === "self" ? "" : ENDS[why] ?? "The call is over.";
   note(requeued ? "next-note" : "ended-note", words);
@@ -292,6 +331,7 @@ const ENDS = {
   asleep: "Your partner did not answer.",
   deadline: "The connection took too long to set up.",
   failed: "No connection to your partner could be made.",
+  declined: "Your partner preferred not to talk now.",
 };
 
 // --- level meter and clocks ---
@@ -350,6 +390,10 @@ $("mute").addEventListener("click", () => pair.mute(pair.microphone !== "muted")
 $("next").addEventListener("click", () => pair.next());
 $("hangup").addEventListener("click", () => pair.hangup());
 $("again").addEventListener("click", () => ($("again").textContent === "Start over" ? show("you") : connect()));
+$("block").addEventListener("click", () => pair.block());
+$("report").addEventListener("click", writeReport);
+$("report-dialog").addEventListener("close", closeReport);
+$("words").addEventListener("input", () => pair.typing());
 $("sound").addEventListener("click", () => {
   $("far").play();
   $("sound").hidden = true;

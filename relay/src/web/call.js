@@ -18,6 +18,7 @@ export class Call {
   #early = [];
   #timer = 0;
   #before = { received: 0, lost: 0 };
+  #confirm = 0;
 
   constructor({ call, role, gen = 1, peer = {} }, ice, track, out) {
     this.id = call;
@@ -31,6 +32,8 @@ export class Call {
     this.#relayOnly = ice?.policy !== "all";
     /** "checking" until a candidate pair is chosen, then "hidden" or "shown". Direct calls show addresses from the start. */
     this.path = this.#relayOnly ? "checking" : "shown";
+    /** What both people can read to each other once they are connected: the same on both sides, unless somebody sits between. */
+    this.safetyCode = null;
     this.#pc = new RTCPeerConnection({
       iceServers: ice?.servers ?? [],
       iceTransportPolicy: this.#relayOnly ? "relay" : "all",
@@ -51,6 +54,39 @@ export class Call {
       this.#sender = this.#pc.addTransceiver(this.#track ?? "audio", { direction: "sendrecv" }).sender;
       await this.#describeSelf("offer");
     });
+  }
+
+  get gen() {
+    return this.#gen;
+  }
+
+  /** A new generation with fresh credentials. Who offered first offers again; the media of the old paths flows on meanwhile. */
+  async restart({ gen, ice }) {
+    if (!(gen > this.#gen)) return;
+    this.#gen = gen;
+    this.#early = [];
+    await this.#attempt(async () => {
+      if (ice) this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers: ice.servers });
+      this.#watchRestart();
+      if (this.#role !== "offerer") return;
+      this.#pc.restartIce();
+      await this.#describeSelf("offer");
+    });
+  }
+
+  /** Browsers may stay "connected" through a restart, so the new paths are looked for: the chosen pair carries the new name. */
+  #watchRestart() {
+    clearInterval(this.#confirm);
+    const gen = this.#gen;
+    const old = fragment(this.#pc.localDescription?.sdp);
+    this.#confirm = setInterval(async () => {
+      const now = fragment(this.#pc.localDescription?.sdp);
+      if (gen !== this.#gen || this.#pc.connectionState !== "connected" || this.#pc.signalingState !== "stable" || now === old) return;
+      const chosen = selected(await this.#pc.getStats());
+      if (gen !== this.#gen || (chosen?.usernameFragment ?? now) !== now) return;
+      clearInterval(this.#confirm);
+      this.#sendIce("connected");
+    }, 250);
   }
 
   async describe({ t, gen = this.#gen, sdp }) {
@@ -97,8 +133,16 @@ export class Call {
   #connectionChanged() {
     if (this.#pc.connectionState !== "connected") return;
     this.#sendIce("connected");
+    this.#compareFingerprints();
     this.#measure();
     this.#timer ||= setInterval(() => this.#measure(), QUALITY_INTERVAL_MS);
+  }
+
+  async #compareFingerprints() {
+    const code = await safetyCode(this.#pc.localDescription?.sdp, this.#pc.remoteDescription?.sdp);
+    if (code === this.safetyCode) return;
+    this.safetyCode = code;
+    this.#out.emit("safety", { code });
   }
 
   #sendIce(s) {
@@ -130,12 +174,38 @@ export class Call {
 
   close() {
     clearInterval(this.#timer);
+    clearInterval(this.#confirm);
     this.#pc.onicecandidate = this.#pc.ontrack = this.#pc.oniceconnectionstatechange = this.#pc.onconnectionstatechange = null;
     this.#pc.close();
   }
 }
 
 // --- small helpers ---
+
+function fragment(sdp) {
+  return sdp?.match(/^a=ice-ufrag:(\S+)/m)?.[1];
+}
+
+/** The local candidate of the chosen pair. */
+function selected(stats) {
+  const all = [...stats.values()];
+  const pair = stats.get(all.find((s) => s.type === "transport")?.selectedCandidatePairId)
+    ?? all.find((s) => s.type === "candidate-pair" && s.nominated && s.state === "succeeded");
+  return stats.get(pair?.localCandidateId);
+}
+
+/**
+ * 128 bits of SHA-256 over both sides' DTLS fingerprints, in sorted order so that both compute the same, as 13 groups of
+ * three digits. Whoever sits between two calls has two fingerprints of its own, and the codes differ.
+ */
+export async function safetyCode(...descriptions) {
+  const prints = descriptions.map((sdp) => sdp?.match(/^a=fingerprint:(\S+ \S+)/m)?.[1].toLowerCase());
+  if (prints.includes(undefined)) return null;
+  const bytes = new TextEncoder().encode(prints.sort().join("\n"));
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).slice(0, 16);
+  const number = digest.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+  return String(number).padStart(39, "0").match(/.{3}/g).join(" ");
+}
 
 /** Round trip and jitter in milliseconds, loss as a share of the last interval's packets, and the chosen candidate pair's types. */
 function summarise(stats, before) {

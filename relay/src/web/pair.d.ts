@@ -27,12 +27,14 @@ export interface Criteria {
   level?: Level;
   /** Largest distance in levels, 0..5. */
   max_dist?: number;
+  /** Where a partner may be, as two capital letters; at most five, none means anywhere. */
+  countries?: string[];
 }
 
 export interface Welcome {
   v: number;
   topics?: string[];
-  policy?: { relay?: "always" | "may_direct"; direct?: boolean; text?: boolean; next?: boolean; acceptance?: boolean };
+  policy?: { relay?: "always" | "may_direct"; direct?: boolean; text?: boolean; next?: boolean; acceptance?: boolean; report?: boolean };
   hb_ms?: number;
   [more: string]: unknown;
 }
@@ -46,7 +48,14 @@ export interface Peer {
 }
 
 /** `eta` is null when the server does not know. `stage` counts how often the search was widened. */
-export interface Place { ahead: number; eta: { p50: number; p90: number } | null; stage: number }
+export interface Place {
+  ahead: number;
+  eta: { p50: number; p90: number } | null;
+  stage: number;
+  /** The one wish that, given up, would match now, with at least so many. */
+  hint: { relax: "topics" | "level" | "gender" | "country"; wouldMatch: number } | null;
+}
+export type Category = "harassment" | "hate" | "sexual" | "spam" | "self_harm" | "minor_safety" | "other";
 export interface Text { from: "self" | "peer"; k: number; text: string; tag?: string }
 export interface Quality {
   rttMs: number | null;
@@ -70,7 +79,18 @@ export interface PairEvents {
   connected: { call: string; setupMs?: number };
   text: Text;
   quality: Quality;
-  peer: { state: "stalled" | "reconnecting" | "back" | "mic_off" };
+  /** "stalled": nothing is heard of the partner. "reconnecting": its connection broke; it has 15 s to come back. */
+  peer: { state: "stalled" | "reconnecting" | "back" };
+  /** This side's own connection broke, or is back. A call goes on meanwhile. */
+  connection: { resuming: boolean };
+  typing: Record<string, never>;
+  /** The code both people can read to each other; also `call.safetyCode`. */
+  safety: { code: string | null };
+  blocked: Record<string, never>;
+  /** The report has reached the app's backend; until then its evidence is kept. */
+  reported: Record<string, never>;
+  /** The server will stop; `to` is another one. */
+  drain: { inMs: number; to?: string };
   /** When this is heard the media has stopped and `texts` is empty. `requeued`: waiting again, in the old place or by `next`. */
   ended: { call: string; by: "self" | "peer" | "server"; why: string; requeued: boolean };
   /** `asked`: what was refused ("queue", "text" …), where it can be told. */
@@ -87,15 +107,27 @@ export class Pair extends EventTarget {
   readonly state: State;
   readonly microphone: Microphone;
   readonly welcome: Welcome | null;
-  readonly call: { id: string; peer: Peer; path: Path } | null;
+  readonly call: { id: string; peer: Peer; path: Path; safetyCode: string | null } | null;
+  readonly resuming: boolean;
   readonly localStream: MediaStream | null;
   readonly texts: readonly Text[];
   connect(): Promise<Welcome>;
   disconnect(): void;
   queue(criteria?: Criteria): Promise<void>;
+  tune(criteria?: Criteria): void;
   leave(): void;
   next(): void;
   hangup(why?: string): void;
+  /** Only where `welcome.policy.acceptance`. */
+  accept(): void;
+  decline(): void;
+  restart(): void;
+  /** The partner of this call, or of the last one for ten minutes. */
+  block(): void;
+  beginReport(): void;
+  cancelReport(): void;
+  report(report: { category: Category; note?: string; end?: boolean }): void;
+  typing(): void;
   sendText(text: string): Text | null;
   mute(muted?: boolean): void;
   openMicrophone(): Promise<void>;

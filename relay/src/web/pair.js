@@ -15,6 +15,17 @@ import { Call } from "./call.js";
 const SUBPROTOCOL = "pair.v1";
 /** Longest transcript kept, and only for as long as the call lasts. */
 const TEXTS_MAX = 200;
+/** What is said while the connection is away waits for it, up to this many frames. */
+const UNSENT_MAX = 64;
+/** How long to wait before the second, third … attempt to resume. */
+const RESUME_PAUSES_MS = [0, 300, 700, 1500, 3000, 3000, 3000, 3000];
+/** Closing with this says that the session will be resumed. */
+const WILL_RESUME = 4000;
+/** For a report: texts in it, and bytes, so that its frame stays within the server's limit. */
+const EVIDENCE_MAX = 50;
+const EVIDENCE_MAX_BYTES = 12000;
+/** The last partner can be blocked or reported for so long. */
+const LAST_CALL_MS = 600_000;
 /** `text` longer than this is refused by the server. */
 const TEXT_MAX_CHARS = 2000;
 const MICROPHONE = { audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true }, video: false };
@@ -41,6 +52,12 @@ export class Pair extends EventTarget {
   #criteria = {};
   #call = null;
   #left = null; // the call that `next` was asked in
+  #session = null; // { sid, key }: what a broken connection is resumed with
+  #n = 0; // the last numbered frame that arrived
+  #unsent = []; // said while the connection is away
+  #resuming = null; // { until, attempt, timer } while the connection is away
+  #last = null; // { call, at }: the call before, for `block` and `report`
+  #draft = null; // { call, evidence }: a report being written
   #ice = null; // the ticket's, until `matched` brings the call's
   #stream = null; // the microphone
   #asked = 0; // which request for the microphone still counts
@@ -61,11 +78,17 @@ export class Pair extends EventTarget {
     this.#url = url ?? new URL("/v1/ws", globalThis.location.href.replace(/^http/, "ws")).href;
     this.#token = token;
     this.#constraints = microphone;
+    globalThis.addEventListener?.("online", () => this.#networkChanged());
+  }
+
+  /** The connection broke and is being resumed; a call goes on meanwhile. */
+  get resuming() {
+    return this.#resuming !== null;
   }
 
   /** Id, partner and path of the call under way, or null. */
   get call() {
-    return this.#call && { id: this.#call.id, peer: this.#call.peer, path: this.#call.path };
+    return this.#call && { id: this.#call.id, peer: this.#call.peer, path: this.#call.path, safetyCode: this.#call.safetyCode };
   }
 
   /** The microphone's stream while it is open, for a level meter. */
@@ -106,6 +129,13 @@ export class Pair extends EventTarget {
     this.#requestQueue();
   }
 
+  /** Other wishes, the same place in the queue. */
+  tune(criteria = {}) {
+    this.#expect("queued");
+    this.#criteria = criteria;
+    this.#request("tune", criteria);
+  }
+
   leave() {
     this.#expect("queued");
     this.#request("leave");
@@ -128,6 +158,70 @@ export class Pair extends EventTarget {
     this.#call.close();
     this.#request("hangup", { call: this.#call.id, why });
     this.#endCall({ by: "self", why }, "idle");
+  }
+
+  /** Where the server asks people (`welcome.policy.acceptance`): no voice passes until both have accepted. */
+  accept() {
+    if (!this.#call) throw new PairError("E_STATE", "no call");
+    this.#request("accept", { call: this.#call.id });
+  }
+
+  decline() {
+    if (!this.#call) throw new PairError("E_STATE", "no call");
+    this.#request("decline", { call: this.#call.id });
+  }
+
+  /** New paths for the call; the server asks for them by itself when a side hears nothing. */
+  restart() {
+    if (!this.#call) throw new PairError("E_STATE", "no call");
+    this.#request("restart", { call: this.#call.id });
+  }
+
+  /** Ends this call if it goes on, and never again meets this partner, or the last one. They hear that you hung up. */
+  block() {
+    const call = this.#reachable();
+    if (!call) throw new PairError("E_STATE", "nobody to block");
+    this.#call?.close();
+    this.#request("block", { call });
+  }
+
+  /** A report is being written: what the partner said stays until it is delivered or cancelled, though the call may end. */
+  beginReport() {
+    const call = this.#reachable();
+    if (!call) throw new PairError("E_STATE", "nobody to report");
+    this.#draft ??= { call, evidence: null, timer: setTimeout(() => this.cancelReport(), LAST_CALL_MS) };
+  }
+
+  cancelReport() {
+    clearTimeout(this.#draft?.timer);
+    this.#draft = null;
+  }
+
+  /** Sends what `beginReport` began; the `reported` event says that it has arrived, `E_REPORT_RETRY` that it has not. */
+  report({ category, note, end = false } = {}) {
+    this.beginReport();
+    const { call, evidence } = this.#draft;
+    const ev = evidence ?? this.#evidence();
+    this.#request("report", { call, cat: category, ...(note ? { note: String(note).slice(0, 500) } : {}), ev, end });
+  }
+
+  /** That somebody is typing; say it as often as you like. */
+  typing() {
+    if (this.#call) this.#send({ t: "typing", call: this.#call.id });
+  }
+
+  #reachable() {
+    if (this.#call) return this.#call.id;
+    return this.#last && Date.now() - this.#last.at < LAST_CALL_MS ? this.#last.call : null;
+  }
+
+  /** The partner's last texts with their tags, as many as fit. */
+  #evidence() {
+    const said = this.texts.filter((line) => line.from === "peer" && line.tag).slice(-EVIDENCE_MAX);
+    const evidence = said.map(({ k, text, tag }) => ({ k, b: text, tag }));
+    const size = () => new TextEncoder().encode(JSON.stringify(evidence)).length;
+    while (size() > EVIDENCE_MAX_BYTES) evidence.shift();
+    return evidence;
   }
 
   /** Returns what was sent, as the partner will get it, or null for nothing. Kept in memory for this call only. */
@@ -184,10 +278,42 @@ export class Pair extends EventTarget {
   #open(token) {
     const socket = new WebSocket(this.#url, SUBPROTOCOL);
     const current = (act) => (event) => socket === this.#socket && act(event);
-    socket.onopen = current(() => this.#request("hello", { v: [1], token, sdk: "pair.js/1" }));
+    const resume = token === null ? { resume: { ...this.#session, n: this.#n } } : { token };
+    socket.onopen = current(() => this.#sendNow({ t: "hello", q: ++this.#requests, v: [1], sdk: "pair.js/1", ...resume }));
     socket.onmessage = current((event) => this.#receive(event.data));
-    socket.onclose = current((event) => this.#drop(closeReason(event.code)));
+    socket.onclose = current((event) => this.#closed(event.code));
     return socket;
+  }
+
+  /** A connection that broke is resumed for as long as the server waits; one that was closed with a reason is over. */
+  #closed(code) {
+    const broke = code === 1006 || code === WILL_RESUME;
+    if (!broke || !this.#session) return this.#drop(closeReason(code));
+    this.#resume();
+  }
+
+  #resume() {
+    clearInterval(this.#heartbeat);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(WILL_RESUME);
+    if (!this.#resuming) {
+      this.#resuming = { until: Date.now() + (this.welcome?.limits?.resume_ms ?? 15000), attempt: 0, timer: 0 };
+      this.#emit("connection", { resuming: true });
+    }
+    const { until, attempt } = this.#resuming;
+    if (Date.now() >= until) return this.#drop("unreachable");
+    const pause = RESUME_PAUSES_MS[Math.min(attempt, RESUME_PAUSES_MS.length - 1)];
+    this.#resuming.attempt += 1;
+    clearTimeout(this.#resuming.timer);
+    this.#resuming.timer = setTimeout(() => (this.#socket = this.#open(null)), pause);
+  }
+
+  /** Another network: the old connection is of no use, whatever it believes. */
+  #networkChanged() {
+    if (!this.#session || this.state === "connecting") return;
+    if (this.#resuming) this.#resuming.attempt = 0;
+    this.#resume();
   }
 
   /** The connection is over, whoever ended it: so is the call, and nothing of it stays. */
@@ -198,6 +324,13 @@ export class Pair extends EventTarget {
     this.#hello = null;
     this.#ice = null;
     this.welcome = null;
+    this.#session = null;
+    this.#n = 0;
+    this.#unsent.length = 0;
+    clearTimeout(this.#resuming?.timer);
+    this.#resuming = null;
+    this.#last = null;
+    this.cancelReport();
     this.#pending.clear();
     clearInterval(this.#heartbeat);
     socket?.close();
@@ -208,6 +341,11 @@ export class Pair extends EventTarget {
   }
 
   #send(message) {
+    if (!this.#resuming) return this.#sendNow(message);
+    if (message.t !== "typing" && this.#unsent.length < UNSENT_MAX) this.#unsent.push(message);
+  }
+
+  #sendNow(message) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
@@ -229,12 +367,14 @@ export class Pair extends EventTarget {
     } catch {
       return;
     }
+    if (message.n > this.#n) this.#n = message.n;
     const asked = this.#pending.get(message.q);
     this.#pending.delete(message.q);
     const forCall = message.call !== undefined && message.call === this.#call?.id;
     switch (message.t) {
       case "welcome": return this.#welcomed(message);
       case "queued": return this.#queued(message);
+      case "left": case "tuned": case "typing": case "pong": return this.#said(message);
       case "position": return this.#emit("position", place(message));
       case "matched": return this.#matched(message);
       case "error": return this.#refused(message, asked);
@@ -242,14 +382,42 @@ export class Pair extends EventTarget {
       case "cand": return forCall && this.#call.candidate(message);
       case "connected": return forCall && this.#connected(message);
       case "text": return forCall && this.#remember({ from: "peer", k: message.k, text: message.b, tag: message.tag });
+      case "restart": return forCall && this.#call.restart(message);
       case "peer": return forCall && this.#emit("peer", { state: message.s });
+      case "blocked": return this.#emit("blocked", {});
+      case "reported": return this.#reported();
+      case "drain": return this.#emit("drain", { inMs: message.in_ms, to: message.to });
       case "ended": return forCall && this.#ended(message);
       default: // a newer server may say more than this client knows
     }
   }
 
+  /** Answers that change nothing here; the app may want to know that somebody types. */
+  #said({ t, call }) {
+    if (t === "typing" && call === this.#call?.id) this.#emit("typing", {});
+  }
+
+  #reported() {
+    this.cancelReport();
+    this.#emit("reported", {});
+  }
+
+  /** The same session on another connection: what was missed follows, then what could not be said goes out. */
+  #resumed({ resumed, hb_ms }) {
+    clearTimeout(this.#resuming?.timer);
+    this.#resuming = null;
+    this.#pending.clear();
+    this.#heartbeat = setInterval(() => this.#beat(), hb_ms);
+    if (resumed.state === "idle" && this.state === "queued" && !this.#call) this.#requestQueue();
+    if (resumed.state === "call" && resumed.call === this.#call?.id && resumed.gen !== this.#call.gen) this.restart();
+    for (const message of this.#unsent.splice(0)) this.#sendNow(message);
+    this.#emit("connection", { resuming: false });
+  }
+
   #welcomed(message) {
     this.welcome = message;
+    this.#session = { sid: message.sid, key: message.key };
+    if (message.resumed) return this.#resumed(message);
     this.#ice = message.ice ?? null;
     if (message.hb_ms > 0) this.#heartbeat = setInterval(() => this.#beat(), message.hb_ms);
     this.#setState("idle");
@@ -259,10 +427,10 @@ export class Pair extends EventTarget {
 
   /** A ping each beat; two beats without any answer mean that nobody is there any more. */
   #beat() {
-    if ([...this.#pending.values()].includes("ping")) return this.#drop("silence");
+    if ([...this.#pending.values()].includes("ping")) return this.#resume();
     const q = ++this.#requests;
     this.#pending.set(q, "ping");
-    this.#send({ t: "ping", q, p: q });
+    this.#send({ t: "ping", q, p: q, n: this.#n });
   }
 
   #queued(message) {
@@ -272,6 +440,7 @@ export class Pair extends EventTarget {
   }
 
   #refused(message, asked) {
+    if (this.#resuming && message.fatal) return this.#drop("lost", new PairError(message.code, message.msg));
     if (asked === "next") return this.#nextRefused(message);
     if (asked === "hangup" || asked === "leave") return; // it was over already: that is what was asked for
     if (asked === undefined && message.code === "E_CALL") return; // a frame of ours crossed the end of its call
@@ -326,6 +495,8 @@ export class Pair extends EventTarget {
     const call = this.#call;
     this.#call = null;
     call.close();
+    this.#last = { call: call.id, at: Date.now() };
+    if (this.#draft?.call === call.id) this.#draft.evidence = this.#evidence();
     this.texts.length = 0;
     for (const [q, asked] of this.#pending) if (asked === "text") this.#pending.delete(q); // success has no answer
     if (state === "idle") this.#closeMicrophone();
@@ -367,8 +538,8 @@ export class Pair extends EventTarget {
 // --- small helpers ---
 
 /** Where a ticket stands. `eta` stays null when the server does not know: a guess is never invented. */
-function place({ ahead, eta, stage }) {
-  return { ahead, eta: eta ?? null, stage: stage ?? 0 };
+function place({ ahead, eta, stage, hint }) {
+  return { ahead, eta: eta ?? null, stage: stage ?? 0, hint: hint ? { relax: hint.relax, wouldMatch: hint.would_match } : null };
 }
 
 function stopTracks(stream) {

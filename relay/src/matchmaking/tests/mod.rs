@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod cohorts;
+mod meetings;
 mod metamorphic;
 mod oracle;
 mod property;
@@ -11,7 +12,8 @@ mod starvation;
 mod tape;
 
 use super::{
-    Band, Criteria, Gender, GenderSet, Level, Match, Matchmaker, Person, Policy, Ticket, TicketId, TopicMode, TopicSet,
+    Band, Countries, Country, Criteria, Gender, GenderSet, Level, Match, Matchmaker, Person, Policy, Ticket, TicketId,
+    TopicMode, TopicSet,
 };
 use crate::time::Millis;
 
@@ -28,6 +30,9 @@ fn ticket(number: u64, since: u64) -> Ticket {
         topics: TopicSet::ANY,
         topic_mode: TopicMode::Prefer,
         avoid: Vec::new(),
+        country: Country::UNKNOWN,
+        countries: Countries::ANY,
+        meeting: None,
         since: Millis(since),
     }
 }
@@ -89,7 +94,8 @@ fn bucket_rest() -> Vec<(Criteria, u64)> {
             for age in AGES {
                 for topic_mode in [TopicMode::Prefer, TopicMode::Require] {
                     let (wants, topics) = (GenderSet::ANY, TopicSet::ANY);
-                    rest.push((Criteria { wants, level, max_distance, topics, topic_mode }, age));
+                    let countries = Countries::ANY;
+                    rest.push((Criteria { wants, level, max_distance, topics, topic_mode, countries }, age));
                 }
             }
         }

@@ -23,13 +23,15 @@ pub(super) enum Conjunct {
     RequireX,
     RequireY,
     AnyTopic,
+    CountryOfX,
+    CountryOfY,
     AvoidOfX,
     AvoidOfY,
     DifferentPeople,
 }
 
 impl Conjunct {
-    pub(super) const ALL: [Conjunct; 19] = [
+    pub(super) const ALL: [Conjunct; 21] = [
         Conjunct::Allowed,
         Conjunct::WishOfX,
         Conjunct::WishOfY,
@@ -46,6 +48,8 @@ impl Conjunct {
         Conjunct::RequireX,
         Conjunct::RequireY,
         Conjunct::AnyTopic,
+        Conjunct::CountryOfX,
+        Conjunct::CountryOfY,
         Conjunct::AvoidOfX,
         Conjunct::AvoidOfY,
         Conjunct::DifferentPeople,
@@ -141,6 +145,8 @@ impl Oracle {
             && (p_y[usize::from(g_x)] || left_out(Conjunct::WishOfY))
             && ((l_x - l_y).abs() <= reach || left_out(Conjunct::AnyDistance))
             && (topics || left_out(Conjunct::AnyTopic))
+            && (x.ticket.countries.admit(y.ticket.country) || left_out(Conjunct::CountryOfX))
+            && (y.ticket.countries.admit(x.ticket.country) || left_out(Conjunct::CountryOfY))
             && (!avoids(y, x) || left_out(Conjunct::AvoidOfY))
             && (!avoids(x, y) || left_out(Conjunct::AvoidOfX))
             && (x.ticket.person != y.ticket.person || left_out(Conjunct::DifferentPeople))

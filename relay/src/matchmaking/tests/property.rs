@@ -79,6 +79,7 @@ impl Run {
             max_distance: criteria.max_distance,
             topics: criteria.topics,
             topic_mode: criteria.topic_mode,
+            countries: criteria.countries,
             ..x.ticket
         };
         Some(x)

@@ -5,6 +5,7 @@ use super::{AGES, bucket_groups, pairs, steady, ticket};
 use crate::matchmaking::arena::{Arena, Entry, Rank};
 use crate::matchmaking::bucket::{Bucket, Masks};
 use crate::matchmaking::index::Index;
+use crate::matchmaking::region::Region;
 use crate::matchmaking::search::{Field, Found, Seeker, price, search};
 use crate::matchmaking::{Band, Level, Matchmaker, Policy, Ticket, TopicMode, TopicSet, compatible};
 use crate::time::Millis;
@@ -43,13 +44,27 @@ fn every_two_tickets_are_compatible_if_and_only_if_the_formula_says_so() {
     for (at, waiting) in world.iter().enumerate() {
         let person = super::person(at as u64);
         let (id, topics, bucket) = (waiting.ticket.id, waiting.ticket.topics, bucket(waiting));
-        arena.insert(Entry { rank: Rank::new(Millis(0), 0), person, id, topics, avoid: Box::default(), bucket });
+        arena.insert(Entry {
+            rank: Rank::new(Millis(0), 0),
+            person,
+            id,
+            topics,
+            avoid: Box::default(),
+            region: Region::default(),
+            bucket,
+        });
     }
     let field = Field { arena: &arena, index: &index, masks: &masks, policy: &policy };
     let mut fitting = 0;
     for (at, x) in world.iter().enumerate() {
         let x = Waiting { ticket: Ticket { person: super::person(9_999_999), ..x.ticket.clone() }, ..*x };
-        let seeker = Seeker { bucket: bucket(&x), person: x.ticket.person, topics: x.ticket.topics, avoid: &[] };
+        let seeker = Seeker {
+            bucket: bucket(&x),
+            person: x.ticket.person,
+            topics: x.ticket.topics,
+            region: Region::default(),
+            avoid: &[],
+        };
         for (other, y) in world.iter().enumerate().skip(at) {
             let ok = oracle.ok(&x, y);
             fitting += u64::from(ok);
@@ -70,13 +85,25 @@ fn the_search_through_the_lists_finds_whom_the_formula_allows() {
     for waiter in world.iter().step_by(101) {
         let (mut arena, mut index) = (Arena::default(), Index::default());
         let (id, person, topics, bucket) = (waiter.ticket.id, super::person(1), waiter.ticket.topics, bucket(waiter));
-        let at =
-            arena.insert(Entry { rank: Rank::new(Millis(0), 0), person, id, topics, avoid: Box::default(), bucket });
+        let at = arena.insert(Entry {
+            rank: Rank::new(Millis(0), 0),
+            person,
+            id,
+            topics,
+            avoid: Box::default(),
+            region: Region::default(),
+            bucket,
+        });
         index.link(&mut arena, at);
         let field = Field { arena: &arena, index: &index, masks: &masks, policy: &policy };
         for x in &world {
-            let seeker =
-                Seeker { bucket: self::bucket(x), person: x.ticket.person, topics: x.ticket.topics, avoid: &[] };
+            let seeker = Seeker {
+                bucket: self::bucket(x),
+                person: x.ticket.person,
+                topics: x.ticket.topics,
+                region: Region::default(),
+                avoid: &[],
+            };
             let y = Waiting { ticket: Ticket { person, ..waiter.ticket.clone() }, ..*waiter };
             let expected = if oracle.ok(x, &y) { Found::Partner(at) } else { Found::Nobody };
             assert_eq!(search(field, &seeker, 10).0, expected, "{:?} {:?}", x.ticket, y.ticket);

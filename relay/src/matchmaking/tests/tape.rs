@@ -3,7 +3,9 @@
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use crate::matchmaking::{Band, Criteria, Gender, GenderSet, Level, Person, Ticket, TicketId, TopicMode, TopicSet};
+use crate::matchmaking::{
+    Band, Countries, Country, Criteria, Gender, GenderSet, Level, Person, Ticket, TicketId, TopicMode, TopicSet,
+};
 use crate::time::Millis;
 
 pub(super) const POOLS: [&str; 2] = ["general", "oet-nurse"];
@@ -100,7 +102,8 @@ impl Tape {
             2 => now + self.rng.random_range(0..3_000),
             _ => now,
         };
-        let Criteria { wants, level, max_distance, topics, topic_mode } = self.criteria();
+        let Criteria { wants, level, max_distance, topics, topic_mode, countries } = self.criteria();
+        let country = self.country();
         let gender = match self.rng.random_ratio(1, 12) {
             true => Gender::X,
             false if self.rng.random_bool(self.crowd.women) => Gender::F,
@@ -112,7 +115,9 @@ impl Tape {
         };
         let person = self.person();
         let avoid = (0..self.rng.random_range(0..=self.crowd.avoids)).map(|_| self.person()).collect();
-        Ticket { id, person, band, gender, wants, level, max_distance, topics, topic_mode, avoid, since: Millis(since) }
+        let (meeting, since) = (None, Millis(since));
+        let wishes = Ticket { wants, level, max_distance, topics, topic_mode, countries, ..super::ticket(0, 0) };
+        Ticket { id, person, band, gender, avoid, country, meeting, since, ..wishes }
     }
 
     fn criteria(&mut self) -> Criteria {
@@ -126,7 +131,24 @@ impl Tape {
         let chosen = *[0, 1, 1, 2, 3, 5].choose(&mut self.rng).unwrap();
         let topics: TopicSet = self.crowd.topics.choose_multiple(&mut self.rng, chosen).copied().collect();
         let topic_mode = if self.rng.random_ratio(1, 5) { TopicMode::Require } else { TopicMode::Prefer };
-        Criteria { wants, level, max_distance, topics, topic_mode }
+        let countries = self.countries();
+        Criteria { wants, level, max_distance, topics, topic_mode, countries }
+    }
+
+    /// Few, so that they matter.
+    fn country(&mut self) -> Country {
+        match self.rng.random_range(0..4) {
+            0 => Country::UNKNOWN,
+            which => Country::parse(["VN", "DE", "BR"][which - 1]).unwrap(),
+        }
+    }
+
+    fn countries(&mut self) -> Countries {
+        if self.rng.random_bool(0.85) {
+            return Countries::ANY;
+        }
+        let codes = ["VN", "DE", "BR", "FR"].choose_multiple(&mut self.rng, 2);
+        Countries::new(&codes.map(|code| Country::parse(code).unwrap()).collect::<Vec<_>>()).unwrap()
     }
 
     fn some_genders(&mut self) -> GenderSet {

@@ -1,6 +1,9 @@
 //! One call: two seats, what each owes, what each has spent.
 
+use std::sync::Arc;
+
 use crate::calls::Handle;
+use crate::matchmaking::Person;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::LIMITS;
 use crate::time::Millis;
@@ -16,7 +19,7 @@ pub(super) struct Call {
     pub(super) waiter: Seat,
     pub(super) arrival: Seat,
     pub(super) matched: Millis,
-    /// ICE generation; a restart will raise it.
+    /// ICE generation; a restart raises it.
     pub(super) generation: u32,
     /// Both may go direct, so candidates of every type pass.
     pub(super) direct: bool,
@@ -26,12 +29,20 @@ pub(super) struct Call {
     pub(super) negotiated: bool,
     /// When the description that is owed in set-up must be there.
     pub(super) description_due: Millis,
-    /// Both sides said so.
+    /// Both sides said so, at least once.
     pub(super) connected: bool,
+    /// A restart is under way since then.
+    pub(super) restarted: Option<Millis>,
+    /// People are asked; an answer waits here until both have agreed.
+    pub(super) acceptance: bool,
+    pub(super) held: Option<String>,
 }
 
 pub(super) struct Seat {
     pub(super) connection: Connection,
+    pub(super) person: Person,
+    /// For a report, should there be one.
+    pub(super) sub: Arc<str>,
     pub(super) handle: Handle,
     /// t0 of the ticket, given back to the innocent.
     pub(super) since: Millis,
@@ -39,6 +50,16 @@ pub(super) struct Seat {
     /// A description of this side has been relayed.
     pub(super) described: bool,
     pub(super) connected: bool,
+    /// Its person agreed.
+    pub(super) accepted: bool,
+    /// Its connection broke, and the partner knows.
+    pub(super) away: bool,
+    /// Its ICE hears nothing since then.
+    pub(super) stalled: Option<Millis>,
+    /// A timer looks after that.
+    pub(super) watched: bool,
+    /// When `typing` was last passed on.
+    pub(super) typed: Option<Millis>,
     pub(super) early: Vec<EarlyCandidate>,
     descriptions_left: u32,
     candidates_left: u32,
@@ -51,6 +72,11 @@ pub(super) struct EarlyCandidate {
 }
 
 impl Call {
+    /// Nothing stands in the way of the answer.
+    pub(super) fn agreed(&self) -> bool {
+        !self.acceptance || self.waiter.accepted && self.arrival.accepted
+    }
+
     pub(super) fn seat(&self, side: Side) -> &Seat {
         match side {
             Side::Waiter => &self.waiter,
@@ -77,7 +103,7 @@ impl Call {
 
     /// The side that owes a description, while one is owed in set-up.
     pub(super) fn owes_description(&self) -> Option<Side> {
-        match (self.negotiated, self.offered) {
+        match (self.negotiated || self.held.is_some(), self.offered) {
             (true, _) => None,
             (false, None) => Some(Side::Waiter),
             (false, Some(side)) => Some(side.other()),
@@ -86,18 +112,32 @@ impl Call {
 }
 
 impl Seat {
-    pub(super) fn new(connection: Connection, handle: Handle, since: Millis) -> Seat {
+    pub(super) fn new(connection: Connection, person: Person, sub: Arc<str>, handle: Handle, since: Millis) -> Seat {
         Seat {
             connection,
+            person,
+            sub,
             handle,
             since,
             awake: false,
             described: false,
             connected: false,
+            accepted: false,
+            away: false,
+            stalled: None,
+            watched: false,
+            typed: None,
             early: Vec::new(),
             descriptions_left: LIMITS.sdp_per_call,
             candidates_left: LIMITS.cand_per_call,
         }
+    }
+
+    /// A new generation begins, with a share of its own.
+    pub(super) fn renew(&mut self) {
+        (self.described, self.connected) = (false, false);
+        self.early.clear();
+        (self.descriptions_left, self.candidates_left) = (LIMITS.sdp_per_call, LIMITS.cand_per_call);
     }
 
     /// False once the call's share of offers and answers is spent.

@@ -3,13 +3,21 @@
 use super::session::Place;
 use super::{Connection, Desk, Output};
 use crate::signalling::codes::CloseCode;
+use crate::signalling::message::Reply;
 use crate::time::Now;
 
 impl Desk {
-    /// From now on connections are turned away with `E_BUSY`, and those without a call are closed with 1001 (going away), so that
-    /// they look for another server. Calls go on until they end.
-    pub fn handle_drain(&mut self, now: Now) {
+    /// From now on connections are turned away with `E_BUSY`. Everybody is told; those without a call are closed with 1001
+    /// (going away), so that they look for another server. Calls go on until they end, or the server does in `in_ms`.
+    pub fn handle_drain(&mut self, now: Now, in_ms: u64, to: Option<&str>) {
+        self.clock = now;
         self.draining = true;
+        let known = self.sessions.iter().filter(|(_, session)| session.caller.is_some());
+        let mut known: Vec<Connection> = known.map(|(connection, _)| *connection).collect();
+        known.sort_unstable();
+        for connection in known {
+            self.send(connection, &Reply::Drain { in_ms, to });
+        }
         let idle = self.sessions.iter().filter(|(_, session)| !matches!(session.place, Place::InCall(..)));
         self.leaving.extend(idle.map(|(connection, _)| *connection));
         self.settle(now);

@@ -1,8 +1,10 @@
 //! How calls and connections end. The relay first, then the words: see [`Desk::dissolve`].
 
+use std::sync::Arc;
+
 use super::call::{Call, Seat};
 use super::queue::Entry;
-use super::session::{Place, Side};
+use super::session::{Last, Place, Side};
 use super::timers::Timer;
 use super::{Connection, Desk};
 use crate::matchmaking::Criteria;
@@ -14,7 +16,7 @@ use crate::time::Now;
 
 /// Set-ups in a row that may fail without anybody's visible fault before a caller is no longer put back into the queue:
 /// somebody whose network lets nothing through should not use up everybody else.
-const MAX_FAILURES: u8 = 3;
+pub(super) const MAX_FAILURES: u8 = 3;
 
 impl Desk {
     pub(super) fn hangup(&mut self, _now: Now, q: Option<u64>, call: Id, side: Side) {
@@ -68,12 +70,19 @@ impl Desk {
 
     pub(super) fn ice_failed(&mut self, now: Now, id: Id) {
         let Some(call) = self.calls.get(&id) else { return };
-        if !call.connected {
-            return self.unconnected(now, id, Why::Failed);
+        match (call.connected, call.restarted) {
+            (false, _) => self.unconnected(now, id, Why::Failed),
+            // New paths may lead where the old ones no longer do; if those fail too, none does.
+            (true, None) => self.begin_restart(now, id, None),
+            (true, Some(_)) => self.end_for_both(id, Why::Failed),
         }
-        let Some(call) = self.dissolve(id, Why::Failed) else { return };
+    }
+
+    /// Ends a call that stood, at nobody's wish.
+    pub(super) fn end_for_both(&mut self, id: Id, why: Why) {
+        let Some(call) = self.dissolve(id, why) else { return };
         for side in Side::BOTH {
-            self.tell_ended(&call, side, None, By::Server, Why::Failed, false);
+            self.tell_ended(&call, side, None, By::Server, why, false);
         }
     }
 
@@ -100,7 +109,7 @@ impl Desk {
     }
 
     /// Ends a call that never was one. Who is at fault becomes idle; who is not goes back with seniority.
-    fn fail_setup(&mut self, now: Now, id: Id, fault: [bool; 2], why: Why) {
+    pub(super) fn fail_setup(&mut self, now: Now, id: Id, fault: [bool; 2], why: Why) {
         let Some(call) = self.dissolve(id, why) else { return };
         for (side, at_fault) in Side::BOTH.into_iter().zip(fault) {
             if at_fault {
@@ -115,7 +124,7 @@ impl Desk {
         }
     }
 
-    fn requeue(&mut self, now: Now, seat: &Seat) {
+    pub(super) fn requeue(&mut self, now: Now, seat: &Seat) {
         if let Some(criteria) = self.last_wishes(seat.connection) {
             self.enqueue(now, seat.connection, Entry { q: None, since: seat.since, criteria, offer: None });
         }
@@ -132,43 +141,57 @@ impl Desk {
             if self.people.get(&caller.claims.person) == Some(&connection) {
                 self.people.remove(&caller.claims.person);
             }
+            self.sids.remove(&caller.sid);
             if let Some(warm) = caller.warm {
                 self.relay.close(warm);
             }
         }
         match session.place {
             Place::New | Place::Idle => {}
+            Place::Paused(paused) => {
+                if let Some(handle) = paused.handle {
+                    self.relay.close(handle);
+                }
+            }
             Place::Queued(waiting) => self.spend(&waiting),
             Place::InCall(call, side) => self.lost(now, call, side),
         }
     }
 
     /// One side of a call is gone.
-    fn lost(&mut self, now: Now, id: Id, gone: Side) {
+    pub(super) fn lost(&mut self, now: Now, id: Id, gone: Side) {
         let Some(call) = self.dissolve(id, Why::Lost) else { return };
         let stays = gone.other();
         self.tell_ended(&call, stays, None, By::Peer, Why::Lost, !call.connected);
+        // Hears it if its session is resumed.
+        self.tell_ended(&call, gone, None, By::Server, Why::Lost, !call.connected);
         if !call.connected {
             self.requeue(now, call.seat(stays));
         }
     }
 
     /// Takes the call apart: its routes are dead and its seats empty before anybody is told.
-    fn dissolve(&mut self, id: Id, why: Why) -> Option<Call> {
+    pub(super) fn dissolve(&mut self, id: Id, why: Why) -> Option<Call> {
         let call = self.calls.remove(&id)?;
         for side in Side::BOTH {
             let seat = call.seat(side);
             self.relay.close(seat.handle);
-            if let Some(session) = self.sessions.get_mut(&seat.connection) {
-                session.place = Place::Idle;
+            let other = call.seat(side.other());
+            let Some(session) = self.sessions.get_mut(&seat.connection) else { continue };
+            session.place = Place::Idle;
+            session.replay.wipe();
+            if let Some(caller) = session.caller.as_mut() {
+                let (person, sub) = (other.person, Arc::clone(&other.sub));
+                caller.last = Some(Last { call: id, person, sub, side: side.other(), ended: self.clock.mono });
             }
             self.stands_up(seat.connection);
+            self.tidy_later(self.clock, seat.connection);
         }
         self.counters.count_ended(why);
         Some(call)
     }
 
-    fn tell_ended(&mut self, call: &Call, side: Side, q: Option<u64>, by: By, why: Why, requeued: bool) {
+    pub(super) fn tell_ended(&mut self, call: &Call, side: Side, q: Option<u64>, by: By, why: Why, requeued: bool) {
         let to = call.seat(side).connection;
         if self.sessions.contains_key(&to) {
             self.send(to, &Reply::Ended { q, call: call.id, by, why, requeued });

@@ -1,18 +1,26 @@
 //! The desk: sessions, tickets and calls as a pure machine (matching.md §4.4).
 //!
-//! Driving contract: call one of [`Desk::handle_open`], [`Desk::handle_frame`], [`Desk::handle_close`],
-//! [`Desk::handle_timeout`]; then take every [`Output`] from [`Desk::poll_output`] and act on it in order; then sleep
+//! Driving contract: call one of [`Desk::handle_open`], [`Desk::handle_frame`], [`Desk::handle_close`], [`Desk::handle_lost`],
+//! [`Desk::handle_timeout`] (or a verb of `operator` or `bound`); then take every [`Output`] from [`Desk::poll_output`] and act on it in order; then sleep
 //! until [`Desk::poll_timeout`]. A deadline in the past means work is left over: handle the input that waits, then call
 //! again. The relay is told within `handle_*`, so a call's routes are dead before its `ended` can be polled.
 
+mod accept;
+mod bound;
 mod call;
+mod deny;
 mod drain;
 mod end;
 mod enter;
 mod negotiate;
+mod operator;
 mod queue;
+mod replay;
+mod restart;
+mod resume;
 mod session;
 mod timers;
+mod trust;
 
 #[cfg(test)]
 mod tests;
@@ -25,11 +33,18 @@ use foldhash::fast::FixedState;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
+use self::bound::Bound;
+pub use self::bound::{BOUND_SECS, Lifetime, MAX_BOUND, MAX_BOUND_SECS, MAX_START_SECS};
 use self::call::Call;
+use self::deny::Deny;
+pub use self::deny::DenyFull;
+pub use self::operator::{DENY_SECS, Held, MAX_DENY_SECS, Subject};
 use self::session::{Place, Session};
 use self::timers::{Timer, Timers};
+use self::trust::Pending;
 use super::codes::{CloseCode, ErrorCode};
 use super::counters::Counters;
+use super::evidence::Tags;
 use super::ids::Id;
 use super::limits::Meter;
 use super::message::{Ice, IceServer, Reply, Request, TextFrame, Unreadable, parse};
@@ -47,6 +62,18 @@ pub const ACK_MS: u64 = 1_000;
 pub const DESCRIPTION_MS: u64 = 3_000;
 /// Both sides must be connected by then after `matched`.
 pub const CONNECT_MS: u64 = 10_000;
+/// Both people must have agreed by then after `matched`, where they are asked.
+pub const ACCEPT_MS: u64 = 15_000;
+/// Both sides must be connected again by then after `restart`.
+pub const RESTART_MS: u64 = 15_000;
+/// A broken connection may be resumed for so long.
+pub const RESUME_MS: u64 = 15_000;
+/// The last partner may be blocked or reported for so long after the call.
+pub const LAST_CALL_MS: u64 = 10 * 60_000;
+/// ICE generations of one call.
+const MAX_RESTARTS: u32 = 32;
+/// Reports on their way to the app's backend.
+pub const MAX_REPORTS: usize = 256;
 /// Life of a relay credential: the time to *start* an allocation, in seconds.
 pub const CREDENTIAL_SECS: u32 = 60;
 /// Timers handled per call of [`Desk::handle_timeout`], so that arrivals never wait long behind them.
@@ -77,6 +104,12 @@ pub struct Settings {
     pub max_sessions: usize,
     /// Told to clients; the edge keeps it.
     pub heartbeat_ms: u64,
+    /// People are asked before they are connected.
+    pub acceptance: bool,
+    /// There is somebody to deliver reports to.
+    pub reports: bool,
+    /// Tags of texts hang on it; nodes that share it verify each other's. `None`: drawn at start.
+    pub tag_secret: Option<[u8; 32]>,
 }
 
 /// What the edge must do, in this order.
@@ -91,6 +124,17 @@ pub enum Output {
         to: Connection,
         code: CloseCode,
     },
+    /// Deliver, and say how it went with [`Desk::handle_reported`].
+    Report(Dispatch),
+}
+
+/// A report for the app's backend, to be signed and sent.
+#[derive(PartialEq, Eq)]
+pub struct Dispatch {
+    pub id: Id,
+    /// A child's safety: to be tried again until it is delivered.
+    pub urgent: bool,
+    pub json: String,
 }
 
 /// The machine.
@@ -106,6 +150,15 @@ pub struct Desk {
     people: HashMap<Person, Connection, FixedState>,
     waiting: HashMap<TicketId, Connection, FixedState>,
     calls: HashMap<Id, Call, FixedState>,
+    sids: HashMap<Id, Connection, FixedState>,
+    /// Blocks of the last half hour, whose people may have come back with a token that does not name them yet.
+    blocks: RecentPartners,
+    deny: Deny,
+    reports: HashMap<Id, Pending, FixedState>,
+    bound: HashMap<Id, Bound, FixedState>,
+    tags: Tags,
+    /// The moment of the input at work.
+    clock: Now,
     tickets: u64,
     topics_rev: u32,
     timers: Timers,
@@ -122,6 +175,8 @@ impl Desk {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let mut pepper = [0; 32];
         rng.fill_bytes(&mut pepper);
+        let mut tag_secret = [0; 32];
+        rng.fill_bytes(&mut tag_secret);
         Desk {
             verifier: Verifier::new(settings.token.clone(), Pepper::new(pepper)),
             relay,
@@ -132,6 +187,13 @@ impl Desk {
             people: HashMap::default(),
             waiting: HashMap::default(),
             calls: HashMap::default(),
+            sids: HashMap::default(),
+            blocks: RecentPartners::default(),
+            deny: Deny::default(),
+            reports: HashMap::default(),
+            bound: HashMap::default(),
+            tags: Tags::new(settings.tag_secret.unwrap_or(tag_secret)),
+            clock: Now::default(),
             tickets: 0,
             topics_rev: enter::topics_revision(&settings.topics),
             timers: Timers::default(),
@@ -145,6 +207,7 @@ impl Desk {
 
     /// A connection opened. Turned away with `E_BUSY` when nine tenths of the sessions are taken.
     pub fn handle_open(&mut self, now: Now, connection: Connection) {
+        self.clock = now;
         if self.draining || self.sessions.len() >= self.settings.max_sessions / 10 * 9 {
             self.turn_away(connection);
         } else {
@@ -156,6 +219,7 @@ impl Desk {
 
     /// A text frame arrived.
     pub fn handle_frame(&mut self, now: Now, connection: Connection, frame: &str) {
+        self.clock = now;
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         if let Err(retry_ms) = session.meters.take(Meter::Frame, now.mono) {
             self.too_often(now, connection, None, Some(retry_ms));
@@ -171,24 +235,35 @@ impl Desk {
 
     /// Something else than a text frame arrived.
     pub fn handle_garbage(&mut self, now: Now, connection: Connection) {
+        self.clock = now;
         self.refuse(now, connection, None, ErrorCode::Proto);
         self.settle(now);
     }
 
-    /// The connection is gone.
+    /// The client closed the connection: it is not coming back.
     pub fn handle_close(&mut self, now: Now, connection: Connection) {
+        self.clock = now;
         self.forget(now, connection);
+        self.settle(now);
+    }
+
+    /// The connection broke: its session may be resumed for [`RESUME_MS`].
+    pub fn handle_lost(&mut self, now: Now, connection: Connection) {
+        self.clock = now;
+        self.break_off(now, connection);
         self.settle(now);
     }
 
     /// The connection cannot take what it is sent: it is told so, if it still can, and closed.
     pub fn handle_slow(&mut self, now: Now, connection: Connection) {
+        self.clock = now;
         self.refuse(now, connection, None, ErrorCode::Slow);
         self.settle(now);
     }
 
     /// Time has come to or past [`Desk::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Now) {
+        self.clock = now;
         for _ in 0..TIMER_SLICE {
             let Some(timer) = self.timers.pop_due(now.mono) else { break };
             self.fire(now, timer);
@@ -197,13 +272,16 @@ impl Desk {
             self.matchmaker.handle_timeout(now.mono);
         }
         self.recent.forget_expired(now.mono);
+        self.blocks.forget_expired(now.mono);
         self.verifier.forget_expired(now.unix);
         self.settle(now);
     }
 
     /// When to call [`Desk::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Millis> {
-        [self.timers.next(), self.matchmaker.poll_timeout(), self.recent.poll_timeout()].into_iter().flatten().min()
+        let memories = [self.recent.poll_timeout(), self.blocks.poll_timeout()];
+        let machines = [self.timers.next(), self.matchmaker.poll_timeout()];
+        machines.into_iter().chain(memories).flatten().min()
     }
 
     /// The next thing to do for the edge.
@@ -212,14 +290,19 @@ impl Desk {
     }
 
     fn request(&mut self, now: Now, from: Connection, q: Option<u64>, request: Request) {
-        let Some(session) = self.sessions.get(&from) else { return };
+        let Some(session) = self.sessions.get_mut(&from) else { return };
         match (&session.place, request) {
-            (_, Request::Ping { p }) => self.send(from, &Reply::Pong { q, p }),
+            (_, Request::Ping { p, n }) => {
+                session.replay.acknowledged(n.unwrap_or(0));
+                self.send_plain(from, Reply::Pong { q, p }.frame());
+            }
             (Place::New, Request::Hello(hello)) => self.hello(now, from, q, &hello),
             (Place::New, _) | (_, Request::Hello(_)) => self.refuse(now, from, q, ErrorCode::State),
             (Place::Idle, Request::Queue(queue)) => self.queue(now, from, q, &queue),
             (Place::Queued(_), Request::Tune(criteria)) => self.tune(now, from, q, &criteria),
             (Place::Queued(_), Request::Leave) => self.leave(now, from, q),
+            (_, Request::Block { call }) => self.block(now, from, q, call),
+            (_, Request::Report(report)) => self.report(now, from, q, &report),
             (_, Request::Queue(_) | Request::Tune(_) | Request::Leave) => self.refuse(now, from, q, ErrorCode::State),
             (_, of_call) => self.of_call(now, from, q, of_call),
         }
@@ -234,6 +317,12 @@ impl Desk {
                 }
             }
             Timer::Position(connection, ticket) => self.tell_position(now, connection, ticket),
+            Timer::Gone(connection) => self.gone(now, connection),
+            Timer::Tidy(connection) => self.tidy(now, connection),
+            Timer::Accept(call) => self.accept_due(now, call),
+            Timer::Restarted(call, generation) => self.restart_due(call, generation),
+            Timer::Stalled(call, side) => self.still_stalled(now, call, side),
+            Timer::Bound(call) => self.look_after_bound(now, call),
             Timer::Ack(call) => self.ack_due(now, call),
             Timer::Description(call) => self.description_due(now, call),
             Timer::Connect(call) => self.connect_due(now, call),
@@ -254,7 +343,23 @@ impl Desk {
         self.send_frame(to, frame);
     }
 
-    fn send_frame(&mut self, to: Connection, frame: TextFrame) {
+    /// Numbers and keeps what must not be lost; says nothing to who is away, who hears it on coming back.
+    fn send_frame(&mut self, to: Connection, mut frame: TextFrame) {
+        if let Some(session) = self.sessions.get_mut(&to).filter(|session| session.caller.is_some()) {
+            if !frame.droppable {
+                session.replay.number(self.clock.mono, &mut frame);
+            }
+            let away = session.away;
+            self.tidy_later(self.clock, to);
+            if away {
+                return;
+            }
+        }
+        self.send_plain(to, frame);
+    }
+
+    /// What may be lost with the connection.
+    fn send_plain(&mut self, to: Connection, frame: TextFrame) {
         self.outputs.push_back(Output::Frame { to, frame });
     }
 
@@ -276,8 +381,10 @@ impl Desk {
     fn close_with(&mut self, now: Now, to: Connection, q: Option<u64>, code: ErrorCode, close: CloseCode) {
         self.counters.count_error(code);
         let frame = Reply::Error { q, code, msg: code.message(), retry_ms: None, fatal: true }.frame();
-        self.send_frame(to, frame);
-        self.outputs.push_back(Output::Close { to, code: close });
+        if self.sessions.get(&to).is_some_and(|session| !session.away) {
+            self.send_frame(to, frame);
+            self.outputs.push_back(Output::Close { to, code: close });
+        }
         self.forget(now, to);
     }
 
@@ -319,7 +426,12 @@ impl Desk {
     }
 
     fn ice(&self, now: Now, handle: Handle, generation: u32, direct: bool) -> Ice<'_> {
-        let credential = self.relay.mint(now, handle, generation, CREDENTIAL_SECS);
+        self.ice_for(now, handle, generation, direct, CREDENTIAL_SECS)
+    }
+
+    /// `secs` to start an allocation.
+    fn ice_for(&self, now: Now, handle: Handle, generation: u32, direct: bool, secs: u32) -> Ice<'_> {
+        let credential = self.relay.mint(now, handle, generation, secs);
         let server = IceServer {
             urls: &self.settings.turn_urls,
             username: credential.username,
@@ -332,6 +444,12 @@ impl Desk {
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Desk({} sessions, {} calls)", self.sessions.len(), self.calls.len())
+    }
+}
+
+impl fmt::Debug for Dispatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dispatch[redacted]")
     }
 }
 

@@ -7,26 +7,33 @@ use super::timers::Timer;
 use super::{Connection, DESCRIPTION_MS, Desk};
 use crate::signalling::candidate::{self, Verdict};
 use crate::signalling::codes::ErrorCode;
+use crate::signalling::evidence::Said;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::Meter;
 use crate::signalling::message::{Cand, IceState, Reply, Request, SdpFrame, TextRequest};
 use crate::signalling::sdp::{self, Kind};
-use crate::time::Now;
+use crate::time::{Millis, Now};
+
+/// `typing` is passed on this often.
+const TYPING_MS: u64 = 1_000;
 
 /// A request about the sender's own call.
 #[derive(Clone, Copy)]
-struct Context {
-    now: Now,
-    from: Connection,
-    q: Option<u64>,
-    call: Id,
-    side: Side,
+pub(super) struct Context {
+    pub(super) now: Now,
+    pub(super) from: Connection,
+    pub(super) q: Option<u64>,
+    pub(super) call: Id,
+    pub(super) side: Side,
 }
 
 impl Desk {
     pub(super) fn of_call(&mut self, now: Now, from: Connection, q: Option<u64>, request: Request) {
         let named = match &request {
             Request::Ack { call }
+            | Request::Accept { call }
+            | Request::Decline { call }
+            | Request::Restart { call }
             | Request::Ice { call, .. }
             | Request::Typing { call }
             | Request::Hangup { call }
@@ -51,7 +58,10 @@ impl Desk {
             Request::Cand(cand) => self.cand(context, cand),
             Request::Ice { state, .. } => self.ice_state(context, state),
             Request::Text(text) => self.text(context, &text),
-            Request::Typing { .. } => self.tell_partner(call, side, &Reply::Typing { call }),
+            Request::Typing { .. } => self.typing(now, call, side),
+            Request::Accept { .. } => self.accept(context),
+            Request::Decline { .. } => self.decline(context),
+            Request::Restart { .. } => self.restart(context),
             Request::Hangup { .. } => self.hangup(now, q, call, side),
             Request::Next { .. } => self.next(now, q, call, side),
             // `ack` says no more than any frame of the call: somebody is there.
@@ -80,7 +90,7 @@ impl Desk {
         }
         let in_turn = match kind {
             Kind::Offer => state.may_offer(side),
-            Kind::Answer => state.offered == Some(side.other()),
+            Kind::Answer => state.offered == Some(side.other()) && state.held.is_none(),
         };
         if !in_turn {
             return self.refuse(now, from, q, ErrorCode::State);
@@ -89,30 +99,32 @@ impl Desk {
         let Ok(sdp) = sdp::rebuild(&frame.sdp, kind, generation) else {
             return self.refuse(now, from, q, ErrorCode::Sdp);
         };
-        let reply = match kind {
-            Kind::Offer => {
-                state.offered = Some(side);
-                if !state.negotiated {
-                    state.description_due = now.mono.after(DESCRIPTION_MS);
-                    self.timers.set(state.description_due, Timer::Description(call));
-                }
-                Reply::Offer { call, generation, sdp: &sdp }
-            }
+        match kind {
+            Kind::Offer => self.offer(now, call, side, &sdp),
             Kind::Answer => {
-                state.offered = None;
-                if !std::mem::replace(&mut state.negotiated, true) {
-                    self.counters.answer.observe(now.mono.since(state.matched));
+                state.held = Some(sdp);
+                if state.agreed() {
+                    self.release_answer(now, call);
                 }
-                Reply::Answer { call, generation, sdp: &sdp }
             }
-        };
-        let seat = state.seat_mut(side);
+        }
+    }
+
+    fn offer(&mut self, now: Now, id: Id, side: Side, sdp: &str) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.offered = Some(side);
+        // The answer to an offer that was overtaken would fit neither.
+        call.held = None;
+        if !call.negotiated {
+            call.description_due = now.mono.after(DESCRIPTION_MS);
+            self.timers.set(call.description_due, Timer::Description(id));
+        }
+        let generation = call.generation;
+        let seat = call.seat_mut(side);
         seat.described = true;
         let early = std::mem::take(&mut seat.early);
-        self.tell_partner(call, side, &reply);
-        for EarlyCandidate { line, mid } in early {
-            self.tell_partner(call, side, &Reply::Cand { call, generation, c: line.as_deref(), mid: mid.as_deref() });
-        }
+        self.tell_partner(id, side, &Reply::Offer { call: id, generation, sdp });
+        self.tell_candidates(id, side, generation, early);
     }
 
     fn cand(&mut self, context: Context, cand: Cand) {
@@ -155,25 +167,37 @@ impl Desk {
         let Context { now, from, q, call, side } = context;
         let Some(found) = self.calls.get_mut(&call) else { return };
         match state {
-            IceState::Checking | IceState::Disconnected => {}
+            IceState::Checking => {}
+            IceState::Disconnected => self.stalled(now, call, side),
             IceState::Failed => self.ice_failed(now, call),
             IceState::Connected if !found.negotiated => self.refuse(now, from, q, ErrorCode::State),
             IceState::Connected => {
                 found.seat_mut(side).connected = true;
                 let both = Side::BOTH.iter().all(|side| found.seat(*side).connected);
-                if both && !std::mem::replace(&mut found.connected, true) {
-                    self.connected(now, call);
+                let since = match (both, found.restarted, found.connected) {
+                    (true, Some(restarted), _) => Some(restarted),
+                    (true, None, false) => Some(found.matched),
+                    _ => None,
+                };
+                self.heard_again(call, side);
+                if let Some(since) = since {
+                    self.connected(now, call, since);
                 }
             }
         }
     }
 
-    fn connected(&mut self, now: Now, id: Id) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let setup_ms = now.mono.since(call.matched);
+    /// Both hear each other, for the first time or after a restart.
+    fn connected(&mut self, now: Now, id: Id, since: Millis) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let setup_ms = now.mono.since(since);
+        call.restarted = None;
+        let first = !std::mem::replace(&mut call.connected, true);
         let seats = Side::BOTH.map(|side| call.seat(side).connection);
-        self.counters.count_connected();
-        self.counters.setup.observe(setup_ms);
+        if first {
+            self.counters.count_connected();
+            self.counters.setup.observe(setup_ms);
+        }
         for connection in seats {
             if let Some(caller) = self.sessions.get_mut(&connection).and_then(|session| session.caller.as_mut()) {
                 caller.failures = 0;
@@ -199,10 +223,20 @@ impl Desk {
             return self.too_often(now, from, q, Some(retry_ms));
         }
         self.counters.count_text();
-        self.tell_partner(call, side, &Reply::Text { call, k: text.k, b: &text.b });
+        let tag = self.tags.stamp(now.unix, Said { call, side: side.number(), k: text.k, b: &text.b });
+        self.tell_partner(call, side, &Reply::Text { call, k: text.k, b: &text.b, tag: &tag });
     }
 
-    fn tell_partner(&mut self, call: Id, side: Side, reply: &Reply<'_>) {
+    /// At most one a second: more says no more.
+    fn typing(&mut self, now: Now, call: Id, side: Side) {
+        let Some(seat) = self.calls.get_mut(&call).map(|call| call.seat_mut(side)) else { return };
+        if seat.typed.is_none_or(|at| now.mono.since(at) >= TYPING_MS) {
+            seat.typed = Some(now.mono);
+            self.tell_partner(call, side, &Reply::Typing { call });
+        }
+    }
+
+    pub(super) fn tell_partner(&mut self, call: Id, side: Side, reply: &Reply<'_>) {
         if let Some(to) = self.calls.get(&call).map(|call| call.seat(side.other()).connection) {
             self.send(to, reply);
         }

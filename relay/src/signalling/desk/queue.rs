@@ -1,9 +1,11 @@
 //! Waiting: `queue`, `tune`, `leave`, positions, and the moment two tickets become a call.
 
+use std::sync::Arc;
+
 use super::call::{Call, Seat};
 use super::session::{Place, Session, Side, Standing, Waiting};
 use super::timers::Timer;
-use super::{ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk};
+use super::{ACCEPT_MS, ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk};
 use crate::matchmaking::{Criteria, MAX_AVOID, Match, Refused, Ticket, TicketId};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
@@ -14,10 +16,11 @@ use crate::signalling::token::Claims;
 use crate::time::{Millis, Now};
 
 /// Positions are told once a second to those who just began to wait …
-const POSITION_MS: u64 = 1_000;
+pub(super) const POSITION_MS: u64 = 1_000;
 /// … and every five to those who have waited longer than ten: their place changes slowly.
 const LATER_POSITION_MS: u64 = 5_000;
 const EARLY_WAIT_MS: u64 = 10_000;
+const LAST_STAGE: u8 = crate::matchmaking::STAGES - 1;
 /// The generation every call begins with.
 const FIRST_GENERATION: u32 = 1;
 
@@ -35,6 +38,9 @@ impl Desk {
         let Some(session) = self.sessions.get_mut(&from) else { return };
         if let Err(retry_ms) = session.meters.take(Meter::Queue, now.mono) {
             return self.too_often(now, from, q, Some(retry_ms));
+        }
+        if self.draining {
+            return self.busy(from, q);
         }
         let Some(criteria) = self.criteria(from, queue) else { return self.refuse(now, from, q, ErrorCode::Criteria) };
         let offer = match &queue.offer {
@@ -63,6 +69,7 @@ impl Desk {
             max_distance: queue.max_distance,
             topics: queue.topics,
             topic_mode: queue.topic_mode.into(),
+            countries: queue.countries,
         })
     }
 
@@ -103,7 +110,7 @@ impl Desk {
         }
         self.waiting.insert(id, from);
         let told = self.standing(now, id);
-        let waiting = Waiting { id, handle, since: entry.since, offer: entry.offer, told };
+        let waiting = Waiting { id, handle, since: entry.since, offer: entry.offer, told, warned: false };
         if let Some(session) = self.sessions.get_mut(&from) {
             session.place = Place::Queued(waiting);
         }
@@ -117,7 +124,9 @@ impl Desk {
 
     fn ticket(&self, now: Now, from: Connection, id: TicketId, entry: &Entry) -> Option<Ticket> {
         let claims = self.claims(from)?;
-        let recent = self.recent.of(now.mono, claims.person).filter(|_| self.settings.avoid_recent);
+        let recent =
+            self.recent.of(now.mono, claims.person).filter(|_| self.settings.avoid_recent && claims.meeting.is_none());
+        let blocked = self.blocks.of(now.mono, claims.person);
         let criteria = entry.criteria;
         Some(Ticket {
             id,
@@ -129,7 +138,10 @@ impl Desk {
             max_distance: criteria.max_distance,
             topics: criteria.topics,
             topic_mode: criteria.topic_mode,
-            avoid: claims.blocks.iter().copied().chain(recent).take(MAX_AVOID).collect(),
+            country: claims.country,
+            countries: criteria.countries,
+            meeting: claims.meeting,
+            avoid: blocked.chain(claims.blocks.iter().copied()).chain(recent).take(MAX_AVOID).collect(),
             since: entry.since,
         })
     }
@@ -151,6 +163,7 @@ impl Desk {
             ahead: position.ahead,
             stage: position.stage,
             eta: position.eta,
+            hint: None,
         })
     }
 
@@ -159,15 +172,37 @@ impl Desk {
         if self.waiting.get(&ticket) != Some(&to) {
             return;
         }
-        let standing = self.standing(now, ticket);
+        let mut standing = self.standing(now, ticket);
         let Some(Session { place: Place::Queued(waiting), .. }) = self.sessions.get_mut(&to) else { return };
+        // Looking for a hint costs more than a position: for those who have waited long.
+        let long = now.mono.since(waiting.since) >= EARLY_WAIT_MS;
+        standing.hint = self.matchmaker.hint(ticket).filter(|_| long);
+        let hopeless = long && standing.stage == LAST_STAGE && standing.hint.is_none();
+        let warns = hopeless && !waiting.warned;
+        waiting.warned |= hopeless;
         let changed = std::mem::replace(&mut waiting.told, standing) != standing;
         let early = now.mono.since(waiting.since) < EARLY_WAIT_MS;
         let pause = if early { POSITION_MS } else { LATER_POSITION_MS };
         self.timers.set(now.mono.after(pause), Timer::Position(to, ticket));
         if changed {
-            let Standing { ahead, stage, eta } = standing;
-            self.send(to, &Reply::Position { ahead, eta: eta.map(Into::into), stage });
+            let Standing { ahead, stage, eta, hint } = standing;
+            self.send(to, &Reply::Position { ahead, eta: eta.map(Into::into), stage, hint: hint.map(Into::into) });
+        }
+        if warns {
+            self.refuse(now, to, None, ErrorCode::NoSupply);
+        }
+    }
+
+    /// The same wait under a new ticket: what it avoids has changed beyond what the old one can hold.
+    pub(super) fn renew_ticket(&mut self, now: Now, from: Connection) {
+        let Some(session) = self.sessions.get_mut(&from) else { return };
+        let Some(caller) = session.caller.as_mut() else { return };
+        let Some(criteria) = caller.wishes else { return };
+        if let Place::Queued(waiting) = std::mem::replace(&mut session.place, Place::Idle) {
+            caller.warm = Some(waiting.handle);
+            self.matchmaker.cancel(waiting.id);
+            self.waiting.remove(&waiting.id);
+            self.enqueue(now, from, Entry { q: None, since: waiting.since, criteria, offer: waiting.offer });
         }
     }
 
@@ -211,10 +246,14 @@ impl Desk {
             return self.unpaired(now, [(waiter, first), (arrival, second)]);
         }
         let offer = first.offer.take();
+        let acceptance = self.settings.acceptance;
+        let (Some(one), Some(other)) = (self.claims(waiter), self.claims(arrival)) else { return };
+        let ((one, one_sub), (other, other_sub)) =
+            ((one.person, Arc::clone(&one.sub)), (other.person, Arc::clone(&other.sub)));
         let mut call = Call {
             id,
-            waiter: Seat::new(waiter, first.handle, first.since),
-            arrival: Seat::new(arrival, second.handle, second.since),
+            waiter: Seat::new(waiter, one, one_sub, first.handle, first.since),
+            arrival: Seat::new(arrival, other, other_sub, second.handle, second.since),
             matched: now.mono,
             generation: FIRST_GENERATION,
             direct: self.may_direct(waiter) && self.may_direct(arrival),
@@ -222,6 +261,9 @@ impl Desk {
             negotiated: false,
             description_due: now.mono.after(DESCRIPTION_MS),
             connected: false,
+            restarted: None,
+            acceptance,
+            held: None,
         };
         call.waiter.described = offer.is_some();
         self.counters.count_matched();
@@ -230,7 +272,11 @@ impl Desk {
         self.meet(now, waiter, arrival);
         self.timers.set(now.mono.after(ACK_MS), Timer::Ack(id));
         self.timers.set(call.description_due, Timer::Description(id));
-        self.timers.set(now.mono.after(CONNECT_MS), Timer::Connect(id));
+        if acceptance {
+            self.timers.set(now.mono.after(ACCEPT_MS), Timer::Accept(id));
+        } else {
+            self.timers.set(now.mono.after(CONNECT_MS), Timer::Connect(id));
+        }
         for side in Side::BOTH {
             if let Some(session) = self.sessions.get_mut(&call.seat(side).connection) {
                 session.place = Place::InCall(id, side);
@@ -285,7 +331,7 @@ impl Desk {
             peer: Partner { card: claims.card.as_deref(), lvl: theirs.level.into(), topics: shared.iter().collect() },
             ice: &ice,
             offer: offer.map(|sdp| Offer { generation: call.generation, sdp }),
-            deadline_ms: CONNECT_MS,
+            deadline_ms: if call.acceptance { ACCEPT_MS } else { CONNECT_MS },
         }
         .frame();
         self.send_frame(own.connection, frame);

@@ -1,7 +1,10 @@
 //! One connection: who it is, where it stands, how much it has asked.
 
+use std::sync::Arc;
+
+use super::replay::Replay;
 use crate::calls::Handle;
-use crate::matchmaking::{Criteria, TicketId};
+use crate::matchmaking::{Criteria, Person, TicketId};
 use crate::signalling::ids::Id;
 use crate::signalling::limits::Meters;
 use crate::signalling::token::Claims;
@@ -12,6 +15,11 @@ pub(super) struct Session {
     /// Nobody before `hello`: nothing is known and nothing is kept.
     pub(super) caller: Option<Box<Caller>>,
     pub(super) place: Place,
+    /// The connection broke; this session waits to be resumed.
+    pub(super) away: bool,
+    pub(super) replay: Replay,
+    /// A timer will look over what is kept.
+    pub(super) tidying: bool,
 }
 
 /// matching.md §4.4, seen from one connection. What lies between MATCHED and CONNECTED is the call's.
@@ -19,11 +27,34 @@ pub(super) enum Place {
     New,
     Idle,
     Queued(Waiting),
+    /// Was queued when the connection broke: out of the queue, t0 kept.
+    Paused(Paused),
     InCall(Id, Side),
+}
+
+/// A wait that is interrupted.
+pub(super) struct Paused {
+    /// Its place on the relay, which stays.
+    pub(super) handle: Option<Handle>,
+    pub(super) since: Millis,
+    pub(super) offer: Option<String>,
+}
+
+/// The call before this moment, for those who want to block or report.
+pub(super) struct Last {
+    pub(super) call: Id,
+    pub(super) person: Person,
+    pub(super) sub: Arc<str>,
+    /// The partner's side.
+    pub(super) side: Side,
+    pub(super) ended: Millis,
 }
 
 /// Somebody whose token was good.
 pub(super) struct Caller {
+    pub(super) sid: Id,
+    /// Resumes the session, once.
+    pub(super) key: Id,
     pub(super) claims: Claims,
     /// May this caller's address be shown? Decided by the operator, the age band and the token.
     pub(super) may_direct: bool,
@@ -33,6 +64,7 @@ pub(super) struct Caller {
     pub(super) wishes: Option<Criteria>,
     /// Set-ups in a row that failed without anybody's visible fault.
     pub(super) failures: u8,
+    pub(super) last: Option<Last>,
 }
 
 /// A ticket of this caller.
@@ -45,6 +77,8 @@ pub(super) struct Waiting {
     pub(super) offer: Option<String>,
     /// What was last said of the place in the queue.
     pub(super) told: Standing,
+    /// It was said that nobody fits.
+    pub(super) warned: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,10 +86,11 @@ pub(super) struct Standing {
     pub(super) ahead: u32,
     pub(super) stage: u8,
     pub(super) eta: Option<crate::matchmaking::Eta>,
+    pub(super) hint: Option<crate::matchmaking::Hint>,
 }
 
 /// A side of a call: the waiter's, who offers, or the arrival's, who answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
     Waiter,
     Arrival,
@@ -70,10 +105,22 @@ impl Side {
             Side::Arrival => Side::Waiter,
         }
     }
+
+    /// 0 or 1.
+    pub(super) const fn number(self) -> u8 {
+        self as u8
+    }
 }
 
 impl Session {
     pub(super) fn new(now: Millis) -> Session {
-        Session { meters: Meters::new(now), caller: None, place: Place::New }
+        Session {
+            meters: Meters::new(now),
+            caller: None,
+            place: Place::New,
+            away: false,
+            replay: Replay::default(),
+            tidying: false,
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! What wakes the desk. A timer that is no longer wanted stays and finds nothing to do: each connection and each call has
-//! at most a few, and none is longer than ten seconds, so they need no removal.
+//! at most a few, and none is longer than thirty seconds, so they need no removal.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Connection;
+use super::session::Side;
 use crate::matchmaking::TicketId;
 use crate::signalling::ids::Id;
 use crate::time::Millis;
@@ -21,6 +22,18 @@ pub(super) enum Timer {
     Description(Id),
     /// Both should be connected.
     Connect(Id),
+    /// Both people should have agreed.
+    Accept(Id),
+    /// Both should be connected again in this generation.
+    Restarted(Id, u32),
+    /// That side heard nothing a while ago.
+    Stalled(Id, Side),
+    /// Nobody resumed this session.
+    Gone(Connection),
+    /// Something this session keeps may be too old.
+    Tidy(Connection),
+    /// Is anybody in that call of an app's own matchmaker?
+    Bound(Id),
 }
 
 #[derive(Debug, Default)]

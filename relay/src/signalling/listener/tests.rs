@@ -69,12 +69,16 @@ fn settings() -> Settings {
         avoid_recent: true,
         max_sessions: 1_000,
         heartbeat_ms: 20_000,
+        acceptance: false,
+        reports: false,
+        tag_secret: None,
     };
     Settings {
         desk,
         origins: vec!["https://app.example".into()],
         exempt: vec!["127.0.0.0/8".parse().unwrap()],
         demo: Some(minter()),
+        reports: None,
     }
 }
 
@@ -330,7 +334,8 @@ fn w11_a_client_that_never_reads_is_closed_when_its_outbox_is_full() {
     let counters = Arc::new(Counters::default());
     let desk = Desk::new(settings().desk, Box::new(YesRelay), [3; 32], Arc::clone(&counters));
     let clock = Clock::start();
-    let mut reception = Reception { desk, clock, outboxes: HashMap::default(), counters: Arc::clone(&counters) };
+    let (outboxes, counted) = (HashMap::default(), Arc::clone(&counters));
+    let mut reception = Reception { desk, clock, outboxes, counters: counted, courier: None };
     let outbox = Arc::new(Outbox::default());
     reception.handle(Event::Opened(Connection(1), Arc::clone(&outbox)));
     for _ in 0..64 {

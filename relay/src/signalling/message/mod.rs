@@ -8,10 +8,12 @@ mod request;
 mod words;
 
 pub use reply::{
-    By, Eta, Ice, IceServer, Limits, Offer, Partner, Policy, Queued, RelayWord, Reply, Role, TextFrame, Welcome, Why,
+    By, Eta, HintWord, Ice, IceServer, Limits, Offer, Partner, PeerState, Policy, Queued, RelayWord, Reply, Resumed,
+    Role, StateWord, TextFrame, Welcome, Why,
 };
 pub use request::{
-    Cand, Envelope, Hello, IceState, Queue, Request, SdpFrame, SdpOffer, TextRequest, Unreadable, parse,
+    Cand, Category, Envelope, Evidence, Hello, IceState, Queue, Report, Request, Resume, SdpFrame, SdpOffer,
+    TextRequest, Unreadable, parse,
 };
 pub use words::{BandWord, GenderWord, LevelWord, ModeWord};
 
@@ -25,6 +27,10 @@ pub const MAX_FRAME_BYTES: usize = 16 * 1024;
 pub const MAX_DEPTH: usize = 8;
 /// Longest in-call text, in Unicode scalar values.
 pub const MAX_TEXT_CHARS: usize = 2_000;
+/// Longest note of a report, in Unicode scalar values.
+pub const MAX_NOTE_CHARS: usize = 500;
+/// Texts in one report.
+pub const MAX_EVIDENCE: usize = 50;
 /// Largest integer a JavaScript client can hold.
 pub(super) const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
@@ -48,6 +54,9 @@ pub(super) fn deeper_than(json: &str, limit: usize) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod schema_tests;
 
 #[cfg(test)]
 mod tests {

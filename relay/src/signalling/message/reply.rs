@@ -30,6 +30,9 @@ pub enum Reply<'a> {
         ahead: u32,
         eta: Option<Eta>,
         stage: u8,
+        /// The one wish that, given up, would match now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<HintWord>,
     },
     Matched {
         call: Id,
@@ -67,10 +70,28 @@ pub enum Reply<'a> {
         call: Id,
         k: u32,
         b: &'a str,
+        /// Proves in a report that this server relayed exactly this.
+        tag: &'a str,
     },
     Typing {
         call: Id,
     },
+    /// Both begin a new ICE generation with these credentials; the offerer of the match offers.
+    Restart {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        q: Option<u64>,
+        call: Id,
+        #[serde(rename = "gen")]
+        generation: u32,
+        ice: &'a Ice<'a>,
+        deadline_ms: u64,
+    },
+    /// How the other side is doing.
+    Peer {
+        call: Id,
+        s: PeerState,
+    },
+    /// In a call's life once, and again after each restart.
     Connected {
         call: Id,
         setup_ms: u64,
@@ -83,6 +104,21 @@ pub enum Reply<'a> {
         why: Why,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         requeued: bool,
+    },
+    /// The report has reached the app's backend.
+    Reported {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        q: Option<u64>,
+    },
+    Blocked {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        q: Option<u64>,
+    },
+    /// The server will stop; whoever is in a call may finish it until then.
+    Drain {
+        in_ms: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<&'a str>,
     },
     Error {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,7 +153,61 @@ pub struct Welcome<'a> {
     pub topics: &'a [String],
     /// Changes when the list does.
     pub topics_rev: u32,
-    pub ice: &'a Ice<'a>,
+    /// Absent if a resumed session could not be given a place on the relay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ice: Option<&'a Ice<'a>>,
+    /// This is an earlier session; its frames since `resume.n` follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
+}
+
+/// Where a resumed session stands now, whatever the client believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Resumed {
+    pub state: StateWord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<Id>,
+    /// The call's ICE generation.
+    #[serde(rename = "gen", skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateWord {
+    Idle,
+    Queued,
+    Call,
+}
+
+/// What a partner's connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerState {
+    /// Nothing is heard of it.
+    Stalled,
+    /// Its signalling connection broke; it has a few seconds to come back.
+    Reconnecting,
+    Back,
+}
+
+/// "12 people would fit if …": a wish, and about how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct HintWord {
+    pub relax: &'static str,
+    pub would_match: u32,
+}
+
+impl From<matchmaking::Hint> for HintWord {
+    fn from(hint: matchmaking::Hint) -> HintWord {
+        let relax = match hint.relax {
+            matchmaking::Relax::Topics => "topics",
+            matchmaking::Relax::Level => "level",
+            matchmaking::Relax::Gender => "gender",
+            matchmaking::Relax::Country => "country",
+        };
+        HintWord { relax, would_match: hint.would_match }
+    }
 }
 
 /// What this caller may and gets.
@@ -129,6 +219,8 @@ pub struct Policy {
     pub next: bool,
     /// Ordinary ICE is tried first, so the partner may see this caller's address.
     pub direct: bool,
+    /// Reports reach somebody.
+    pub report: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -152,6 +244,10 @@ pub struct Limits {
     pub text_burst: u32,
     pub sdp_per_call: u32,
     pub cand_per_call: u32,
+    pub restart_per_min: u32,
+    pub report_per_h: u32,
+    /// A broken connection may be resumed for so long.
+    pub resume_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -242,13 +338,29 @@ pub enum Why {
     Deadline,
     /// ICE failed.
     Failed,
+    /// A person did not agree to the match.
+    Declined,
+    /// Told to the one who blocked; the other hears `hangup`.
+    Block,
+    /// Told to the one who reported; the other hears `hangup`.
+    Report,
     /// A fault of this server.
     Internal,
 }
 
 impl Why {
-    pub const ALL: [Why; 7] =
-        [Why::Hangup, Why::Next, Why::Lost, Why::Asleep, Why::Deadline, Why::Failed, Why::Internal];
+    pub const ALL: [Why; 10] = [
+        Why::Hangup,
+        Why::Next,
+        Why::Lost,
+        Why::Asleep,
+        Why::Deadline,
+        Why::Failed,
+        Why::Declined,
+        Why::Block,
+        Why::Report,
+        Why::Internal,
+    ];
 
     /// The word on the wire and in metrics.
     pub const fn name(self) -> &'static str {
@@ -259,6 +371,9 @@ impl Why {
             Why::Asleep => "asleep",
             Why::Deadline => "deadline",
             Why::Failed => "failed",
+            Why::Declined => "declined",
+            Why::Block => "block",
+            Why::Report => "report",
             Why::Internal => "internal",
         }
     }
@@ -282,6 +397,15 @@ impl Reply<'_> {
         let droppable = matches!(self, Reply::Position { .. } | Reply::Typing { .. });
         // Plain structs of strings and numbers always serialise.
         TextFrame { json: serde_json::to_string(self).unwrap_or_default(), droppable }
+    }
+}
+
+impl TextFrame {
+    /// Adds the sequence number; frames are objects with at least a type.
+    pub fn number(&mut self, n: u64) {
+        if self.json.pop().is_some() {
+            self.json.push_str(&format!(",\"n\":{n}}}"));
+        }
     }
 }
 
@@ -313,7 +437,8 @@ mod tests {
         let (ice, call) = (ice(&urls), Id([0; 16]));
         let card = RawValue::from_string(r#"{"n":"Linh"}"#.to_owned()).unwrap();
         let limits = crate::signalling::limits::LIMITS;
-        let policy = Policy { relay: RelayWord::Always, acceptance: false, text: true, next: true, direct: false };
+        let policy =
+            Policy { relay: RelayWord::Always, acceptance: false, text: true, next: true, direct: false, report: true };
         let topics = ["travel".to_owned()];
         let welcome = Welcome {
             q: Some(1),
@@ -325,7 +450,8 @@ mod tests {
             policy,
             topics: &topics,
             topics_rev: 7,
-            ice: &ice,
+            ice: Some(&ice),
+            resumed: None,
         };
         let eta = Some(Eta { p50: 400, p90: 2_100 });
         let queued = Queued { q: Some(2), tk: call, ahead: 0, eta, widen: [1_500, 4_000, 10_000], ice: &ice };
@@ -336,7 +462,8 @@ mod tests {
             Reply::Queued(queued),
             Reply::Left { q: Some(3) },
             Reply::Tuned { q: None },
-            Reply::Position { ahead: 4, eta: None, stage: 1 },
+            Reply::Position { ahead: 4, eta: None, stage: 1, hint: None },
+            Reply::Position { ahead: 0, eta: None, stage: 3, hint: Some(HintWord { relax: "level", would_match: 10 }) },
             Reply::Matched {
                 call,
                 role: Role::Answerer,
@@ -351,11 +478,18 @@ mod tests {
             Reply::Answer { call, generation: 1, sdp: "v=0\r\n" },
             Reply::Cand { call, generation: 1, c: Some("candidate:1 1 udp 1 192.0.2.1 9 typ relay"), mid: Some("0") },
             Reply::Cand { call, generation: 1, c: None, mid: None },
-            Reply::Text { call, k: 1, b: "hello!" },
+            Reply::Text { call, k: 1, b: "hello!", tag: "AAAA" },
+            Reply::Restart { q: Some(6), call, generation: 2, ice: &ice, deadline_ms: 15_000 },
+            Reply::Peer { call, s: PeerState::Stalled },
+            Reply::Peer { call, s: PeerState::Reconnecting },
+            Reply::Peer { call, s: PeerState::Back },
             Reply::Typing { call },
             Reply::Connected { call, setup_ms: 241 },
             Reply::Ended { q: Some(4), call, by: By::Own, why: Why::Next, requeued: false },
             Reply::Ended { q: None, call, by: By::Peer, why: Why::Asleep, requeued: true },
+            Reply::Reported { q: Some(8) },
+            Reply::Blocked { q: Some(9) },
+            Reply::Drain { in_ms: 30_000, to: Some("wss://other.example/v1/ws") },
             Reply::error(Some(5), ErrorCode::Rate, Some(250)),
             Reply::error(None, ErrorCode::Age, None),
             Reply::Pong { q: None, p: 9 },
@@ -381,7 +515,7 @@ mod tests {
     fn only_position_and_typing_may_be_dropped() {
         let droppable = |reply: Reply<'_>| reply.frame().droppable;
         assert!(droppable(Reply::Typing { call: Id([0; 16]) }));
-        assert!(droppable(Reply::Position { ahead: 0, eta: None, stage: 0 }));
+        assert!(droppable(Reply::Position { ahead: 0, eta: None, stage: 0, hint: None }));
         assert!(!droppable(Reply::Left { q: None }));
     }
 

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::words::{GenderWord, LevelWord, ModeWord};
-use super::{MAX_DEPTH, MAX_FRAME_BYTES, MAX_SAFE_INTEGER, MAX_TEXT_CHARS, deeper_than};
-use crate::matchmaking::{GenderSet, MAX_TOPICS, TopicSet};
+use super::{MAX_DEPTH, MAX_EVIDENCE, MAX_FRAME_BYTES, MAX_NOTE_CHARS, MAX_SAFE_INTEGER, MAX_TEXT_CHARS, deeper_than};
+use crate::matchmaking::{Countries, Country, GenderSet, MAX_TOPICS, TopicSet};
 use crate::signalling::ids::CallRef;
 
 /// A readable frame and the number the client gave it, to be repeated in the direct answer.
@@ -22,7 +22,7 @@ pub struct Envelope {
 pub enum Unreadable {
     /// Not JSON, too deep, too long, or of the wrong shape: fatal.
     Proto,
-    /// A type this server does not know or does not serve yet: not fatal.
+    /// A type this server does not know: not fatal.
     Unknown { q: Option<u64> },
 }
 
@@ -32,22 +32,98 @@ pub enum Request {
     Queue(Queue),
     Tune(Queue),
     Leave,
-    Ack { call: CallRef },
+    Ack {
+        call: CallRef,
+    },
+    /// A person agreed to the match (`policy.acceptance`).
+    Accept {
+        call: CallRef,
+    },
+    Decline {
+        call: CallRef,
+    },
     Offer(SdpFrame),
     Answer(SdpFrame),
     Cand(Cand),
-    Ice { call: CallRef, state: IceState },
+    Ice {
+        call: CallRef,
+        state: IceState,
+    },
+    /// A new ICE generation with fresh credentials, please.
+    Restart {
+        call: CallRef,
+    },
     Text(TextRequest),
-    Typing { call: CallRef },
-    Hangup { call: CallRef },
-    Next { call: CallRef },
-    Ping { p: u64 },
+    Typing {
+        call: CallRef,
+    },
+    Hangup {
+        call: CallRef,
+    },
+    Next {
+        call: CallRef,
+    },
+    Block {
+        call: CallRef,
+    },
+    Report(Report),
+    /// `n`: the last numbered frame the client has; nothing up to it needs to be kept for it.
+    Ping {
+        p: u64,
+        n: Option<u64>,
+    },
 }
 
-/// `resume` is read by a later version of the server; until then a resumed session starts anew.
+/// A token, or what is left of a session whose connection broke, or both.
 pub struct Hello {
     pub versions: Vec<u32>,
-    pub token: String,
+    pub token: Option<String>,
+    pub resume: Option<Resume>,
+}
+
+/// The session of an earlier `welcome`, its key, and the last numbered frame that arrived.
+#[derive(Deserialize)]
+pub struct Resume {
+    pub sid: CallRef,
+    pub key: CallRef,
+    pub n: u64,
+}
+
+/// What a report is about. A closed list: anything finer is for the note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    Harassment,
+    Hate,
+    Sexual,
+    Spam,
+    SelfHarm,
+    /// Ends the call at once and is delivered before anything else (S6).
+    MinorSafety,
+    Other,
+}
+
+/// Somebody reports the partner of this call, or of the last one.
+#[derive(Deserialize)]
+pub struct Report {
+    pub call: CallRef,
+    #[serde(rename = "cat")]
+    pub category: Category,
+    #[serde(default)]
+    pub note: Option<String>,
+    #[serde(default, rename = "ev")]
+    pub evidence: Vec<Evidence>,
+    /// Hang up as well.
+    #[serde(default)]
+    pub end: bool,
+}
+
+/// A text the partner sent, with the tag the server stamped it with.
+#[derive(Deserialize)]
+pub struct Evidence {
+    pub k: u32,
+    pub b: String,
+    pub tag: String,
 }
 
 /// Criteria of `queue` and `tune`; what is absent comes from the token. `offer` belongs to `queue` alone.
@@ -58,6 +134,7 @@ pub struct Queue {
     pub level: Option<LevelWord>,
     pub max_distance: u8,
     pub topic_mode: ModeWord,
+    pub countries: Countries,
     pub offer: Option<SdpOffer>,
 }
 
@@ -123,6 +200,11 @@ pub fn parse(frame: &str) -> Result<Envelope, Unreadable> {
         "tune" => Request::Tune(body::<WireQueue>(frame)?.checked()?),
         "leave" => Request::Leave,
         "ack" => Request::Ack { call: body::<OfCall>(frame)?.call },
+        "accept" => Request::Accept { call: body::<OfCall>(frame)?.call },
+        "decline" => Request::Decline { call: body::<OfCall>(frame)?.call },
+        "restart" => Request::Restart { call: body::<OfCall>(frame)?.call },
+        "block" => Request::Block { call: body::<OfCall>(frame)?.call },
+        "report" => Request::Report(checked_report(body(frame)?)?),
         "offer" => Request::Offer(body(frame)?),
         "answer" => Request::Answer(body(frame)?),
         "cand" => Request::Cand(body(frame)?),
@@ -131,7 +213,7 @@ pub fn parse(frame: &str) -> Result<Envelope, Unreadable> {
         "typing" => Request::Typing { call: body::<OfCall>(frame)?.call },
         "hangup" => Request::Hangup { call: body::<OfCall>(frame)?.call },
         "next" => Request::Next { call: body::<OfCall>(frame)?.call },
-        "ping" => Request::Ping { p: checked_ping(body(frame)?)? },
+        "ping" => checked_ping(body(frame)?)?,
         _ => return Err(Unreadable::Unknown { q: head.q }),
     };
     Ok(Envelope { q: head.q, request })
@@ -147,7 +229,10 @@ struct Head {
 #[derive(Deserialize)]
 struct WireHello {
     v: Vec<u32>,
-    token: String,
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    resume: Option<Resume>,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +247,8 @@ struct WireQueue {
     max_dist: Option<u8>,
     #[serde(default)]
     topic_mode: Option<ModeWord>,
+    #[serde(default)]
+    countries: Vec<String>,
     #[serde(default)]
     offer: Option<SdpOffer>,
 }
@@ -180,6 +267,8 @@ struct WireIce {
 #[derive(Deserialize)]
 struct WirePing {
     p: u64,
+    #[serde(default)]
+    n: Option<u64>,
 }
 
 fn body<T: DeserializeOwned>(frame: &str) -> Result<T, Unreadable> {
@@ -188,10 +277,12 @@ fn body<T: DeserializeOwned>(frame: &str) -> Result<T, Unreadable> {
 
 impl WireHello {
     fn checked(self) -> Result<Hello, Unreadable> {
-        if self.v.is_empty() || self.v.len() > 8 {
+        let nameless = self.token.is_none() && self.resume.is_none();
+        let numbered = self.resume.as_ref().is_none_or(|resume| resume.n <= MAX_SAFE_INTEGER);
+        if self.v.is_empty() || self.v.len() > 8 || nameless || !numbered {
             return Err(Unreadable::Proto);
         }
-        Ok(Hello { versions: self.v, token: self.token })
+        Ok(Hello { versions: self.v, token: self.token, resume: self.resume })
     }
 }
 
@@ -200,6 +291,8 @@ impl WireQueue {
         let too_many = self.topics.len() > MAX_TOPICS as usize || self.topics.iter().any(|topic| *topic > 63);
         let gender = self.gender.map(|words| (words.len(), words.into_iter().map(Into::into).collect::<GenderSet>()));
         let bad_gender = gender.is_some_and(|(count, set)| count > 3 || set.is_empty());
+        let countries: Option<Vec<Country>> = self.countries.iter().map(|code| Country::parse(code)).collect();
+        let countries = countries.as_deref().and_then(Countries::new).ok_or(Unreadable::Proto)?;
         let max_distance = self.max_dist.unwrap_or(5);
         if too_many || bad_gender || max_distance > 5 {
             return Err(Unreadable::Proto);
@@ -210,6 +303,7 @@ impl WireQueue {
             level: self.level,
             max_distance,
             topic_mode: self.topic_mode.unwrap_or(ModeWord::Prefer),
+            countries,
             offer: self.offer,
         })
     }
@@ -220,8 +314,17 @@ fn checked_text(text: TextRequest) -> Result<TextRequest, Unreadable> {
     if chars == 0 || chars > MAX_TEXT_CHARS { Err(Unreadable::Proto) } else { Ok(text) }
 }
 
-fn checked_ping(ping: WirePing) -> Result<u64, Unreadable> {
-    if ping.p > MAX_SAFE_INTEGER { Err(Unreadable::Proto) } else { Ok(ping.p) }
+fn checked_ping(WirePing { p, n }: WirePing) -> Result<Request, Unreadable> {
+    let small = p.max(n.unwrap_or(0)) <= MAX_SAFE_INTEGER;
+    if small { Ok(Request::Ping { p, n }) } else { Err(Unreadable::Proto) }
+}
+
+fn checked_report(report: Report) -> Result<Report, Unreadable> {
+    let is_short = |text: &str, most: usize| text.chars().nth(most).is_none();
+    let note = report.note.as_deref().is_none_or(|note| is_short(note, MAX_NOTE_CHARS));
+    let evidence = report.evidence.len() <= MAX_EVIDENCE;
+    let texts = report.evidence.iter().all(|text| is_short(&text.b, MAX_TEXT_CHARS));
+    if note && evidence && texts { Ok(report) } else { Err(Unreadable::Proto) }
 }
 
 /// Types that hold what a person said, is or uses.
@@ -234,7 +337,7 @@ macro_rules! redacted {
         }
     )*};
 }
-redacted!(Hello, SdpOffer, SdpFrame, Cand, TextRequest);
+redacted!(Hello, Resume, SdpOffer, SdpFrame, Cand, TextRequest, Report, Evidence);
 
 #[cfg(test)]
 mod tests {

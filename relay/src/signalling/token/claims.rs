@@ -1,6 +1,7 @@
 //! What a token says. Strict: a claim of the wrong shape makes the whole token worthless.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -9,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{MAX_LIFE_SECS, SKEW_SECS, Settings};
-use crate::matchmaking::{Band, Gender, GenderSet, Level, Pepper, Person};
+use crate::matchmaking::{Band, Country, Gender, GenderSet, Level, Meeting, Pepper, Person};
 use crate::signalling::message::{BandWord, GenderWord, LevelWord};
 use crate::time::Unix;
 
@@ -22,10 +23,16 @@ const MAX_POOL_BYTES: usize = 32;
 /// Where people wait whose token names no pool.
 const DEFAULT_POOL: &str = "general";
 const MAX_JTI_BYTES: usize = 128;
+/// Longest name of an appointment, in bytes.
+const MAX_MEETING_BYTES: usize = 64;
 
 /// A caller as the app vouches for them. Held until the connection ends.
 pub struct Claims {
     pub person: Person,
+    /// The pseudonym itself: only a report to the app names it.
+    pub sub: Arc<str>,
+    /// Digest of `jti`.
+    pub token: u128,
     pub band: Band,
     pub gender: Gender,
     pub level: Level,
@@ -35,6 +42,10 @@ pub struct Claims {
     pub entitled: GenderSet,
     pub blocks: Vec<Person>,
     pub pool: Box<str>,
+    /// Where the caller is, as the app says.
+    pub country: Country,
+    /// An appointment: this caller meets the other one whose token names it, and nobody else.
+    pub meeting: Option<Meeting>,
     /// Shown to the partner, never looked into.
     pub card: Option<Box<RawValue>>,
     /// This caller's calls are relayed whatever the operator allows.
@@ -117,6 +128,10 @@ struct Wire {
     #[serde(default)]
     pool: Option<String>,
     #[serde(default)]
+    country: Option<String>,
+    #[serde(default)]
+    with: Option<String>,
+    #[serde(default)]
     card: Option<Value>,
     #[serde(default)]
     relay: Option<Relay>,
@@ -161,13 +176,17 @@ impl<'de> Deserialize<'de> for Block {
     }
 }
 
-pub(super) fn read(json: &str, band: Band, expires: Unix, pepper: &Pepper) -> Option<Claims> {
+pub(super) fn read(json: &str, band: Band, dated: &Dated, pepper: &Pepper) -> Option<Claims> {
     let wire: Wire = serde_json::from_str(json).ok()?;
     let entitled = match wire.gp {
         None => GenderSet::ANY,
         Some(words) => words.into_iter().map(Gender::from).collect(),
     };
     let pool = wire.pool.as_deref().unwrap_or(DEFAULT_POOL);
+    let country = wire.country.as_deref().map_or(Some(Country::UNKNOWN), Country::parse)?;
+    if wire.with.as_deref().is_some_and(|with| !(1..=MAX_MEETING_BYTES).contains(&with.len())) {
+        return None;
+    }
     let shaped = is_pseudonym(&wire.sub) && is_pool(pool) && !entitled.is_empty() && wire.blk.len() <= MAX_BLOCKS;
     if !shaped {
         return None;
@@ -175,6 +194,8 @@ pub(super) fn read(json: &str, band: Band, expires: Unix, pepper: &Pepper) -> Op
     let card = wire.card.as_ref().map(card).transpose().ok()?;
     Some(Claims {
         person: pepper.person(&wire.sub),
+        sub: wire.sub.as_str().into(),
+        token: super::token_digest(&dated.jti),
         band,
         gender: wire.g.into(),
         level: wire.lvl.into(),
@@ -182,11 +203,13 @@ pub(super) fn read(json: &str, band: Band, expires: Unix, pepper: &Pepper) -> Op
         entitled,
         blocks: wire.blk.iter().map(|block| pepper.blocked(block.0)).collect(),
         pool: pool.into(),
+        country,
+        meeting: wire.with.as_deref().map(|with| pepper.meeting(pool, with)),
         card,
         relay_only: wire.relay == Some(Relay::Always),
         may_text: wire.cap.text,
         may_next: wire.cap.next,
-        expires,
+        expires: dated.expires,
     })
 }
 

@@ -46,6 +46,10 @@ pub struct Profile {
     /// First 8 bytes of SHA-256 of blocked pseudonyms.
     pub blocks: Vec<[u8; 8]>,
     pub relay_only: bool,
+    /// Two capital letters.
+    pub country: Option<String>,
+    /// An appointment both callers' tokens name.
+    pub with: Option<String>,
 }
 
 impl Profile {
@@ -62,6 +66,8 @@ impl Profile {
             card: None,
             blocks: Vec::new(),
             relay_only: false,
+            country: None,
+            with: None,
         }
     }
 }
@@ -129,6 +135,12 @@ impl Minter {
         });
         if let Some(pool) = &profile.pool {
             claims["pool"] = json!(pool);
+        }
+        if let Some(country) = &profile.country {
+            claims["country"] = json!(country);
+        }
+        if let Some(with) = &profile.with {
+            claims["with"] = json!(with);
         }
         if let Some(card) = &profile.card {
             claims["card"] = card.clone();

@@ -10,6 +10,7 @@ mod replay;
 
 pub use claims::Claims;
 pub use mint::{Minter, Profile};
+pub use replay::digest as token_digest;
 
 use std::fmt;
 
@@ -23,7 +24,7 @@ use sha2::Sha256;
 use self::claims::Dated;
 use self::replay::Replay;
 use super::message::deeper_than;
-use crate::matchmaking::{Band, Pepper};
+use crate::matchmaking::{Band, Pepper, Person};
 use crate::time::Unix;
 
 /// Longest token read, in bytes: 512 blocks and a card fit.
@@ -149,9 +150,14 @@ impl Verifier {
         }
         let dated = Dated::read(json, now, &self.settings).ok_or(Rejected::Token)?;
         let band = claims::age_gate(json, self.settings.min_band).ok_or(Rejected::Age)?;
-        let claims = claims::read(json, band, dated.expires, &self.pepper).ok_or(Rejected::Token)?;
+        let claims = claims::read(json, band, &dated, &self.pepper).ok_or(Rejected::Token)?;
         self.replay.first_use(now, &dated.jti, dated.expires)?;
         Ok(claims)
+    }
+
+    /// The person behind a pseudonym, as the claims of their token name them.
+    pub fn person(&self, sub: &str) -> Person {
+        self.pepper.person(sub)
     }
 
     /// Forgets used tokens that have expired. Also happens with each verification.

@@ -52,7 +52,8 @@ impl Replay {
     }
 }
 
-fn digest(jti: &str) -> u128 {
+/// What is remembered of a token's `jti`.
+pub fn digest(jti: &str) -> u128 {
     let mut short = [0; 16];
     short.copy_from_slice(&Sha256::digest(jti.as_bytes())[..16]);
     u128::from_be_bytes(short)

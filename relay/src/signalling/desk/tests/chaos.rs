@@ -13,6 +13,8 @@ enum Step {
     Open(u64),
     Hello(u64, u64),
     Close(u64),
+    Cut(u64),
+    Resume(u64),
     Slow(u64),
     Say(u64, usize),
     Noise(u64, String),
@@ -40,7 +42,13 @@ const FRAMES: &[&str] = &[
     r#"{"t":"hangup","call":"$call"}"#,
     r#"{"t":"next","call":"$call"}"#,
     r#"{"t":"ping","p":1}"#,
-    r#"{"t":"report","call":"$call"}"#,
+    r#"{"t":"accept","call":"$call"}"#,
+    r#"{"t":"decline","call":"$call"}"#,
+    r#"{"t":"restart","call":"$call"}"#,
+    r#"{"t":"ice","call":"$call","s":"disconnected"}"#,
+    r#"{"t":"block","call":"$call"}"#,
+    r#"{"t":"report","call":"$call","cat":"spam"}"#,
+    r#"{"t":"report","call":"$call","cat":"minor_safety"}"#,
     r#"{"t":"#,
 ];
 
@@ -50,6 +58,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => who.clone().prop_map(Step::Open),
         4 => (who.clone(), 0..PEOPLE).prop_map(|(who, person)| Step::Hello(who, person)),
         1 => who.clone().prop_map(Step::Close),
+        2 => who.clone().prop_map(Step::Cut),
+        3 => who.clone().prop_map(Step::Resume),
         1 => who.clone().prop_map(Step::Slow),
         24 => (who.clone(), 0..FRAMES.len()).prop_map(|(who, frame)| Step::Say(who, frame)),
         1 => (who.clone(), "\\PC{0,60}").prop_map(|(who, noise)| Step::Noise(who, noise)),
@@ -64,6 +74,8 @@ struct Chaos {
     /// Numbers of the connections in use; a slot gets a new one when it opens again.
     slots: Vec<u64>,
     calls: Vec<String>,
+    /// Session, key and last number, as each client knows them.
+    keys: Vec<Value>,
     rng: ChaCha8Rng,
 }
 
@@ -74,7 +86,8 @@ impl Chaos {
         let world = World::with(settings);
         let slots = (0..PEOPLE).collect();
         let calls = vec!["AAAAAAAAAAAAAAAAAAAAAA".to_owned(); PEOPLE as usize];
-        Chaos { world, slots, calls, rng: ChaCha8Rng::from_seed([1; 32]) }
+        let keys = vec![json!({ "sid": "x", "key": "x", "n": 0 }); PEOPLE as usize];
+        Chaos { world, slots, calls, keys, rng: ChaCha8Rng::from_seed([1; 32]) }
     }
 
     fn run(&mut self, step: Step) {
@@ -91,6 +104,15 @@ impl Chaos {
                 world.say(slots[at(who)], json!({ "t": "hello", "v": [1], "token": token }));
             }
             Step::Close(who) => world.leave(slots[at(who)]),
+            Step::Cut(who) => world.cut(slots[at(who)]),
+            Step::Resume(who) => {
+                let mut key = self.keys[at(who)].clone();
+                key["n"] = json!(world.numbers.get(&slots[at(who)]).copied().unwrap_or(0));
+                slots[at(who)] += PEOPLE;
+                world.numbers.insert(slots[at(who)], key["n"].as_u64().unwrap());
+                world.open(slots[at(who)]);
+                world.say(slots[at(who)], json!({ "t": "hello", "v": [1], "resume": key }));
+            }
             Step::Slow(who) => {
                 world.desk.handle_slow(world.now, Connection(slots[at(who)]));
                 world.collect();
@@ -133,6 +155,9 @@ impl Chaos {
     fn listen(&mut self) {
         for (at, slot) in self.slots.iter().enumerate() {
             for frame in self.world.inbox.remove(slot).unwrap_or_default() {
+                if frame["t"] == "welcome" {
+                    self.keys[at] = json!({ "sid": frame["sid"], "key": frame["key"], "n": 0 });
+                }
                 if frame["t"] == "matched" {
                     self.calls[at] = frame["call"].as_str().unwrap().to_owned();
                 }
@@ -144,15 +169,21 @@ impl Chaos {
         let desk = &self.world.desk;
         assert!(desk.sessions.len() <= 6, "nine tenths of seven");
         assert!(desk.people.len() <= desk.sessions.len());
-        assert!(desk.timers.len() < 400, "{} timers", desk.timers.len());
+        assert!(desk.timers.len() < 600, "{} timers", desk.timers.len());
         assert_eq!(desk.matchmaker.waiting(), desk.waiting.len());
+        assert_eq!(desk.sids.len(), desk.people.len());
         let (mut queued, mut seated, mut warm) = (0, 0, 0);
         for (connection, session) in &desk.sessions {
             warm += usize::from(session.caller.as_ref().is_some_and(|caller| caller.warm.is_some()));
             match &session.place {
                 Place::New => assert!(session.caller.is_none()),
                 Place::Idle => {}
+                Place::Paused(paused) => {
+                    assert!(session.away);
+                    warm += usize::from(paused.handle.is_some());
+                }
                 Place::Queued(waiting) => {
+                    assert!(!session.away, "nobody is matched with somebody who is not there");
                     queued += 1;
                     assert_eq!(desk.waiting[&waiting.id], *connection);
                 }
@@ -181,6 +212,7 @@ proptest! {
         for slot in chaos.slots.clone() {
             chaos.world.leave(slot);
         }
+        chaos.world.pass(RESUME_MS);
         chaos.world.assert_nothing_left();
         chaos.world.pass(60_000);
         prop_assert_eq!(chaos.world.desk.timers.len(), 0);

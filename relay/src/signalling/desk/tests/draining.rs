@@ -75,7 +75,7 @@ fn new_connections_are_turned_away_and_told_when_to_come_back() {
 
 impl World {
     fn drain(&mut self) {
-        self.desk.handle_drain(self.now);
+        self.desk.handle_drain(self.now, 30_000, None);
         self.collect();
     }
 }

@@ -1,12 +1,17 @@
 #![allow(clippy::unwrap_used)]
 //! The desk under a fake clock, a fixed seed and a fake relay. `World` is the small language the stories are told in.
 
+mod accepting;
 mod chaos;
 mod draining;
 mod hostile;
+mod operating;
 mod queueing;
+mod restarting;
+mod resuming;
 mod setup;
 mod story;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -91,6 +96,9 @@ pub(super) struct World {
     pub(super) now: Now,
     inbox: HashMap<u64, VecDeque<Value>>,
     pub(super) closed: HashMap<u64, u16>,
+    pub(super) reports: Vec<Dispatch>,
+    /// The last numbered frame each connection got.
+    pub(super) numbers: HashMap<u64, u64>,
     minted: u64,
 }
 
@@ -116,6 +124,9 @@ pub(super) fn settings() -> Settings {
         avoid_recent: true,
         max_sessions: 1_000,
         heartbeat_ms: 20_000,
+        acceptance: false,
+        reports: true,
+        tag_secret: None,
     }
 }
 
@@ -133,7 +144,8 @@ impl World {
         let (relay, counters) = (FakeRelay::default(), Arc::new(Counters::default()));
         let desk = Desk::new(settings, Box::new(relay.clone()), [7; 32], Arc::clone(&counters));
         let now = Now { mono: Millis(1_000), unix: Unix(1_800_000_000) };
-        World { desk, relay, counters, now, inbox: HashMap::new(), closed: HashMap::new(), minted: 0 }
+        let (inbox, closed, numbers) = (HashMap::new(), HashMap::new(), HashMap::new());
+        World { desk, relay, counters, now, inbox, closed, reports: Vec::new(), numbers, minted: 0 }
     }
 
     pub(super) fn token(&mut self, profile: &Profile) -> String {
@@ -169,6 +181,12 @@ impl World {
         self.collect();
     }
 
+    /// The connection breaks without a word.
+    pub(super) fn cut(&mut self, who: u64) {
+        self.desk.handle_lost(self.now, Connection(who));
+        self.collect();
+    }
+
     /// Time passes, every deadline in its turn.
     pub(super) fn pass(&mut self, millis: u64) {
         let end = self.now.after(millis);
@@ -182,16 +200,27 @@ impl World {
         self.collect();
     }
 
-    fn collect(&mut self) {
+    pub(super) fn collect(&mut self) {
         while let Some(output) = self.desk.poll_output() {
             match output {
                 Output::Frame { to, frame } => {
                     assert!(!self.closed.contains_key(&to.0), "nothing follows a close");
-                    self.inbox.entry(to.0).or_default().push_back(serde_json::from_str(&frame.json).unwrap());
+                    let frame = self.numbered(to.0, serde_json::from_str(&frame.json).unwrap());
+                    self.inbox.entry(to.0).or_default().push_back(frame);
                 }
+                Output::Report(report) => self.reports.push(report),
                 Output::Close { to, code } => assert_eq!(self.closed.insert(to.0, code.0), None, "closed once"),
             }
         }
+    }
+
+    /// Takes the sequence number off a frame, which must go up.
+    fn numbered(&mut self, who: u64, mut frame: Value) -> Value {
+        if let Some(n) = frame.as_object_mut().and_then(|fields| fields.remove("n")).and_then(|n| n.as_u64()) {
+            let last = self.numbers.insert(who, n).unwrap_or(0);
+            assert!(n > last, "{n} after {last}");
+        }
+        frame
     }
 
     /// The next frame for `who`, which must be of type `t`.
@@ -284,6 +313,7 @@ impl World {
         let desk = &self.desk;
         let tables = [desk.sessions.len(), desk.people.len(), desk.waiting.len(), desk.calls.len()];
         assert_eq!(tables, [0; 4]);
+        assert_eq!((desk.sids.len(), desk.bound.len()), (0, 0));
         assert_eq!(desk.matchmaker.waiting(), 0);
         assert_eq!(self.open_handles(), 0);
     }

@@ -279,3 +279,75 @@ fn a_full_relay_refuses_the_wish_and_keeps_the_session() {
     world.relay.0.lock().unwrap().capacity = None;
     world.queue(1);
 }
+
+#[test]
+fn a_partners_country_may_be_asked_for_and_comes_from_the_token_alone() {
+    let mut world = World::new();
+    let from = |number: u64, country: &str| Profile { country: Some(country.into()), ..profile(number) };
+    world.enter_as(1, &from(1, "VN"));
+    world.say(1, json!({ "t": "queue", "countries": ["DE"] }));
+    world.hear(1, "queued");
+    world.enter_as(2, &from(2, "FR"));
+    world.queue(2);
+    world.pass(30_000);
+    assert_eq!(world.desk.calls.len(), 0);
+    world.enter(3);
+    world.queue(3);
+    world.hear(3, "matched");
+    world.ignore(1);
+    world.ignore(2);
+    world.enter_as(4, &from(4, "DE"));
+    world.queue(4);
+    world.hear(4, "matched");
+    world.hear(1, "matched");
+}
+
+#[test]
+fn an_appointment_is_kept_by_the_two_who_have_it_and_again_after_they_have_met() {
+    let mut world = World::new();
+    let booked = |number: u64, with: &str| Profile { with: Some(with.into()), ..profile(number) };
+    world.enter(9);
+    world.queue(9);
+    for (who, with) in [(1, "lesson-7"), (2, "lesson-8"), (3, "lesson-7")] {
+        world.enter_as(who, &booked(who, with));
+        world.queue(who);
+    }
+    let call = world.hear(1, "matched")["call"].clone();
+    assert_eq!(world.hear(3, "matched")["call"], call);
+    world.silent(2);
+    world.silent(9);
+    for who in [1, 3] {
+        world.say(who, json!({ "t": "ack", "call": call }));
+    }
+    world.say(1, json!({ "t": "hangup", "call": call }));
+    world.ignore(1);
+    world.ignore(3);
+    for who in [1, 3] {
+        world.queue(who);
+    }
+    world.hear(1, "matched");
+}
+
+#[test]
+fn who_waits_long_hears_which_wish_stands_in_the_way() {
+    let mut world = World::new();
+    for who in 1..=12 {
+        world.enter(who);
+    }
+    let picky = |levels: u8| json!({ "t": "queue", "max_dist": levels, "gender": ["f"] });
+    world.say(1, picky(5));
+    world.hear(1, "queued");
+    world.pass(9_000);
+    world.ignore(1);
+    world.pass(20_000);
+    world.hear_error(1, "E_NO_SUPPLY");
+    let frames: Vec<Value> = world.inbox.remove(&1).unwrap_or_default().into();
+    assert!(frames.iter().all(|frame| frame["t"] == "position"), "and it is said once: {frames:?}");
+    // Somebody who would do but for one wish.
+    world.say(2, json!({ "t": "queue", "gender": ["x"], "topics": [1], "topic_mode": "require" }));
+    world.hear(2, "queued");
+    world.pass(10_000);
+    let frames: Vec<Value> = world.inbox.remove(&1).unwrap_or_default().into();
+    let hint = frames.iter().rfind(|frame| frame["t"] == "position").map(|frame| frame["hint"].clone());
+    assert_eq!(hint, Some(json!({ "relax": "gender", "would_match": 1 })), "{frames:?}");
+}

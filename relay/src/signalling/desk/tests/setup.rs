@@ -224,19 +224,6 @@ fn a_partner_who_hangs_up_before_the_call_stands_has_decided_so() {
 }
 
 #[test]
-fn ice_that_fails_in_a_standing_call_ends_it_for_both() {
-    let mut world = World::new();
-    let call = world.talking();
-    world.say(1, json!({ "t": "ice", "call": call, "s": "disconnected" }));
-    world.silent(2);
-    world.say(1, json!({ "t": "ice", "call": call, "s": "failed" }));
-    for who in [1, 2] {
-        assert_eq!(world.hear(who, "ended"), json!({"t":"ended","call":call,"by":"server","why":"failed"}));
-        world.silent(who);
-    }
-}
-
-#[test]
 fn candidates_before_the_description_wait_for_it() {
     let mut world = World::new();
     let (call, a, _) = world.match_two();

@@ -7,7 +7,10 @@ fn two_strangers_are_matched_talk_and_hang_up() {
     let mut world = World::new();
     let welcome = world.enter(1);
     assert_eq!(welcome["topics"], json!(["travel", "films", "work", "food", "music"]));
-    assert_eq!(welcome["policy"], json!({"relay":"always","acceptance":false,"text":true,"next":true,"direct":false}));
+    assert_eq!(
+        welcome["policy"],
+        json!({"relay":"always","acceptance":false,"text":true,"next":true,"direct":false,"report":true})
+    );
     assert_eq!(welcome["ice"]["policy"], "relay");
     let queued = world.queue(1);
     assert_eq!(queued["ahead"], 0);
@@ -88,7 +91,9 @@ fn text_is_relayed_and_gone() {
     let mut world = World::new();
     let call = world.talking();
     world.say(1, json!({ "t": "text", "call": call, "k": 1, "b": "hello! \u{1F600}" }));
-    assert_eq!(world.hear(2, "text"), json!({"t":"text","call":call,"k":1,"b":"hello! \u{1F600}"}));
+    let text = world.hear(2, "text");
+    assert_eq!((&text["k"], &text["b"]), (&json!(1), &json!("hello! \u{1F600}")));
+    assert_eq!(text["tag"].as_str().unwrap().len(), 27, "20 bytes");
     world.silent(1);
     world.say(2, json!({ "t": "typing", "call": call }));
     assert_eq!(world.hear(1, "typing"), json!({ "t": "typing", "call": call }));

@@ -1,0 +1,110 @@
+//! What the app's backend may ask of the desk over the operator's listener: revocation, what is held of somebody, and the end of a shift.
+
+use serde::Serialize;
+
+use super::deny::{Denied, DenyFull};
+use super::session::Place;
+use super::{Connection, Desk};
+use crate::signalling::codes::ErrorCode;
+use crate::signalling::token::{MAX_LIFE_SECS, SKEW_SECS, token_digest};
+use crate::time::{Now, Unix};
+
+/// How long a revocation holds if nothing is said: no token that exists now outlives it.
+pub const DENY_SECS: u64 = MAX_LIFE_SECS + 2 * SKEW_SECS;
+/// The longest revocation. What should last longer is the app's: it mints no more tokens.
+pub const MAX_DENY_SECS: u64 = 24 * 3_600;
+
+/// Whom or what a revocation names.
+#[derive(Clone, Copy)]
+pub enum Subject<'a> {
+    /// The pseudonym of a token's `sub`.
+    Person(&'a str),
+    /// A token's `jti`.
+    Token(&'a str),
+}
+
+/// Everything held of one person, all of it for as long as a connection or a few minutes more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Held {
+    pub connected: bool,
+    /// "idle", "queued", "paused", "call", or nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
+    /// Partners remembered so that the two do not meet again at once.
+    pub recent_partners: usize,
+    /// People blocked here; lasting blocks live in the app.
+    pub blocks: usize,
+    /// Unix time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied_until: Option<u64>,
+}
+
+impl Desk {
+    /// Ends session, ticket, call and media of a person or a token, now, and lets it in no more for `secs`. Whether there was anybody.
+    ///
+    /// # Errors
+    /// [`DenyFull`]: what is there now has ended all the same, but it may come back.
+    pub fn revoke(&mut self, now: Now, subject: Subject<'_>, secs: u64) -> Result<bool, DenyFull> {
+        self.clock = now;
+        let denied = match subject {
+            Subject::Person(sub) => Denied::Person(self.verifier.person(sub)),
+            Subject::Token(jti) => Denied::Token(token_digest(jti)),
+        };
+        let ended = self.connection_of(denied);
+        if let Some(connection) = ended {
+            self.refuse(now, connection, None, ErrorCode::Revoked);
+        }
+        let until = Unix(now.unix.0.saturating_add(secs.min(MAX_DENY_SECS)));
+        let held = self.deny.add(now.unix, denied, until);
+        self.settle(now);
+        held.map(|()| ended.is_some())
+    }
+
+    fn connection_of(&self, denied: Denied) -> Option<Connection> {
+        match denied {
+            Denied::Person(person) => self.people.get(&person).copied(),
+            Denied::Token(token) => self
+                .sessions
+                .iter()
+                .find(|(_, session)| session.caller.as_ref().is_some_and(|caller| caller.claims.token == token))
+                .map(|(connection, _)| *connection),
+        }
+    }
+
+    /// What is held of the person behind a pseudonym.
+    pub fn held(&self, now: Now, sub: &str) -> Held {
+        let person = self.verifier.person(sub);
+        let session = self.people.get(&person).and_then(|connection| self.sessions.get(connection));
+        let state = |place: &Place| match place {
+            Place::New => None,
+            Place::Idle => Some("idle"),
+            Place::Queued(_) => Some("queued"),
+            Place::Paused(_) => Some("paused"),
+            Place::InCall(..) => Some("call"),
+        };
+        Held {
+            connected: session.is_some_and(|session| !session.away),
+            state: session.and_then(|session| state(&session.place)),
+            recent_partners: self.recent.of(now.mono, person).count(),
+            blocks: self.blocks.of(now.mono, person).count(),
+            denied_until: self.deny.holds(now.unix, Denied::Person(person)).map(|until| until.0),
+        }
+    }
+
+    /// Ends what is there of a person and forgets the rest, on every side. No revocation: who has a token may come back.
+    pub fn erase(&mut self, now: Now, sub: &str) {
+        self.clock = now;
+        let person = self.verifier.person(sub);
+        if let Some(connection) = self.people.get(&person).copied() {
+            self.refuse(now, connection, None, ErrorCode::Revoked);
+        }
+        self.recent.forget(person);
+        self.blocks.forget(person);
+        for session in self.sessions.values_mut() {
+            if let Some(caller) = session.caller.as_mut() {
+                caller.last = caller.last.take().filter(|last| last.person != person);
+            }
+        }
+        self.settle(now);
+    }
+}
