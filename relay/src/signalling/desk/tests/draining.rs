@@ -77,5 +77,8 @@ impl World {
     fn drain(&mut self) {
         self.desk.handle_drain(self.now, 30_000, None);
         self.collect();
+        for heard in self.inbox.values_mut() {
+            heard.retain(|frame| frame["t"] != "drain"); // looked at in `operating`
+        }
     }
 }
