@@ -97,8 +97,8 @@ impl Client {
     }
 
     fn hears(&self, payload: &[u8]) {
-        self.receive(|message| message.class() == MessageClass::Indication && {
-            message.value(attribute::DATA) == Some(payload)
+        self.receive(|message| {
+            message.class() == MessageClass::Indication && { message.value(attribute::DATA) == Some(payload) }
         });
     }
 }
@@ -240,7 +240,9 @@ fn sighup_changes_secrets_lists_and_limits_and_a_broken_file_changes_nothing() {
     assert_eq!((new.refresh(600), alice.refresh(600), old.refresh(600)), (0, 0, 401));
     assert_eq!(Client::alice(&daemon).allocate().unwrap_err().0, 486);
 
-    daemon.reload(&format!("auth.rest_secrets = ['{NEW}', '{OLD}']\naccess = {{ deny_peers = [], user_allocations = 9 }}"));
+    daemon.reload(&format!(
+        "auth.rest_secrets = ['{NEW}', '{OLD}']\naccess = {{ deny_peers = [], user_allocations = 9 }}"
+    ));
     eventually("the old secret is good again", || (old.refresh(600) == 0).then_some(()));
     assert_eq!(new.permit(at), 0);
     Client::alice(&daemon).allocate().unwrap();

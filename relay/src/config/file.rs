@@ -3,8 +3,8 @@
 use toml::de::{DeTable, DeValue};
 
 use super::problems::{Collector, quoted, suggestion};
-use super::{drain, limits};
 use super::table::{At, Table, string, wrong_type};
+use super::{drain, limits};
 
 /// Every section and its keys. `configs/relay.toml` shows each one; a test compares.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[

@@ -71,7 +71,10 @@ fn nat_discovery(items: &[At<String>], taken: &Taken, found: &mut Collector) -> 
         return None;
     }
     let &[a, b] = read.as_slice() else {
-        found.value(first.at, format!("{KEY} is two addresses with two ports: [\"192.0.2.1:3478\", \"192.0.2.2:3479\"]"));
+        found.value(
+            first.at,
+            format!("{KEY} is two addresses with two ports: [\"192.0.2.1:3478\", \"192.0.2.2:3479\"]"),
+        );
         return None;
     };
     let unusable = |it: &SocketAddr| it.port() == 0 || it.ip().is_unspecified() || it.ip().is_multicast();
@@ -112,7 +115,10 @@ impl Taken {
         let clash =
             self.0.iter().find(|(other, taken)| *other == "listen.udp" && *taken != socket && collide(*taken, socket));
         if let Some((other, taken)) = clash {
-            found.value(at, format!("{key}: {socket} overlaps with {taken} of {other}; name the addresses there one by one"));
+            found.value(
+                at,
+                format!("{key}: {socket} overlaps with {taken} of {other}; name the addresses there one by one"),
+            );
         }
     }
 }

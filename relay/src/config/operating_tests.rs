@@ -61,7 +61,10 @@ fn names_are_hidden_only_where_they_can_be_recognised() {
     assert!(read(users).unwrap().auth.username_anonymity);
     let with_secrets = format!("{users}rest_secrets = [\"sixteen bytes or more\"]\n");
     let message = complaint(&with_secrets);
-    assert!(message.starts_with("relay.toml:2:22: auth.username_anonymity") && message.contains("rest_secrets"), "{message}");
+    assert!(
+        message.starts_with("relay.toml:2:22: auth.username_anonymity") && message.contains("rest_secrets"),
+        "{message}"
+    );
     let with_calls = format!("[listen]\nsignalling = \"127.0.0.1:0\"\n{users}");
     assert!(complaint(&with_calls).contains("cannot go with listen.signalling"));
 }

@@ -141,7 +141,8 @@ fn nat_discovery(settings: &Settings) -> Option<turn::NatDiscovery> {
     let (sockets, relay) = (settings.listen.udp_sockets(), settings.relay_addresses());
     let site = |local: SocketAddr| {
         let listener = sockets.iter().position(|socket| *socket == local)?;
-        let public = relay.iter().find(|address| address.bind == local.ip()).map_or(local.ip(), |address| address.public);
+        let public =
+            relay.iter().find(|address| address.bind == local.ip()).map_or(local.ip(), |address| address.public);
         let public = SocketAddr::new(public, local.port());
         Some(turn::Site { listener: u16::try_from(listener).ok()?, local, public })
     };

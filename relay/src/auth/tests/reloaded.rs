@@ -19,7 +19,8 @@ fn reloaded(server: &Server, settings: Settings) -> Server {
 #[test]
 fn credentials_of_a_removed_secret_fail_at_the_next_request_and_those_of_the_others_go_on() {
     let before = server();
-    let [old, new] = ["old secret", "new secret"].map(|secret| (rest(secret), before.allocate(NOW, &rest(secret)).unwrap()));
+    let [old, new] =
+        ["old secret", "new secret"].map(|secret| (rest(secret), before.allocate(NOW, &rest(secret)).unwrap()));
     let after = reloaded(&before, Settings { rest_secrets: vec!["new secret".into()], ..settings() });
     assert!(matches!(after.on(NOW, refresh(), &old.0, &old.1), Err(Refusal::Challenge)));
     assert!(matches!(after.on(NOW, refresh().lifetime(0), &old.0, &old.1), Err(Refusal::Challenge)));
