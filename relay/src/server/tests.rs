@@ -211,3 +211,37 @@ async fn whoever_is_connected_is_told_that_the_server_goes_away() {
     drop(ada);
     stopping.await.unwrap();
 }
+
+#[test]
+fn what_an_empty_file_means_is_what_the_relay_does_by_default() {
+    let (written, default) = (parts::turn(&settings("")), crate::turn::Settings::default());
+    assert_eq!(
+        (written.call_limits, written.user_limits, written.total_limits),
+        (default.call_limits, default.user_limits, default.total_limits)
+    );
+    let replies = |settings: &crate::turn::Settings| {
+        (settings.unauthenticated.per_second, settings.unauthenticated.burst, settings.unauthenticated.exempt.len())
+    };
+    assert_eq!(replies(&written), replies(&default));
+    let tables = |settings: &crate::turn::Settings| {
+        (settings.max_allocations, settings.user_allocations, settings.max_permissions, settings.max_channels)
+    };
+    assert_eq!(tables(&written), tables(&default));
+    assert!(written.nat_discovery.is_none() && written.alternate_servers.is_empty());
+}
+
+#[test]
+fn nat_discovery_is_told_by_public_names_and_is_no_address_for_calls() {
+    let text = "[listen]\nudp = [\"10.0.0.4:3478\"]\nnat_discovery = [\"10.0.0.4:3478\", \"10.0.0.5:3479\"]\n\
+        [relay]\naddresses = [{ bind = \"10.0.0.4\", public = \"203.0.113.7\" }, { bind = \"10.0.0.5\", public = \"203.0.113.8\" }]\n";
+    let sites = parts::turn(&settings(text)).nat_discovery.unwrap().sites;
+    let told = sites.map(|ports| ports.map(|site| (site.listener, site.local.to_string(), site.public.to_string())));
+    let site = |listener, local: &str, public: &str| (listener, local.to_owned(), public.to_owned());
+    assert_eq!(
+        told,
+        [
+            [site(0, "10.0.0.4:3478", "203.0.113.7:3478"), site(1, "10.0.0.4:3479", "203.0.113.7:3479")],
+            [site(2, "10.0.0.5:3478", "203.0.113.8:3478"), site(3, "10.0.0.5:3479", "203.0.113.8:3479")],
+        ]
+    );
+}
