@@ -81,7 +81,10 @@ step "tests of the libraries"
 cargo test --quiet --workspace --exclude e2e -- "${skips[@]}"
 
 step "end to end: real daemon, foreign clients, browsers, fuzz targets"
+reports=("${CARGO_TARGET_DIR:-target}"/nat-{matrix,virtual-matrix}.txt)
+rm -f "${reports[@]}"
 cargo test -p e2e -- "${skips[@]}" "${ignored[@]}"
+cat "${reports[@]}" 2>/dev/null || true
 
 step "the README's first command"
 cargo build --quiet --release -p loadgen

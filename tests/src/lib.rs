@@ -4,7 +4,7 @@
 //! daemon     Daemon::local().set("calls.path = 'direct-first'").start()   one relay process, its addresses, its log
 //! browser    Driver::start() → Browser, firefox::start() → Browser        a real browser, its page, what a person would do
 //! aiortc     make_calls(&plan, &daemon.authority())                       calls between callers of another make, anywhere
-//! network    Network::new() → namespaces, wires, NATs                     the internet in small; needs root
+//! network    Network::public() → namespaces, wires, NATs                     the internet in small; needs root
 //! virtual_relay  serve(&net, address)                                     the TURN machine on webrtc-util's virtual network
 //! certificate  write(&folder), connect(&daemon, …)                        a certificate of its own, a TLS client that believes it alone
 //! client     Caller::connect(&daemon, &token)                             pair.v1 by hand, frame by frame
@@ -53,4 +53,10 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Says something that is worth reading even if the test passes, whose output nobody sees then: `tests/run.sh` prints these files.
+pub fn report(file: &str, text: &str) {
+    eprintln!("{text}");
+    std::fs::write(daemon::target_directory().join(file), text).unwrap();
 }

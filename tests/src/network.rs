@@ -66,7 +66,7 @@ pub fn possible() -> Result<(), String> {
 
 impl Network {
     /// The public wire, with nobody on it.
-    pub fn new() -> Network {
+    pub fn public() -> Network {
         let mut network = Network::without_wire();
         let inet = network.namespace("inet");
         ip(&inet, "link add wire type bridge");

@@ -1,6 +1,6 @@
 //! Chromium and Firefox over every TURN transport there is for browsers: relayed on both sides, and heard on both sides.
 
-use crate::people::{Person, one_test_at_a_time};
+use crate::people::{meet, one_test_at_a_time};
 use e2e::Daemon;
 use e2e::browser::{Browser, Driver, Microphone, firefox};
 
@@ -39,7 +39,7 @@ fn firefox_calls_firefox_over_turn_udp() {
     let _turn = one_test_at_a_time();
     let daemon = Daemon::speaking_only("udp");
     let firefox = || firefox::start(Microphone::Allowed, None);
-    a_relayed_call(&daemon, [firefox(), firefox()], "udp");
+    a_relayed_call(&daemon, [&firefox, &firefox], "udp");
 }
 
 fn chromiums_call_over(transport: &str) {
@@ -47,7 +47,7 @@ fn chromiums_call_over(transport: &str) {
     let daemon = Daemon::speaking_only(transport);
     let driver = Driver::trusting(&daemon.authority());
     let chromium = || driver.browser(Microphone::Allowed);
-    a_relayed_call(&daemon, [chromium(), chromium()], transport);
+    a_relayed_call(&daemon, [&chromium, &chromium], transport);
 }
 
 /// `turn_about`: whether Chromium waits. Whoever waits offers and whoever comes answers.
@@ -55,26 +55,20 @@ fn firefox_calls_chromium_over(transport: &str, turn_about: &[bool]) {
     let _turn = one_test_at_a_time();
     let daemon = Daemon::speaking_only(transport);
     let driver = Driver::trusting(&daemon.authority());
+    let chromium = || driver.browser(Microphone::Allowed);
+    let firefox = || firefox::start(Microphone::Allowed, Some(&daemon.authority()));
     for &chromium_waits in turn_about {
-        let mut browsers =
-            [firefox::start(Microphone::Allowed, Some(&daemon.authority())), driver.browser(Microphone::Allowed)];
-        if chromium_waits {
-            browsers.reverse();
+        match chromium_waits {
+            false => a_relayed_call(&daemon, [&firefox, &chromium], transport),
+            true => a_relayed_call(&daemon, [&chromium, &firefox], transport),
         }
-        a_relayed_call(&daemon, browsers, transport);
     }
 }
 
-/// The first waits, the second comes; then both ask their browser how it is connected and what it hears.
-fn a_relayed_call(daemon: &Daemon, browsers: [Browser<'_>; 2], transport: &str) {
-    let [waiting, coming] = browsers;
-    let ana = Person::arrives_with(waiting, daemon, "Ana");
-    ana.looks_for_someone();
-    ana.page.until("!document.querySelector('#screen-wait').hidden");
-    let ben = Person::arrives_with(coming, daemon, "Ben");
-    ben.looks_for_someone();
+/// Both talk, and ask their browser how it is connected and what it hears.
+fn a_relayed_call<'a>(daemon: &Daemon, [waiting, coming]: [&dyn Fn() -> Browser<'a>; 2], transport: &str) {
+    let (ana, ben) = meet(daemon, waiting, coming);
     for person in [&ana, &ben] {
-        person.is_talking();
         let media = person.media();
         let said = |what: &str| media[what].as_str().unwrap().to_owned();
         assert_eq!([said("local"), said("relayProtocol")], ["relay", transport], "{}: {media}", person.name);

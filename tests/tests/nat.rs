@@ -97,7 +97,7 @@ fn every_pair_of_networks_has_a_call_relayed_or_direct() {
         return;
     }
     let _turn = one_test_at_a_time();
-    let mut network = Network::new();
+    let mut network = Network::public();
     let relay = network.public_host("relay", &["192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64", "2001:db8::2/64"]);
     let places = KINDS.map(|kind| [0, 1].map(|side| kind.place(&mut network, side)));
     let hidden = daemon(&relay, 1, "relay");
@@ -106,8 +106,8 @@ fn every_pair_of_networks_has_a_call_relayed_or_direct() {
     let relayed = matrix(&places, &hidden, 1, |_, _| false);
     let direct = matrix(&places, &direct_first, 2, Kind::reaches);
     drop((hidden, direct_first));
-    println!("{}", table("path = \"relay\"", &relayed));
-    println!("{}", table("path = \"direct-first\"", &direct));
+    let tables = [table("path = \"relay\"", &relayed), table("path = \"direct-first\"", &direct)];
+    e2e::report("nat-matrix.txt", &tables.concat());
 
     let wrong: Vec<&Row> = relayed.iter().chain(&direct).filter(|row| !row.as_expected()).collect();
     assert!(wrong.is_empty(), "{}", table("not as expected", &wrong.into_iter().cloned().collect::<Vec<_>>()));

@@ -154,7 +154,8 @@ async fn every_pair_of_virtual_networks_is_relayed_and_goes_direct_where_nats_le
             }
         }
     }
-    println!("\nvirtual networks, UDP: both ways through the relay for every pair; and without it:\n{table}");
+    let title = "virtual networks, UDP: both ways through the relay for every pair; and beside it";
+    e2e::report("nat-virtual-matrix.txt", &format!("\n{title}\n{table}"));
     assert!(wrong.is_empty(), "{wrong:?}");
     serving.abort();
     internet.wan.lock().await.stop().await.unwrap();

@@ -6,6 +6,17 @@ use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// "talking", "late" if a deadline of the server ended the call, or something in between.
+const CALL_STATE: &str = "
+    const call = document.querySelector('#screen-call');
+    if (!call.hidden && document.querySelector('#call-state').textContent === 'Talking') return 'talking';
+    const said = recorder.frames.filter((frame) => frame.to === 'page').map((frame) => JSON.parse(frame.data));
+    const late = said.findLast((message) => message.t === 'ended' || message.t === 'matched');
+    return late?.t === 'ended' && ['asleep', 'deadline'].includes(late.why) ? 'late' : 'waiting';";
+
+/// How often something is tried that a busy machine can spoil.
+const MEETINGS: usize = 3;
+
 /// Two browsers in a call are all that two cores can do in real time.
 pub(crate) fn one_test_at_a_time() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
@@ -13,14 +24,34 @@ pub(crate) fn one_test_at_a_time() -> MutexGuard<'static, ()> {
 }
 
 pub(crate) fn two_in_a_call<'a>(daemon: &Daemon, driver: &'a Driver) -> (Person<'a>, Person<'a>) {
-    let ana = Person::arrives(driver, daemon, "Ana", Microphone::Allowed);
-    ana.looks_for_someone();
-    ana.page.until("!document.querySelector('#screen-wait').hidden");
-    let ben = Person::arrives(driver, daemon, "Ben", Microphone::Allowed);
-    ben.looks_for_someone();
-    ana.is_talking();
-    ben.is_talking();
-    (ana, ben)
+    let chromium = || driver.browser(Microphone::Allowed);
+    meet(daemon, &chromium, &chromium)
+}
+
+/// The first waits, the second comes, and they talk. New people try again when the server's deadlines (a second to show that one is
+/// awake, three to describe oneself) ended the call: a machine that runs every test at once may miss them, and is allowed to.
+pub(crate) fn meet<'a>(
+    daemon: &Daemon,
+    waiting: &dyn Fn() -> Browser<'a>,
+    coming: &dyn Fn() -> Browser<'a>,
+) -> (Person<'a>, Person<'a>) {
+    for _ in 0..MEETINGS {
+        let ana = Person::arrives_with(waiting(), daemon, "Ana");
+        ana.looks_for_someone();
+        ana.page.until("!document.querySelector('#screen-wait').hidden");
+        let ben = Person::arrives_with(coming(), daemon, "Ben");
+        ben.looks_for_someone();
+        if ana.talks_in_time() && ben.talks_in_time() {
+            return (ana, ben);
+        }
+    }
+    panic!("{MEETINGS} times in a row somebody was too late for the server's deadlines")
+}
+
+/// Has something measured that one busy moment of the machine can spoil: the best of a few attempts, or the first that is good enough.
+pub(crate) fn best_of_a_few(good: f64, mut measure: impl FnMut() -> f64) -> f64 {
+    let first = measure();
+    (1..MEETINGS).fold(first, |best, _| if best <= good { best } else { best.min(measure()) })
 }
 
 pub(crate) struct Person<'a> {
@@ -57,10 +88,21 @@ impl<'a> Person<'a> {
     }
 
     pub(crate) fn is_talking(&self) {
-        let talking = "!document.querySelector('#screen-call').hidden && document.querySelector('#call-state').textContent === 'Talking'";
+        assert!(self.talks_in_time(), "{} was too late: {}", self.name, self.story());
+    }
+
+    /// Waits until the call stands; false if the server ended it because somebody was too late.
+    fn talks_in_time(&self) -> bool {
         let start = Instant::now();
-        while self.page.run(&format!("return {talking}")) != true {
-            assert!(start.elapsed() < PATIENCE, "{} never talked. {}", self.name, self.story());
+        loop {
+            match self.page.run(CALL_STATE).as_str() {
+                Some("talking") => return true,
+                Some("late") => {
+                    eprintln!("{} was too late: {}", self.name, self.story());
+                    return false;
+                }
+                _ => assert!(start.elapsed() < PATIENCE, "{} never talked: {}", self.name, self.story()),
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
