@@ -70,6 +70,7 @@
 //! | F4 | `faults::exhaustion::f04_without_descriptors_there_is_508_old_sessions_live_and_nothing_spins` | own: U T L |
 //! | F5 | `faults::exhaustion::f05_with_ten_ports_the_eleventh_is_508_and_a_freed_one_is_given_again` | own: U T L |
 //! | F7 | `--long`: `faults::clock::f07_…`; with a fake clock: `relay/src/auth/tests` | own: U |
+//! | F8 | beside this suite: `relay/tests/daemon.rs` (`check_names_every_problem_…`, `a_broken_file_starts_nothing`) | |
 //! | F9 | beside this suite: `streams::sighup_reads_the_certificate_again_and_connections_that_exist_go_on` | L |
 //! | F10 | `--long`, root: `faults::memory::f10_in_64_megabytes_a_flood_meets_the_caps_and_not_the_oom_killer` | own: all |
 //! | F11 | `faults::network::f11_through_loss_…` (U), `faults::network::f11_over_an_mtu_of_1280_…` (all) | own |

@@ -152,7 +152,12 @@ fn d40_one_denied_peer_in_a_request_lets_none_of_them_in(daemon: &Daemon, on: Tr
         let turned = Ask::request(method::CREATE_PERMISSION).peer(at(denied, 9)).peer(good_address);
         assert_eq!(client.code(turned), 403);
     }
+    // Somebody permitted, behind whose packet everything before it at the relayed address has been dealt with.
+    let neighbour = UdpSocket::bind("127.9.0.2:0").unwrap();
+    assert_eq!(client.permit(neighbour.local_addr().unwrap()), 0);
     good.send_to(b"too early", relayed).unwrap();
+    neighbour.send_to(b"fence", relayed).unwrap();
+    assert_eq!(client.expect_data().payload, b"fence");
     client.send_to(good_address, b"too early");
     assert_eq!(client.permit(good_address), 0);
     client.send_to(good_address, b"permitted");
