@@ -17,8 +17,8 @@ use crate::{
     peer::{turn::Credential, turn_url},
     report::{Run, json, table},
     runner::{self, Address, Aim, check_reachable},
-    scenario::{Depth, Scenario, built_in},
-    sys,
+    scenario::{Depth, Scenario, Transport, built_in},
+    selftest, sys,
     token::{Key, Minter},
     verdict::{self, Verdict},
 };
@@ -66,6 +66,10 @@ enum Command {
     Run(Box<RunArgs>),
     /// List the built-in scenarios
     Scenarios,
+    /// Compare the formulas loadgen judges by with known values
+    Selftest,
+    /// Print the JSON schema of what `run --json` writes
+    Schema,
     /// Serve a relay for a run: configuration on standard input (used by `run`)
     #[command(name = own_relay::SUBCOMMAND, hide = true)]
     ServeRelay,
@@ -80,7 +84,7 @@ struct RunArgs {
     target: Option<String>,
     /// With --target: TURN server to use instead of the one signalling names. Alone: measure this TURN server, whoever
     /// made it, without signalling (depth turn); needs --user and --password, or --turn-secret
-    #[arg(long, value_name = "turn:HOST:PORT")]
+    #[arg(long, value_name = "turn:HOST:PORT[?transport=tcp]|turns:HOST:PORT")]
     turn: Option<String>,
     /// User name at that TURN server
     #[arg(long, value_name = "NAME", requires = "turn")]
@@ -110,6 +114,9 @@ struct RunArgs {
     /// light, signalling, matching or turn [key: peer.depth]
     #[arg(long, value_name = "DEPTH")]
     depth: Option<String>,
+    /// To the TURN server: udp, tcp or tls (certificate not checked) [key: peer.transport]
+    #[arg(long, value_name = "NAME")]
+    transport: Option<String>,
     /// How long a caller waits for a partner: fixed:15s, exp:…, lognormal:… [key: peer.patience]
     #[arg(long, value_name = "LENGTH")]
     patience: Option<String>,
@@ -134,6 +141,9 @@ struct RunArgs {
     /// g711 or none [key: media.kind]
     #[arg(long, value_name = "KIND")]
     media: Option<String>,
+    /// The network callers are behind: wifi, lte, 3g-poor … or its parts; see --print-config [key: media.impair]
+    #[arg(long, value_name = "NETWORK")]
+    impair: Option<String>,
     /// An objective, may be repeated; replaces those of the scenario [key: slo.require]
     #[arg(long, value_name = "EXPR")]
     slo: Vec<String>,
@@ -192,6 +202,11 @@ pub fn main() -> ExitCode {
             }
             Ok(0)
         }
+        Command::Selftest => Ok(selftest()),
+        Command::Schema => {
+            say(&mut io::stdout(), json::PUBLISHED.trim_end());
+            Ok(0)
+        }
         Command::ServeRelay => own_relay::serve().map(|()| 0).map_err(|message| Stop(INTERNAL, message)),
     };
     match result {
@@ -201,6 +216,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+fn selftest() -> u8 {
+    let vectors = selftest::vectors();
+    for vector in &vectors {
+        say(&mut io::stdout(), &vector.line());
+    }
+    let wrong = vectors.iter().filter(|vector| !vector.holds()).count();
+    say(&mut io::stdout(), &format!("{} of {} hold", vectors.len() - wrong, vectors.len()));
+    if wrong == 0 { 0 } else { INTERNAL }
 }
 
 fn run(args: &RunArgs) -> Result<u8, Stop> {
@@ -260,6 +285,13 @@ impl RunArgs {
         let arrivals = if spread { "arrivals.spread" } else { "arrivals.shape" };
         let seed = self.seed.map(|seed| ("seed", Value::from(i64::try_from(seed).unwrap_or(i64::MAX))));
         let calls = self.calls.map(|calls| ("arrivals.calls_per_second", Value::from(calls)));
+        // A TURN URL names its transport; what it does not name or cannot be read is told later.
+        let named =
+            self.turn.as_deref().and_then(|url| turn_url::parse(url).ok()?.1).map(|transport| match transport {
+                Transport::Udp => "udp",
+                Transport::Tcp => "tcp",
+                Transport::Tls => "tls",
+            });
         let alone = (self.turn.is_some() && self.target.is_none() && self.depth.is_none())
             .then(|| ("peer.depth", Value::from("turn")));
         let slo = (!self.slo.is_empty()).then(|| ("slo.require", Value::from(self.slo.clone())));
@@ -273,12 +305,15 @@ impl RunArgs {
             self.users.map(|users| ("arrivals.users", Value::from(users))),
             text("arrivals.think", &self.think),
             text("peer.depth", &self.depth),
+            text("peer.transport", &self.transport),
+            named.map(|transport| ("peer.transport", Value::from(transport))),
             text("peer.patience", &self.patience),
             text("arrivals.for", &self.measured),
             text("arrivals.warmup", &self.warmup),
             text("arrivals.drain", &self.drain),
             text("hold.length", &self.hold),
             text("media.kind", &self.media),
+            text("media.impair", &self.impair),
         ]
         .into_iter()
         .flatten()
@@ -288,7 +323,7 @@ impl RunArgs {
 
     /// Where the load goes: the target, or a relay of our own that lives as long as the first part.
     fn aim(&self, scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
-        let turn = self.turn.as_deref().map(turn_url::parse).transpose().map_err(usage)?;
+        let turn = self.turn.as_deref().map(turn_url::parse).transpose().map_err(usage)?.map(|(server, _)| server);
         let alone = scenario.depth == Depth::Turn;
         let Some(url) = &self.target else {
             return match turn {
@@ -368,14 +403,28 @@ impl TokenArgs {
 fn own(scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
     let (relay, minter) = OwnRelay::start(scenario.mix.topics, scenario.lines).map_err(internal)?;
     let (address, server_pid, admin) = (Address::usual(relay.signalling), Some(relay.pid()), relay.admin);
-    let turn_only = (scenario.depth == Depth::Turn).then(|| (relay.turn, relay.credential.clone()));
-    Ok((Some(relay), Aim { address, minter, turn: None, turn_only, server_pid, admin, own: true }))
+    let (server, turn) = match scenario.transport {
+        Transport::Udp => (relay.turn, None),
+        Transport::Tcp => (relay.tcp, Some(relay.tcp)),
+        Transport::Tls => {
+            return Err(usage("a relay of our own has no certificate: TLS needs --target or --turn".to_owned()));
+        }
+    };
+    let turn_only = (scenario.depth == Depth::Turn).then(|| (server, relay.credential.clone()));
+    Ok((Some(relay), Aim { address, minter, turn, turn_only, server_pid, admin, own: true }))
 }
 
 /// A descriptor per caller, and one more where callers cannot share UDP sockets; the relay of our own inherits the limit.
 fn check_descriptors(scenario: &Scenario, own: bool) -> Result<(), Stop> {
     let limit = sys::raise_open_files().map_err(internal)?;
-    let needed = scenario.expected_callers().min(scenario.max_callers) as u64 * if own { 1 } else { 2 } + 64;
+    let each = if scenario.transport != Transport::Udp {
+        4
+    } else if own {
+        1
+    } else {
+        2
+    };
+    let needed = scenario.expected_callers().min(scenario.max_callers) as u64 * each + 64;
     if needed <= limit {
         return Ok(());
     }

@@ -28,6 +28,7 @@ pub mod rules;
 pub mod runner;
 pub mod scenario;
 pub mod scrape;
+pub mod selftest;
 pub mod slo;
 pub mod stats;
 pub mod sys;

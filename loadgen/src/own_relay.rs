@@ -35,6 +35,8 @@ pub struct OwnRelay {
     /// Closing it stops the relay.
     input: Option<ChildStdin>,
     pub turn: SocketAddr,
+    /// The same over TCP.
+    pub tcp: SocketAddr,
     /// For allocations without signalling.
     pub credential: Credential,
     pub signalling: SocketAddr,
@@ -59,14 +61,16 @@ impl OwnRelay {
         input.write_all(format!("{}\n{END}\n", configuration(&secret, topics, lines)).as_bytes())?;
         let output =
             child.stdout.take().map(BufReader::new).ok_or_else(|| io::Error::other("no pipe from the relay"))?;
-        let Listening { turn: Some(turn), signalling: Some(signalling), admin } = Listening::read(output) else {
+        let Listening { turn: Some(turn), tcp: Some(tcp), signalling: Some(signalling), admin } =
+            Listening::read(output)
+        else {
             let status = child.wait()?;
             return Err(io::Error::other(format!("the relay of our own did not start ({status})")));
         };
         let credential = Credential { username: USER.into(), password: secret.clone() };
         let key = Key::Hs256(secret.into_bytes());
         let minter = Minter { kid: "loadgen".into(), issuer: "loadgen".into(), audience: "loadgen".into(), key, run };
-        Ok((OwnRelay { child, input: Some(input), turn, credential, signalling, admin }, minter))
+        Ok((OwnRelay { child, input: Some(input), turn, tcp, credential, signalling, admin }, minter))
     }
 
     pub fn pid(&self) -> u32 {
@@ -94,6 +98,7 @@ fn configuration(secret: &str, topics: u8, lines: u32) -> String {
     format!(
         r#"[listen]
 udp = ["127.0.0.1:0"]
+tcp = ["127.0.0.1:0"]
 signalling = "127.0.0.1:0"
 admin = "127.0.0.1:0"
 
@@ -126,6 +131,7 @@ topics = [{topics}]
 #[derive(Default)]
 struct Listening {
     turn: Option<SocketAddr>,
+    tcp: Option<SocketAddr>,
     signalling: Option<SocketAddr>,
     admin: Option<SocketAddr>,
 }
@@ -136,8 +142,9 @@ impl Listening {
         let mut listening = Listening::default();
         for line in lines.lines().map_while(Result::ok).take_while(|line| line != "ready") {
             let address = |what: &str| line.strip_prefix(what)?.strip_prefix(" http://")?.parse().ok();
-            let turn = || line.strip_prefix("listening turn udp ")?.parse().ok();
-            listening.turn = listening.turn.or_else(turn);
+            let turn = |over: &str| line.strip_prefix("listening turn ")?.strip_prefix(over)?.trim().parse().ok();
+            listening.turn = listening.turn.or_else(|| turn("udp"));
+            listening.tcp = listening.tcp.or_else(|| turn("tcp"));
             listening.signalling = listening.signalling.or(address("listening signalling"));
             listening.admin = listening.admin.or(address("listening admin"));
         }

@@ -83,6 +83,80 @@ fn coturn_is_measured_like_any_other_server() {
 }
 
 #[test]
+fn coturn_is_measured_over_tcp() {
+    let coturn = Coturn::start();
+    let line = format!(
+        "run --turn turn:{}?transport=tcp --user u --password p --calls/s 15 --hold fixed:700ms --for 3s --warmup 500ms --drain 2s",
+        coturn.address
+    );
+    let (code, json, table) = run(&line);
+    assert!(matches!(code, Some(0 | 5 | 8)), "{table}");
+    assert_everybody_heard_himself(&json, &table);
+    assert_eq!(json["outcomes"]["turn_retransmissions"], 0);
+}
+
+#[test]
+fn light_callers_talk_over_tcp() {
+    let (code, json, table) =
+        run("run --transport tcp --calls/s 10 --hold fixed:700ms --for 3s --warmup 500ms --drain 2s");
+    assert!(matches!(code, Some(0 | 5 | 8)), "{table}");
+    assert!(json["outcomes"]["calls_up"].as_u64().unwrap() >= 10, "{table}");
+    assert_eq!(
+        (&json["outcomes"]["success"], &json["violations"]),
+        (&Value::from(1.0), &serde_json::json!({})),
+        "{table}"
+    );
+}
+
+#[test]
+fn an_impaired_network_shows_as_what_it_is() {
+    let (_, json, table) = run("run turn-only --calls/s 15 --hold fixed:2s --for 4s --warmup 500ms --drain 3s \
+                                --impair delay=40ms,jitter=5ms,loss=4%,burst=3 --slo success>=0.5");
+    let media = &json["media"];
+    let loss = media["lost"].as_f64().unwrap() / media["expected"].as_f64().unwrap();
+    assert!((0.02..0.07).contains(&loss), "{table}");
+    let delay = media["one_way_delay"]["p50"].as_f64().unwrap();
+    assert!((40.0..80.0).contains(&delay), "{table}");
+    assert!(media["mos_cqe_mean"].as_f64().unwrap() < 4.2, "{table}");
+    assert!(json["outcomes"]["turn_retransmissions"].as_u64().unwrap() > 0, "{table}");
+    assert_eq!(json["violations"], serde_json::json!({}));
+}
+
+/// Sends `signal` to the server we started.
+fn signal(server: &Coturn, signal: &str) {
+    assert!(Command::new("kill").args([signal, &server.child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn coturn_frozen_for_two_seconds_shows_the_latency_of_theory() {
+    const MEASURED: f64 = 10.0;
+    let coturn = Coturn::start();
+    let line = format!(
+        "run --turn turn:{} --user u --password p --media none --calls/s 100 --arrivals constant --hold fixed:100ms \
+         --for 10s --warmup 1s --drain 3s",
+        coturn.address
+    );
+    let (frozen, (_, json, table)) = std::thread::scope(|scope| {
+        let freezing = scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(4));
+            let start = std::time::Instant::now();
+            signal(&coturn, "-STOP");
+            std::thread::sleep(Duration::from_secs(2));
+            signal(&coturn, "-CONT");
+            start.elapsed().as_secs_f64()
+        });
+        let measured = run(&line);
+        (freezing.join().unwrap(), measured)
+    });
+    // Who starts t seconds before the thaw waits t; one in a hundred of all who start in the window waits longer than this.
+    let theory = (frozen - MEASURED / 100.0) * 1e3;
+    let p99 = json["phases"]["setup"]["corrected"]["p99"].as_f64().unwrap();
+    eprintln!("frozen {frozen:.2} s: p99 {p99:.0} ms, theory {theory:.0} ms");
+    assert!((p99 / theory - 1.0).abs() < 0.1, "p99 {p99:.0} ms, theory {theory:.0} ms\n{table}");
+    assert_eq!(json["outcomes"]["success"], 1.0, "{table}");
+}
+
+#[test]
 fn a_wrong_password_at_coturn_fails_every_call_and_says_so() {
     let coturn = Coturn::start();
     let line = format!("run --turn {} --user u --password wrong --calls/s 10 --for 2s --drain 1s", coturn.address);

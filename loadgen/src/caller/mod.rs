@@ -26,7 +26,7 @@ use crate::{
         stun::{self, Method, View},
         turn::{Event, Failure, TurnClient},
     },
-    scenario::Depth,
+    scenario::{Depth, Transport},
     time::Nanos,
 };
 use leg::Leg;
@@ -302,11 +302,12 @@ impl Caller {
     fn allocate(&mut self, now: Nanos, ice: Option<Ice>) {
         let wanted = self.turn.is_none() && self.terms.depth.relays();
         let Some(ice) = ice.filter(|_| wanted) else { return };
-        let Some((server, credential)) = ice.turn(self.terms.turn) else {
+        let Some((server, credential)) = ice.turn(self.terms.transport, self.terms.turn) else {
             return self.fail(now, Cause::NoTurnServer);
         };
         self.record.times.ice = Some(now);
         let mut turn = TurnClient::new(credential, self.draw());
+        turn.over_stream(self.terms.transport != Transport::Udp);
         turn.allocate(now);
         self.turn = Some(turn);
         self.outputs.push_back(Output::Attach(server));
@@ -367,7 +368,9 @@ impl Caller {
         let offerer = self.leg.as_ref().is_some_and(|leg| leg.role == Role::Offerer);
         if offerer && heard && self.state == State::Talking && self.is_up() && self.hang_up_at.is_none() {
             self.deadline = None;
-            self.hang_up_at = Some(now.after(self.hold));
+            // Without descriptions the server ends the call soon anyway.
+            let hold = if self.terms.depth == Depth::Matching { Duration::ZERO } else { self.hold };
+            self.hang_up_at = Some(now.after(hold));
         }
     }
 

@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{media::packet::StreamId, population::Person, scenario::Depth, time::Nanos};
+use crate::{
+    media::packet::StreamId,
+    population::Person,
+    scenario::{Depth, Transport},
+    time::Nanos,
+};
 
 /// What holds for every caller of a run.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +18,7 @@ pub struct Terms {
     pub media: bool,
     /// Used instead of the TURN server in `ice`.
     pub turn: Option<SocketAddr>,
+    pub transport: Transport,
 }
 
 /// What one caller sets out with.

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     peer::turn::Credential,
     population::{Criteria, GENDERS, LEVELS},
+    scenario::Transport,
 };
 
 /// A frame from the server. Frames of no interest to a light caller read as [`Frame::Other`].
@@ -104,22 +105,27 @@ struct Server {
 }
 
 impl Ice {
-    /// The first TURN server over UDP that is named by address, and the credential for it.
-    pub fn turn(self, instead: Option<SocketAddr>) -> Option<(SocketAddr, Credential)> {
+    /// The first TURN server over `transport` that is named by address, and the credential for it.
+    pub fn turn(self, transport: Transport, instead: Option<SocketAddr>) -> Option<(SocketAddr, Credential)> {
         self.servers.into_iter().find_map(|server| {
-            let address = instead.or_else(|| server.urls.iter().find_map(|url| turn_address(url)))?;
+            let address = instead.or_else(|| server.urls.iter().find_map(|url| turn_address(url, transport)))?;
             Some((address, Credential { username: server.username, password: server.credential }))
         })
     }
 }
 
 /// `turn:127.0.0.1:3478?transport=udp` (RFC 7065); names are not resolved here.
-fn turn_address(url: &str) -> Option<SocketAddr> {
-    let rest = url.strip_prefix("turn:")?;
+fn turn_address(url: &str, wanted: Transport) -> Option<SocketAddr> {
+    let (scheme, rest) = url.split_once(':')?;
     let (host, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let udp = query.is_empty() || query == "transport=udp";
-    let address = host.parse().ok().or_else(|| Some(SocketAddr::new(host.parse().ok()?, 3478)));
-    address.filter(|_| udp)
+    let (transport, port) = match (scheme, query) {
+        ("turn", "" | "transport=udp") => (Transport::Udp, 3478),
+        ("turn", "transport=tcp") => (Transport::Tcp, 3478),
+        ("turns", "" | "transport=tcp") => (Transport::Tls, 5349),
+        _ => return None,
+    };
+    let address = host.parse().ok().or_else(|| Some(SocketAddr::new(host.parse().ok()?, port)));
+    address.filter(|_| transport == wanted)
 }
 
 /// Request numbers, by which an error names what it answers.
@@ -178,7 +184,10 @@ mod tests {
 
     #[test]
     fn turn_urls_by_address_over_udp_are_taken() {
-        let address = |url: &str| turn_address(url).map(|a| a.to_string());
+        let address = |url: &str| turn_address(url, Transport::Udp).map(|a| a.to_string());
+        let stream = |url: &str, transport| turn_address(url, transport).map(|a| a.port());
+        assert_eq!(stream("turn:127.0.0.1:4000?transport=tcp", Transport::Tcp), Some(4000));
+        assert_eq!(stream("turns:127.0.0.1", Transport::Tls), Some(5349));
         assert_eq!(address("turn:127.0.0.1:4000?transport=udp").as_deref(), Some("127.0.0.1:4000"));
         assert_eq!(address("turn:127.0.0.1").as_deref(), Some("127.0.0.1:3478"));
         assert_eq!(address("turn:[::1]:4000").as_deref(), Some("[::1]:4000"));
@@ -194,7 +203,7 @@ mod tests {
             "ice":{"servers":[{"urls":["turn:127.0.0.1:1?transport=udp"],"username":"u","credential":"c"}],"policy":"relay"}}"#;
         let Frame::Matched { call, role, peer, ice, .. } = serde_json::from_str(frame).unwrap() else { panic!() };
         assert_eq!((call.as_str(), role, level(&peer.lvl)), ("c4", Role::Offerer, Some(2)));
-        assert_eq!(ice.unwrap().turn(None).unwrap().0.port(), 1);
+        assert_eq!(ice.unwrap().turn(Transport::Udp, None).unwrap().0.port(), 1);
         assert!(matches!(serde_json::from_str(r#"{"t":"position","ahead":3}"#).unwrap(), Frame::Other));
     }
 

@@ -14,6 +14,7 @@ use crate::{
         stun::View,
         turn::{Credential, Event, Failure, TurnClient},
     },
+    scenario::Transport,
     time::Nanos,
 };
 
@@ -48,6 +49,7 @@ impl Solo {
         let mut transaction = [0; 12];
         transaction.copy_from_slice(&plan.random[..12]);
         let mut turn = TurnClient::new(credential, transaction);
+        turn.over_stream(terms.transport != Transport::Udp);
         turn.allocate(now);
         let mut solo = Solo {
             terms,
@@ -266,7 +268,8 @@ mod tests {
             let now = Nanos(6 * MS);
             let person = Scenario::default().person(3);
             let plan = Plan { number: 3, intended: Nanos(5 * MS), person, token: String::new(), random: [3; 32] };
-            let terms = Terms { depth: Depth::Turn, setup_timeout: Duration::from_secs(10), media, turn: None };
+            let (depth, transport) = (Depth::Turn, Transport::Udp);
+            let terms = Terms { depth, setup_timeout: Duration::from_secs(10), media, turn: None, transport };
             let credential = Credential { username: "u".into(), password: "p".into() };
             let solo = Solo::new(plan, terms, "127.0.0.1:9".parse().unwrap(), credential, now);
             let mut world = World { now, solo, refuse, seen: Vec::new() };

@@ -6,13 +6,19 @@ use serde_json::{Value, json};
 use super::{record::Step, *};
 use crate::{
     peer::stun::{Builder, Class, attribute, long_term_key, parse_channel_data},
-    scenario::Scenario,
+    scenario::{Scenario, Transport},
 };
 
 const MS: u64 = 1_000_000;
 
 fn terms() -> Terms {
-    Terms { depth: Depth::Light, setup_timeout: Duration::from_secs(10), media: true, turn: None }
+    Terms {
+        depth: Depth::Light,
+        setup_timeout: Duration::from_secs(10),
+        media: true,
+        turn: None,
+        transport: Transport::Udp,
+    }
 }
 
 struct World {

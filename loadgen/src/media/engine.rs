@@ -3,7 +3,8 @@
 //! nobody talks it sleeps until something arrives.
 
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
     io,
     net::UdpSocket,
     os::fd::AsFd,
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     Command, Counters, Mail, Measured, Queue, Window,
+    impair::Impairment,
     packet::{self, StreamId},
     sockets::{Key, SHARED, Sockets, Source, shared_key},
     stream::{Account, Arrival, Hearing, Sending, Wheel, judge},
@@ -27,6 +29,10 @@ use crate::{
 
 /// Token of the bell among those of the sockets.
 const BELL: u64 = u64::MAX;
+/// Rest while nobody talks but something is under way: it is stamped with its true arrival all the same.
+const DELAYED_MS: i32 = 1;
+/// Datagrams under way through impaired networks at most; more are lost and counted as undelivered.
+const MAX_DELAYED: usize = 1 << 18;
 /// Longest rest while nobody talks, so that the loop is seen to live.
 const IDLE_MS: i32 = 100;
 
@@ -45,7 +51,20 @@ pub(super) struct Engine {
     wheel: Wheel,
     dropped: HashMap<u64, u32>,
     measured: Measured,
+    /// Numbers what comes, so that equal arrivals keep their order.
+    order: u64,
+    /// What an impaired network still holds back, by when it arrives.
+    delayed: BinaryHeap<Reverse<Delayed>>,
     stopped: bool,
+}
+
+/// A datagram on its way through an impaired network. Ordered by arrival, then by when it came.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Delayed {
+    at: Nanos,
+    order: u64,
+    key: Key,
+    bytes: Box<[u8]>,
 }
 
 /// Callers by source.
@@ -59,6 +78,7 @@ struct Parties {
 struct Party {
     source: Source,
     mailbox: Sender<Mail>,
+    network: Option<Box<Impairment>>,
     sending: Option<(Sending, usize)>,
     hearing: Option<Hearing>,
     closed: Option<StreamId>,
@@ -93,6 +113,8 @@ impl Engine {
             wheel: Wheel::default(),
             dropped: HashMap::new(),
             measured: Measured::default(),
+            order: 0,
+            delayed: BinaryHeap::new(),
             stopped: false,
         })
     }
@@ -109,6 +131,7 @@ impl Engine {
             for token in ready {
                 self.receive(token);
             }
+            self.release();
         }
     }
 
@@ -121,7 +144,8 @@ impl Engine {
                 thread::sleep(pause);
             }
         }
-        self.epoll.wait(if idle { IDLE_MS } else { 0 }).collect()
+        let longest = if self.delayed.is_empty() { IDLE_MS } else { DELAYED_MS };
+        self.epoll.wait(if idle { longest } else { 0 }).collect()
     }
 
     fn obey(&mut self) {
@@ -132,7 +156,7 @@ impl Engine {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Attach { source, mailbox } => self.attach(source, mailbox),
+            Command::Attach { source, mailbox, network } => self.attach(source, mailbox, network),
             Command::Hear { key, channel, stream } => {
                 if let Some((_, party)) = self.parties.get(key) {
                     party.hearing = Some(Hearing::new(channel, stream));
@@ -159,13 +183,13 @@ impl Engine {
         }
     }
 
-    fn attach(&mut self, source: Source, mailbox: Sender<Mail>) {
+    fn attach(&mut self, source: Source, mailbox: Sender<Mail>, network: Option<Box<Impairment>>) {
         let key = source.key();
         if let Source::Own { socket, .. } = &source {
             // A socket that cannot be watched hears nothing, and its caller fails with a time-out that is counted.
             let _ = self.epoll.add(socket.as_fd(), key.0);
         }
-        self.parties.insert(key, Party { source, mailbox, sending: None, hearing: None, closed: None });
+        self.parties.insert(key, Party { source, mailbox, network, sending: None, hearing: None, closed: None });
     }
 
     fn hush(&mut self, key: Key) -> Option<Account> {
@@ -244,28 +268,31 @@ impl Engine {
         let age = received.arrived.map_or(Duration::ZERO, |arrived| now.1.saturating_sub(arrived));
         let at = Nanos(now.0.0.saturating_sub(age.as_nanos() as u64));
         let Some((_, party)) = self.parties.get(key) else { return };
-        let arrival = judge(party.hearing.as_mut(), party.closed, at, received.bytes);
-        let letter = match arrival {
-            Arrival::Voice { delay, first } => {
-                Counters::add(&self.counters.received, 1);
-                if self.window.contains(at) {
-                    self.measured.delay.record(delay);
+        match &mut party.network {
+            None => deliver(party, &mut self.measured, &self.counters, self.window, at, received.bytes),
+            Some(network) => {
+                let arrivals = network.arrivals(at, received.bytes.len());
+                for at in arrivals.into_iter().flatten() {
+                    if self.delayed.len() == MAX_DELAYED {
+                        Counters::add(&self.counters.undelivered, 1);
+                        continue;
+                    }
+                    self.order += 1;
+                    let (order, bytes) = (self.order, received.bytes.into());
+                    self.delayed.push(Reverse(Delayed { at, order, key, bytes }));
                 }
-                first.then_some(Mail::FirstVoice { at })
             }
-            Arrival::Control => Some(Mail::Datagram { at, bytes: received.bytes.into() }),
-            Arrival::Foreign => {
-                Counters::add(&self.counters.foreign, 1);
-                None
+        }
+    }
+
+    /// Hands over what has come through an impaired network by now.
+    fn release(&mut self) {
+        let now = self.clock.now();
+        while self.delayed.peek().is_some_and(|Reverse(next)| next.at <= now) {
+            let Some(Reverse(Delayed { at, key, bytes, .. })) = self.delayed.pop() else { return };
+            if let Some((_, party)) = self.parties.get(key) {
+                deliver(party, &mut self.measured, &self.counters, self.window, at, &bytes);
             }
-            Arrival::Corrupt => {
-                Counters::add(&self.counters.corrupt, 1);
-                None
-            }
-            Arrival::Untimely => None,
-        };
-        if letter.is_some_and(|letter| party.mailbox.try_send(letter).is_err()) {
-            Counters::add(&self.counters.undelivered, 1);
         }
     }
 
@@ -274,6 +301,32 @@ impl Engine {
         if !delivered {
             Counters::add(&self.counters.undelivered, 1);
         }
+    }
+}
+
+/// What a datagram that arrived at `at` is to its caller, and the letter it makes.
+fn deliver(party: &mut Party, measured: &mut Measured, counters: &Counters, window: Window, at: Nanos, bytes: &[u8]) {
+    let letter = match judge(party.hearing.as_mut(), party.closed, at, bytes) {
+        Arrival::Voice { delay, first } => {
+            Counters::add(&counters.received, 1);
+            if window.contains(at) {
+                measured.delay.record(delay);
+            }
+            first.then_some(Mail::FirstVoice { at })
+        }
+        Arrival::Control => Some(Mail::Datagram { at, bytes: bytes.into() }),
+        Arrival::Foreign => {
+            Counters::add(&counters.foreign, 1);
+            None
+        }
+        Arrival::Corrupt => {
+            Counters::add(&counters.corrupt, 1);
+            None
+        }
+        Arrival::Untimely => None,
+    };
+    if letter.is_some_and(|letter| party.mailbox.try_send(letter).is_err()) {
+        Counters::add(&counters.undelivered, 1);
     }
 }
 

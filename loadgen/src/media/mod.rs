@@ -1,15 +1,18 @@
 //! Media and all UDP: one thread paces and sends every caller's packets in batches, receives everything, and hands
 //! control datagrams to the callers. Callers speak to it through [`Media`].
 
+pub mod bridge;
 mod engine;
+pub mod impair;
 pub mod packet;
 pub mod sockets;
 pub mod stream;
+mod tls;
 
 use std::{
     collections::VecDeque,
     io,
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -24,6 +27,7 @@ use crate::{
     sys::{EventFd, go_real_time},
     time::{Clock, Nanos},
 };
+use impair::{Impairment, Profile};
 use packet::StreamId;
 use sockets::{Key, Sockets, Source};
 use stream::Account;
@@ -90,7 +94,7 @@ pub struct Measured {
 }
 
 pub(crate) enum Command {
-    Attach { source: Source, mailbox: mpsc::Sender<Mail> },
+    Attach { source: Source, mailbox: mpsc::Sender<Mail>, network: Option<Box<Impairment>> },
     Hear { key: Key, channel: u16, stream: StreamId },
     Talk { key: Key, server: SocketAddr, channel: u16, stream: StreamId },
     Hush { key: Key },
@@ -107,6 +111,7 @@ pub struct Media {
     queue: Arc<Queue>,
     bell: Arc<EventFd>,
     counters: Arc<Counters>,
+    network: Option<(Profile, u64)>,
     thread: Mutex<Option<JoinHandle<Measured>>>,
 }
 
@@ -125,13 +130,27 @@ impl Media {
             }
             engine.run()
         })?;
-        Ok(Media { sockets, queue, bell, counters, thread: Mutex::new(Some(thread)) })
+        Ok(Media { sockets, queue, bell, counters, network: None, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Puts callers who attach from now on behind a network like this, drawn from `seed`.
+    pub fn behind(mut self, profile: Option<Profile>, seed: u64) -> Media {
+        self.network = profile.map(|profile| (profile, seed));
+        self
     }
 
     /// Gives caller `number` a source towards `server`; what arrives there goes to `mailbox`.
     pub fn attach(&self, number: u32, server: SocketAddr, mailbox: mpsc::Sender<Mail>) -> io::Result<Source> {
         let source = self.sockets.source(number, server)?;
-        self.post(Command::Attach { source: source.clone(), mailbox });
+        let network = self.network.map(|(profile, seed)| Box::new(Impairment::new(profile, seed, number)));
+        self.post(Command::Attach { source: source.clone(), mailbox, network });
+        Ok(source)
+    }
+
+    /// Gives caller `number` a connected socket of its own as its source.
+    pub fn attach_socket(&self, number: u32, socket: UdpSocket, mailbox: mpsc::Sender<Mail>) -> io::Result<Source> {
+        let source = Source::of_socket(number, socket)?;
+        self.post(Command::Attach { source: source.clone(), mailbox, network: None });
         Ok(source)
     }
 

@@ -35,7 +35,7 @@ pub enum Source {
 }
 
 /// Names a source among all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub u64);
 
 const OWN: u64 = 1 << 63;
@@ -64,10 +64,7 @@ impl Sockets {
             if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind((unspecified, 0))?;
         socket.connect(server)?;
-        if server.is_ipv4() {
-            sys::describe_datagrams(socket.as_fd())?;
-        }
-        Ok(Source::Own { number, socket: Arc::new(socket) })
+        Source::of_socket(number, socket)
     }
 
     /// Sends one datagram at once, from any thread.
@@ -80,6 +77,14 @@ impl Sockets {
 }
 
 impl Source {
+    /// A connected socket that is caller `number`'s alone.
+    pub fn of_socket(number: u32, socket: UdpSocket) -> io::Result<Source> {
+        if socket.local_addr()?.is_ipv4() {
+            sys::describe_datagrams(socket.as_fd())?;
+        }
+        Ok(Source::Own { number, socket: Arc::new(socket) })
+    }
+
     pub fn key(&self) -> Key {
         match self {
             Source::Shared { lane, address } => shared_key(*lane, *address),

@@ -14,6 +14,8 @@ pub const RTO: Duration = Duration::from_millis(500);
 pub const MAX_SENDS: u8 = 7;
 /// Waiting after the last send (Rm × RTO).
 const LAST_WAIT: Duration = Duration::from_secs(8);
+/// Ti: as long as all sends over UDP together.
+const STREAM_WAIT: Duration = Duration::from_millis(39_500);
 /// Channels and permissions are refreshed after this; a permission lasts 300 s (RFC 8656 §9).
 const BINDING_REFRESH: Duration = Duration::from_secs(240);
 /// 401 and 438 are answered this often per request before it counts as refused.
@@ -77,6 +79,7 @@ pub struct TurnClient {
     refresh_at: Option<Nanos>,
     rebind_at: Option<Nanos>,
     bound: Option<(u16, SocketAddr)>,
+    stream: bool,
     /// Requests sent again because no answer came in time.
     pub retransmissions: u32,
 }
@@ -115,8 +118,14 @@ impl TurnClient {
             refresh_at: None,
             rebind_at: None,
             bound: None,
+            stream: false,
             retransmissions: 0,
         }
+    }
+
+    /// Over TCP or TLS nothing is sent again; only the last wait of a request remains (RFC 8489 §6.2.2).
+    pub fn over_stream(&mut self, stream: bool) {
+        self.stream = stream;
     }
 
     /// Allocate a relayed transport address over UDP (RFC 8656 §7).
@@ -208,7 +217,8 @@ impl TurnClient {
         let id = self.next_id();
         let bytes = self.encode(id, ask);
         self.transmit.push_back(bytes.clone());
-        self.pending.push(Transaction { id, ask, bytes, first_sent, sends: 1, challenges, again_at: now.after(RTO) });
+        let (sends, wait) = if self.stream { (MAX_SENDS, STREAM_WAIT) } else { (1, RTO) };
+        self.pending.push(Transaction { id, ask, bytes, first_sent, sends, challenges, again_at: now.after(wait) });
     }
 
     fn next_id(&mut self) -> TransactionId {
@@ -445,6 +455,18 @@ mod tests {
         assert_eq!(sends, 7);
         assert_eq!(client.retransmissions, 6);
         assert_eq!(last.since(T0), Duration::from_millis(39_500));
+    }
+
+    #[test]
+    fn over_a_stream_nothing_is_sent_again() {
+        let mut client = client();
+        client.over_stream(true);
+        client.allocate(T0);
+        assert!(client.poll_transmit().is_some());
+        let last = client.poll_timeout().unwrap();
+        client.handle_timeout(last);
+        assert_eq!((last.since(T0), client.poll_transmit()), (Duration::from_millis(39_500), None));
+        assert!(matches!(client.poll_event(), Some(Event::Failed(_))));
     }
 
     #[test]

@@ -7,21 +7,31 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
 use super::turn::Credential;
+use crate::scenario::Transport;
 
 const PORT: u16 = 3478;
+const SECURE_PORT: u16 = 5349;
 /// How long a time-limited credential is good, seconds: longer than any run.
 const LIFE_SECS: u64 = 24 * 3600;
 
-/// `turn:host[:port][?transport=udp]` or `IP:PORT`, resolved.
-pub fn parse(text: &str) -> Result<SocketAddr, String> {
-    let rest = text.strip_prefix("turn:").unwrap_or(text);
+/// `turn:host[:port][?transport=udp|tcp]`, `turns:host[:port]` or `IP:PORT`, resolved; the transport where it is named.
+pub fn parse(text: &str) -> Result<(SocketAddr, Option<Transport>), String> {
+    let (secure, rest) = match text.strip_prefix("turns:") {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix("turn:").unwrap_or(text)),
+    };
     let (host, query) = rest.split_once('?').unwrap_or((rest, ""));
-    if text.starts_with("turns:") || !matches!(query, "" | "transport=udp") {
-        return Err(format!("--turn {text}: only UDP is spoken yet, as in turn:host:3478"));
-    }
-    let mut found = host.to_socket_addrs().or_else(|_| (host.trim_matches(['[', ']']), PORT).to_socket_addrs());
+    let (transport, port) = match (secure, query) {
+        (true, "" | "transport=tcp") => (Some(Transport::Tls), SECURE_PORT),
+        (false, "transport=tcp") => (Some(Transport::Tcp), PORT),
+        (false, "transport=udp") => (Some(Transport::Udp), PORT),
+        (false, "") => (None, PORT),
+        _ => return Err(format!("--turn {text}: expected turn:host:port?transport=udp or tcp, or turns:host:port")),
+    };
+    let mut found = host.to_socket_addrs().or_else(|_| (host.trim_matches(['[', ']']), port).to_socket_addrs());
     let found = found.as_mut().map_err(|error| format!("--turn {text}: {error}"))?;
-    found.next().ok_or_else(|| format!("--turn {text}: {host} has no address"))
+    let address = found.next().ok_or_else(|| format!("--turn {text}: {host} has no address"))?;
+    Ok((address, transport))
 }
 
 /// The credential coturn's `use-auth-secret` and this relay's `rest_secrets` know: the name says until when it is good,
@@ -41,12 +51,19 @@ mod tests {
 
     #[test]
     fn servers_are_named_with_and_without_scheme_and_port() {
-        let address = |text: &str| parse(text).map(|found| found.to_string());
+        let address = |text: &str| parse(text).map(|(found, _)| found.to_string());
         assert_eq!(address("turn:127.0.0.1:4000?transport=udp").unwrap(), "127.0.0.1:4000");
         assert_eq!(address("127.0.0.1:4000").unwrap(), "127.0.0.1:4000");
         assert_eq!(address("turn:127.0.0.1").unwrap(), "127.0.0.1:3478");
         assert_eq!(address("turn:[::1]").unwrap(), "[::1]:3478");
-        assert!(address("turns:127.0.0.1").is_err() && address("turn:127.0.0.1:1?transport=tcp").is_err());
+        assert_eq!(address("turns:127.0.0.1").unwrap(), "127.0.0.1:5349");
+        let transport = |text: &str| parse(text).map(|(_, transport)| transport);
+        assert_eq!(transport("turn:127.0.0.1:1?transport=tcp").unwrap(), Some(Transport::Tcp));
+        assert_eq!(
+            (transport("turns:127.0.0.1").unwrap(), transport("127.0.0.1:1").unwrap()),
+            (Some(Transport::Tls), None)
+        );
+        assert!(parse("turns:127.0.0.1?transport=udp").is_err() && parse("turn:127.0.0.1:1?transport=sctp").is_err());
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::{
 /// Name and version of the shape.
 pub const SCHEMA: &str = "loadgen.run/1";
 
+/// The published schema (JSON Schema, draft 2020-12) of that shape.
+pub const PUBLISHED: &str = include_str!("../../docs/loadgen.run.1.schema.json");
+
 /// Latencies are milliseconds, sizes bytes, CPU seconds. A percentile with too few samples is null. Histograms are HDR V2
 /// (deflated), base64, in microseconds: they merge without loss.
 pub fn render(run: &Run, verdict: &Verdict) -> Value {

@@ -93,7 +93,7 @@ pub(crate) async fn connect(address: &Address, number: u32) -> io::Result<Socket
     timeout(PATIENCE, connecting).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
-async fn tcp(to: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
+pub(crate) async fn tcp(to: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source {
         socket.bind((source, 0).into())?;

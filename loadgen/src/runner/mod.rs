@@ -29,6 +29,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
+pub(crate) use connection::tcp;
 pub use connection::{Address, Unreachable, check as check_reachable};
 
 use crate::{
@@ -121,12 +122,13 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
     let context = Rc::new(Context {
         clock,
         window,
-        media: Media::start(clock, window, priority)?,
+        media: Media::start(clock, window, priority)?.behind(scenario.network, scenario.seed),
         terms: Terms {
             depth: scenario.depth,
             setup_timeout: scenario.setup_timeout,
             media: scenario.media,
             turn: aim.turn,
+            transport: scenario.transport,
         },
         address: aim.address.clone(),
         minter: aim.minter.clone(),

@@ -1,6 +1,6 @@
 //! One caller's task: carries frames, datagrams and time between the machine and the world.
 
-use std::rc::Rc;
+use std::{io, net::SocketAddr, rc::Rc};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -18,7 +18,12 @@ use super::{
 };
 use crate::{
     caller::{Caller, Machine, Output, Plan, Solo},
-    media::{MAILBOX, Mail, sockets::Source},
+    media::{
+        MAILBOX, Mail,
+        bridge::Bridge,
+        sockets::{Source, loopback_address},
+    },
+    scenario::Transport,
     time::Nanos,
 };
 
@@ -32,7 +37,8 @@ struct Session {
     socket: Option<Socket>,
     mailbox: Sender<Mail>,
     letters: Receiver<Mail>,
-    source: Option<(Source, std::net::SocketAddr)>,
+    source: Option<(Source, SocketAddr)>,
+    bridge: Option<Bridge>,
     stage: watch::Receiver<Stage>,
     shown: Shown,
 }
@@ -70,6 +76,7 @@ pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, rand
         mailbox,
         letters,
         source: None,
+        bridge: None,
         stage,
         shown: Shown::default(),
     };
@@ -152,10 +159,7 @@ impl Session {
         while let Some(output) = self.caller.poll_output() {
             match output {
                 Output::Signal(frame) => written |= self.feed(frame).await,
-                Output::Attach(server) => {
-                    let source = self.context.media.attach(self.number, server, self.mailbox.clone());
-                    self.source = source.ok().map(|source| (source, server)); // without one, allocating times out
-                }
+                Output::Attach(server) => self.source = self.attach(server).await.ok(), // without, allocating times out
                 Output::Datagram(bytes) => {
                     if let Some((source, server)) = &self.source {
                         let _ = self.context.media.send(source, &bytes, *server); // lost like any other datagram
@@ -182,6 +186,20 @@ impl Session {
         if written {
             self.flush().await;
         }
+    }
+
+    /// Datagrams to `server` leave from a source of ours, or through a stream that looks like one.
+    async fn attach(&mut self, server: SocketAddr) -> io::Result<(Source, SocketAddr)> {
+        let (media, mailbox) = (&self.context.media, self.mailbox.clone());
+        let transport = self.context.scenario.transport;
+        if transport == Transport::Udp {
+            return Ok((media.attach(self.number, server, mailbox)?, server));
+        }
+        let bridge = Bridge::open(server, transport, loopback_address(self.number, server.ip())).await?;
+        let source = media.attach_socket(self.number, bridge.near.try_clone()?, mailbox)?;
+        let far = bridge.far;
+        self.bridge = Some(bridge);
+        Ok((source, far))
     }
 
     async fn feed(&mut self, frame: String) -> bool {

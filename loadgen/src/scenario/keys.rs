@@ -5,10 +5,11 @@ use std::{str::FromStr, time::Duration};
 use serde::{Deserialize, Deserializer, de};
 use toml::Table;
 
-use super::{Depth, Problems, Scenario, parse_span};
+use super::{Depth, Problems, Scenario, Transport, parse_span};
 use crate::{
     arrival::{MAX_RATE, Shape, Spread},
     length::Length,
+    media::impair::Profile,
     population::{MAX_BLOCKS, Mix},
 };
 
@@ -45,6 +46,7 @@ struct HoldKeys {
 #[derive(Deserialize)]
 struct PeerKeys {
     depth: String,
+    transport: String,
     patience: String,
     abandonment: String,
     lines: u32,
@@ -73,6 +75,7 @@ struct MixKeys {
 #[derive(Deserialize)]
 struct MediaKeys {
     kind: String,
+    impair: String,
 }
 
 #[derive(Deserialize)]
@@ -148,6 +151,11 @@ impl File {
             drain: arrivals.drain.0,
             hold: notes.read("hold.length", &self.hold.length, fixed),
             depth: notes.choose("peer.depth", &peer.depth, &Depth::WORDS),
+            transport: notes.choose(
+                "peer.transport",
+                &peer.transport,
+                &[("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)],
+            ),
             patience: notes.read("peer.patience", &peer.patience, fixed),
             abandonment_fails: notes.choose(
                 "peer.abandonment",
@@ -159,6 +167,10 @@ impl File {
             max_callers: peer.max_callers,
             mix: peer.mix.into(),
             media: notes.choose("media.kind", &self.media.kind, &[("g711", true), ("none", false)]),
+            network: match self.media.impair.as_str() {
+                "none" => None,
+                text => Some(notes.read("media.impair", text, Profile::default())),
+            },
             objectives: Vec::new(),
             resolved,
         };
@@ -182,6 +194,10 @@ impl Scenario {
     fn consistent(mut self, notes: &mut Notes) -> Scenario {
         notes.check(self.users == 0 || self.shape == Shape::Steady, || {
             "arrivals.users: a closed population has no arrivals.shape, its starts follow the server".to_owned()
+        });
+        notes.check(self.network.is_none() || self.transport == Transport::Udp, || {
+            "media.impair: datagrams are impaired, and a stream would not lose them; use peer.transport = \"udp\""
+                .to_owned()
         });
         self.media &= self.depth.relays();
         self

@@ -13,6 +13,7 @@ use crate::{
     arrival::{Schedule, Shape, Spread},
     book::Standard,
     length::Length,
+    media::impair::Profile,
     population::{Mix, Person},
     slo::Objective,
 };
@@ -60,6 +61,15 @@ impl Depth {
     }
 }
 
+/// How callers reach the TURN server; relayed addresses are UDP always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+    /// The server's certificate is not checked.
+    Tls,
+}
+
 /// A resolved scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
@@ -80,6 +90,7 @@ pub struct Scenario {
     pub drain: Duration,
     pub hold: Length,
     pub depth: Depth,
+    pub transport: Transport,
     /// A caller without a partner for this long gives up.
     pub patience: Length,
     /// Allocations the TURN server grants at a time, as far as is known; 0: no limit. One that is refused for want of
@@ -94,6 +105,8 @@ pub struct Scenario {
     pub mix: Mix,
     /// Whether voice-like packets flow.
     pub media: bool,
+    /// The network every caller is behind; none: as it is.
+    pub network: Option<Profile>,
     pub objectives: Vec<Objective>,
     /// The resolved file, for `--print-config` and the report.
     pub resolved: Table,
