@@ -4,9 +4,26 @@ use std::net::SocketAddr;
 
 use super::file::Strings;
 use super::problems::{Collector, quoted};
-use super::settings::Drain;
 use super::table::{At, Table};
 use super::values::{is_host_name, socket_address};
+
+/// What SIGTERM does before the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Longest wait for the allocations and calls that exist.
+    pub deadline_secs: u32,
+    /// Where clients that ask for an allocation meanwhile are sent: at most one address for each family.
+    pub alternate_servers: Vec<SocketAddr>,
+    /// The name in the certificate of those servers.
+    pub alternate_domain: Option<String>,
+}
+
+impl Default for Drain {
+    /// Most conversations between strangers are over by then.
+    fn default() -> Drain {
+        Drain { deadline_secs: 600, alternate_servers: Vec::new(), alternate_domain: None }
+    }
+}
 
 pub(super) const KEYS: &[&str] = &["deadline_secs", "alternate_servers", "alternate_domain"];
 

@@ -1,10 +1,57 @@
 //! The `[limits]` section: how much anybody gets. What is not written has its default; a rate of zero is no limit.
 
+use ipnet::IpNet;
+
 use super::file::Strings;
 use super::problems::Collector;
-use super::settings::{Limits, Rates};
 use super::table::{At, Table};
 use super::values::prefixes;
+
+/// How much anybody gets. A rate of zero is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Prefixes without per-source limits.
+    pub exempt: Vec<IpNet>,
+    /// Answers to those who have not proved who they are, for each network and worker.
+    pub unauthenticated_per_second: u32,
+    /// Of them, at once after a pause.
+    pub unauthenticated_burst: u32,
+    /// What each side of a call may send.
+    pub call: Rates,
+    /// What each allocation of a user may send, and as much again may reach it from outside.
+    pub user: Rates,
+    /// Permissions of one allocation.
+    pub allocation_permissions: u16,
+    /// Channels of one allocation.
+    pub allocation_channels: u16,
+    /// Allocations of everybody together.
+    pub total_allocations: u32,
+    /// What everybody together may relay.
+    pub total: Rates,
+}
+
+/// Packets, and bits of payload. Zero: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    pub packets_per_second: u32,
+    pub bits_per_second: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            exempt: Vec::new(),
+            unauthenticated_per_second: 200,
+            unauthenticated_burst: 800,
+            call: Rates { packets_per_second: 400, bits_per_second: 512_000 },
+            user: Rates::default(),
+            allocation_permissions: 1024,
+            allocation_channels: 1024,
+            total_allocations: 100_000,
+            total: Rates::default(),
+        }
+    }
+}
 
 pub(super) const KEYS: &[&str] = &[
     "exempt",

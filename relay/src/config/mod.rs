@@ -26,11 +26,13 @@ mod tests;
 
 use std::path::Path;
 
+pub use drain::Drain;
+pub use limits::{Limits, Rates};
 pub use problems::{Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
-    Access, AgeBand, Auth, CallPath, Calls, Drain, Limits, Listen, Matching, Rates, Relay, RelayAddress, Reports,
-    Settings, Signalling, Tls, TokenKey, User, VerifyingKey,
+    Access, AgeBand, Auth, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Reports, Settings, Signalling, Tls,
+    TokenKey, User, VerifyingKey,
 };
 
 /// The local defaults, as a file: what `relay` without arguments runs, and a file to start from.

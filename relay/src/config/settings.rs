@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::drain::Drain;
+use super::limits::Limits;
 use super::secret::Secret;
 
 /// What the program uses. `Settings::default()` is what an empty file means.
@@ -195,70 +197,6 @@ pub struct Access {
 impl Default for Access {
     fn default() -> Access {
         Access { allow_peers: Vec::new(), deny_peers: Vec::new(), user_allocations: 30 }
-    }
-}
-
-/// How much anybody gets. A rate of zero is no limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Prefixes without per-source limits.
-    pub exempt: Vec<IpNet>,
-    /// Answers to those who have not proved who they are, for each network and worker.
-    pub unauthenticated_per_second: u32,
-    /// Of them, at once after a pause.
-    pub unauthenticated_burst: u32,
-    /// What each side of a call may send.
-    pub call: Rates,
-    /// What each allocation of a user may send, and as much again may reach it from outside.
-    pub user: Rates,
-    /// Permissions of one allocation.
-    pub allocation_permissions: u16,
-    /// Channels of one allocation.
-    pub allocation_channels: u16,
-    /// Allocations of everybody together.
-    pub total_allocations: u32,
-    /// What everybody together may relay.
-    pub total: Rates,
-}
-
-/// Packets, and bits of payload. Zero: no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rates {
-    pub packets_per_second: u32,
-    pub bits_per_second: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            exempt: Vec::new(),
-            unauthenticated_per_second: 200,
-            unauthenticated_burst: 800,
-            call: Rates { packets_per_second: 400, bits_per_second: 512_000 },
-            user: Rates::default(),
-            allocation_permissions: 1024,
-            allocation_channels: 1024,
-            total_allocations: 100_000,
-            total: Rates::default(),
-        }
-    }
-}
-
-/// What SIGTERM does before the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drain {
-    /// Longest wait for the allocations and calls that exist.
-    pub deadline_secs: u32,
-    /// Where clients that ask for an allocation meanwhile are sent: at most one address for each family.
-    pub alternate_servers: Vec<SocketAddr>,
-    /// The name in the certificate of those servers.
-    pub alternate_domain: Option<String>,
-}
-
-impl Default for Drain {
-    /// Most conversations between strangers are over by then.
-    fn default() -> Drain {
-        Drain { deadline_secs: 600, alternate_servers: Vec::new(), alternate_domain: None }
     }
 }
 
