@@ -110,7 +110,7 @@ fn a_thousand_connects_are_bounded_and_others_are_served() {
     assert_eq!(refused, 1000);
     let listeners: Vec<_> = (0..40).map(|_| self::peer()).collect();
     let opened = listeners.iter().filter(|(_, peer)| greedy.connect_to(*peer).is_ok()).count();
-    assert_eq!(opened, 15, "sixteen wait to be bound");
+    assert_eq!(opened, 31, "thirty-two wait to be bound");
     let (listener, peer) = self::peer();
     let mut honest = Client::connect(daemon.tcp(), 1);
     honest.allocate().unwrap();

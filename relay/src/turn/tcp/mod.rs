@@ -34,7 +34,7 @@ pub use table::Connections;
 /// Peer connections of one allocation, in any state; beyond: 508, or closed at once.
 pub(crate) const CONNECTIONS_OF_ONE_ALLOCATION: usize = 64;
 /// Of these, such as are being opened or wait to be bound.
-pub(crate) const WAITING_OF_ONE_ALLOCATION: usize = 16;
+pub(crate) const WAITING_OF_ONE_ALLOCATION: usize = 32;
 /// Peer connections of everybody together.
 pub(crate) const MOST_CONNECTIONS: usize = 2048;
 /// How long a peer may take to answer: "The timeout value MUST be at least 30 seconds" (RFC 6062 §5.2).
