@@ -67,6 +67,7 @@ pub fn possible() -> Result<(), String> {
 impl Network {
     /// The public wire, with nobody on it.
     pub fn public() -> Network {
+        sweep();
         let mut network = Network::without_wire();
         let inet = network.namespace("inet");
         ip(&inet, "link add wire type bridge");
@@ -154,6 +155,18 @@ fn run(command: &mut Command, input: &str) {
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{command:?}: {}\n{input}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Removes what a test process left behind that was killed: the namespaces of processes that are no more.
+fn sweep() {
+    let listed = Command::new("ip").args(["netns", "list"]).output().unwrap();
+    for line in String::from_utf8_lossy(&listed.stdout).lines() {
+        let name = line.split(' ').next().unwrap_or_default();
+        let Some(process) = name.strip_prefix("e2e-").and_then(|rest| rest.split('-').next()) else { continue };
+        if !Path::new("/proc").join(process).exists() {
+            let _ = Command::new("ip").args(["netns", "del", name]).stderr(Stdio::null()).status();
+        }
+    }
 }
 
 impl Drop for Network {

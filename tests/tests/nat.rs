@@ -8,6 +8,7 @@ use e2e::{Claims, Daemon};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// What a caller's network is like.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -197,9 +198,12 @@ fn matrix(places: &[[String; 2]; 7], daemon: &Daemon, number: u8, direct: impl F
 
 /// People nobody has met yet, in a pool of their own, for each attempt.
 fn tokens(number: u8, id: usize) -> Vec<[String; 2]> {
+    // As late as a token may expire: all are signed before the first call is made.
+    let expiry = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 590;
     let token = |attempt, side| {
         let name = format!("n{number}r{id}a{attempt}s{side}");
-        Claims::adult(&name).with("pool", json!(format!("p{number}-{id}-{attempt}"))).token()
+        let pool = format!("p{number}-{id}-{attempt}");
+        Claims::adult(&name).with("pool", json!(pool)).with("exp", json!(expiry)).token()
     };
     (0..ATTEMPTS).map(|attempt| [0, 1].map(|side| token(attempt, side))).collect()
 }
