@@ -331,7 +331,7 @@ impl Reception {
                 }
                 Output::Report(report) => {
                     let id = report.id;
-                    if !self.courier.as_ref().is_some_and(|courier| courier.try_send(report).is_ok()) {
+                    if self.courier.as_ref().is_none_or(|courier| courier.try_send(report).is_err()) {
                         self.desk.handle_reported(now, id, false);
                     }
                 }

@@ -10,7 +10,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -71,13 +71,13 @@ impl Operator {
 /// A status, and nothing of what was asked.
 struct Refusal(StatusCode);
 
-impl From<Refusal> for Response {
-    fn from(refusal: Refusal) -> Response {
-        refusal.0.into_response()
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.0.into_response()
     }
 }
 
-type Answer = Result<Response, Response>;
+type Answer = Result<Response, Refusal>;
 type Body<T> = Result<Json<T>, JsonRejection>;
 
 async fn no_pages(request: Request, next: Next) -> Response {
@@ -93,8 +93,8 @@ fn comes_from_a_page(headers: &HeaderMap) -> bool {
 }
 
 /// The body, or the status that says what is wrong with it.
-fn read<T: DeserializeOwned>(body: Body<T>) -> Result<T, Response> {
-    body.map(|Json(body)| body).map_err(|rejection| rejection.status().into_response())
+fn read<T: DeserializeOwned>(body: Body<T>) -> Result<T, Refusal> {
+    body.map(|Json(body)| body).map_err(|rejection| Refusal(rejection.status()))
 }
 
 #[derive(Deserialize)]
@@ -109,7 +109,7 @@ struct Revocation {
 async fn revoke(State(operator): State<Operator>, body: Body<Revocation>) -> Answer {
     let Revocation { sub, jti, secs } = read(body)?;
     if sub.is_some() == jti.is_some() {
-        return Err(StatusCode::UNPROCESSABLE_ENTITY.into_response());
+        return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY));
     }
     let secs = secs.unwrap_or(DENY_SECS);
     let ended = operator
@@ -124,7 +124,7 @@ async fn revoke(State(operator): State<Operator>, body: Body<Revocation>) -> Ans
     match ended {
         Ok(ended) => Ok(Json(json!({ "ended": ended })).into_response()),
         // What was there has ended; that it does not come back cannot be promised.
-        Err(_) => Err(StatusCode::INSUFFICIENT_STORAGE.into_response()),
+        Err(_) => Err(Refusal(StatusCode::INSUFFICIENT_STORAGE)),
     }
 }
 
@@ -145,7 +145,7 @@ async fn bind_call(State(operator): State<Operator>, body: Body<CallWish>) -> An
         .await?;
     match call {
         Ok(call) => Ok((StatusCode::CREATED, Json(call)).into_response()),
-        Err(_) => Err(StatusCode::SERVICE_UNAVAILABLE.into_response()),
+        Err(_) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE)),
     }
 }
 
@@ -154,7 +154,7 @@ async fn rebind_call(State(operator): State<Operator>, Path(call): Path<CallRef>
     let sides = operator
         .ask(move |desk, now| desk.rebind_call(now, call.0?, start_secs).map(|sides| json!({ "sides": both(&sides) })))
         .await?;
-    sides.map(|sides| Json(sides).into_response()).ok_or_else(|| StatusCode::NOT_FOUND.into_response())
+    sides.map(|sides| Json(sides).into_response()).ok_or(Refusal(StatusCode::NOT_FOUND))
 }
 
 async fn unbind_call(State(operator): State<Operator>, Path(call): Path<CallRef>) -> Answer {

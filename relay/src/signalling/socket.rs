@@ -28,8 +28,11 @@ pub(super) enum Event {
     /// It broke.
     Lost(Connection),
     /// Something for the operator.
-    Ask(Box<dyn FnOnce(&mut Desk, Now) + Send>),
+    Ask(Ask),
 }
+
+/// Runs where the desk lives.
+pub(super) type Ask = Box<dyn FnOnce(&mut Desk, Now) + Send>;
 
 /// A write that takes longer means that nobody reads: the kernel's buffer is full besides.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);

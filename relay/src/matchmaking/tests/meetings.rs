@@ -1,7 +1,7 @@
-//! Appointments (`with`).
+//! Appointments (`with`), and countries.
 
 use super::*;
-use crate::matchmaking::{Meeting, Refused};
+use crate::matchmaking::{Meeting, Refused, compatible};
 
 fn appointment(number: u64, meeting: u64) -> Ticket {
     Ticket { meeting: Some(Meeting(meeting)), ..ticket(number, 0) }
@@ -113,4 +113,35 @@ fn a_meeting_holds_only_a_few_and_all_count_against_the_bound() {
     assert_eq!(engine.enqueue(Millis(0), "general", shy(6, 8)), Ok(()));
     assert_eq!(engine.enqueue(Millis(0), "general", Ticket { avoid: everybody.clone(), ..ticket(7, 0) }), Ok(()));
     assert_eq!(engine.enqueue(Millis(0), "general", shy(8, 9)), Err(Refused::Full));
+}
+
+#[test]
+fn countries_decide_in_the_formula_as_they_do_in_the_queue() {
+    let codes = ["", "VN", "DE"];
+    let country = |code: &str| Country::parse(code).unwrap_or(Country::UNKNOWN);
+    for case in 0..81_usize {
+        let [home_x, wants_x, home_y, wants_y] = [1, 3, 9, 27].map(|place| codes[case / place % 3]);
+        let one = |number, home, wants: &str| {
+            let wanted: Vec<Country> = Country::parse(wants).into_iter().collect();
+            Ticket { country: country(home), countries: Countries::new(&wanted).unwrap(), ..ticket(number, 0) }
+        };
+        let (x, y) = (one(1, home_x, wants_x), one(2, home_y, wants_y));
+        let expected = (wants_x.is_empty() || wants_x == home_y) && (wants_y.is_empty() || wants_y == home_x);
+        assert_eq!(compatible(&x, 3, &y, 3, &steady()), expected);
+        let mut engine = engine();
+        enqueue(&mut engine, 0, x);
+        assert_eq!(!enqueue(&mut engine, 0, y).is_empty(), expected);
+    }
+}
+
+#[test]
+fn asking_for_another_country_keeps_the_place_and_matches_at_once() {
+    let mut engine = engine();
+    let (vn, de) = (Country::parse("VN").unwrap(), Country::parse("DE").unwrap());
+    enqueue(&mut engine, 0, Ticket { country: vn, countries: Countries::new(&[vn]).unwrap(), ..ticket(1, 0) });
+    assert_eq!(enqueue(&mut engine, 0, Ticket { country: de, ..ticket(2, 0) }), []);
+    assert_eq!(engine.hint(TicketId(1)).unwrap().relax, crate::matchmaking::Relax::Country);
+    let wishes = Criteria { countries: Countries::new(&[de]).unwrap(), ..ticket(1, 0).criteria() };
+    engine.tune(Millis(0), TicketId(1), wishes).unwrap();
+    assert_eq!(pairs(&mut engine), [(2, 1)]);
 }

@@ -332,3 +332,32 @@ fn identifiers_are_long_random_and_never_repeat() {
         assert!(seen.insert(format!("{:?}", handle_of(&welcome))));
     }
 }
+
+#[test]
+fn w20_credentials_are_one_place_per_session_live_a_minute_and_end_with_the_person() {
+    let mut world = World::new();
+    let mut handles = BTreeSet::new();
+    let welcome = world.enter(1);
+    handles.insert(handle_of(&welcome));
+    for _ in 0..5 {
+        handles.insert(handle_of(&world.queue(1)));
+        assert_eq!(world.open_handles(), 1, "never more than one place at a time");
+        world.say(1, json!({ "t": "leave" }));
+        world.hear(1, "left");
+    }
+    assert_eq!(handles.len(), 5, "a new one for every ticket but the first");
+    let queued = world.queue(1);
+    let username = queued["ice"]["servers"][0]["username"].as_str().unwrap();
+    let expires: u64 = username.split('.').nth(1).unwrap().parse().unwrap();
+    assert_eq!(expires - world.now.unix.0, 60);
+    // More tickets would be more places: they are limited.
+    world.say(1, json!({ "t": "leave" }));
+    world.hear(1, "left");
+    world.say(1, json!({ "t": "queue" }));
+    world.hear_error(1, "E_RATE");
+    world.enter(2);
+    world.queue(2);
+    world.desk.revoke(world.now, Subject::Person(&profile(2).sub), DENY_SECS).unwrap();
+    world.collect();
+    assert_eq!(world.open_handles(), 0, "and what was issued opens nothing more");
+}

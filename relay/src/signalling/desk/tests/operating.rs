@@ -77,6 +77,7 @@ fn what_is_held_can_be_seen_and_ended() {
     let call = world.talking();
     assert_eq!(world.desk.held(world.now, &sub(1)).state, Some("call"));
     world.say(1, json!({ "t": "block", "call": call }));
+    world.ignore(2);
     world.queue(2);
     let held = world.desk.held(world.now, &sub(1));
     assert_eq!(held, Held { connected: true, state: Some("idle"), recent_partners: 1, blocks: 1, denied_until: None });

@@ -1,0 +1,226 @@
+//! An app's backend, the network and reports, over real sockets.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::signalling::webhook::{self, sign};
+
+const KEY: &[u8] = b"a secret of the webhook, 32 bytes";
+
+/// A backend that takes reports with this status, and remembers them.
+struct Backend {
+    address: SocketAddr,
+    taken: Arc<Mutex<Vec<String>>>,
+}
+
+impl Backend {
+    async fn start(statuses: Vec<u16>) -> Backend {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&taken);
+        tokio::spawn(async move {
+            let last = statuses.last().copied().unwrap();
+            let mut statuses = statuses.into_iter();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 64 * 1024];
+                let mut length = 0;
+                while !is_complete(&request[..length]) {
+                    length += stream.read(&mut request[length..]).await.unwrap();
+                }
+                log.lock().unwrap().push(String::from_utf8(request[..length].to_vec()).unwrap());
+                let status = statuses.next().unwrap_or(last);
+                let answer = format!("HTTP/1.1 {status} Answer\r\nContent-Length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        Backend { address, taken }
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = settings();
+        settings.desk.reports = true;
+        let (host, port) = (self.address.ip().to_string(), self.address.port());
+        let (path, secret) = ("/reports?v=1".to_owned(), KEY.to_vec());
+        settings.reports = Some(webhook::Settings { https: false, host, port, path, secret, tls: None });
+        settings
+    }
+}
+
+fn is_complete(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+    body.len() == length.parse::<usize>().unwrap()
+}
+
+/// Two who are matched; the call.
+async fn matched(server: &Server) -> (Socket, Socket, Value) {
+    let (mut a, mut b) = (server.enter("a").await, server.enter("b").await);
+    for socket in [&mut a, &mut b] {
+        say(socket, json!({ "t": "queue" })).await;
+        hear(socket, "queued").await;
+    }
+    let call = hear(&mut a, "matched").await["call"].clone();
+    hear(&mut b, "matched").await;
+    for socket in [&mut a, &mut b] {
+        say(socket, json!({ "t": "ack", "call": call })).await;
+    }
+    (a, b, call)
+}
+
+/// The next frame of this type, whatever comes before it.
+async fn hear_at_last(socket: &mut Socket, t: &str) -> Value {
+    loop {
+        if let Message::Text(text) = timeout(PATIENCE, socket.next()).await.unwrap().unwrap().unwrap() {
+            let frame: Value = serde_json::from_str(&text).unwrap();
+            if frame["t"] == t {
+                return frame;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_report_reaches_the_backend_signed_and_with_its_evidence() {
+    let backend = Backend::start(vec![503, 204]).await;
+    // The call itself runs into its deadlines meanwhile: nobody describes themselves here.
+    let server = serve(backend.settings()).await;
+    let (mut a, mut b, call) = matched(&server).await;
+    say(&mut b, json!({ "t": "text", "call": call, "k": 1, "b": "a threat" })).await;
+    let text = hear(&mut a, "text").await;
+    let ev = json!([{ "k": 1, "b": "a threat", "tag": text["tag"] }]);
+    say(&mut a, json!({ "t": "report", "q": 9, "call": call, "cat": "harassment", "ev": ev })).await;
+    assert_eq!(hear_at_last(&mut a, "reported").await["q"], 9);
+    let request = backend.taken.lock().unwrap().last().unwrap().clone();
+    assert!(request.starts_with("POST /reports?v=1 HTTP/1.1\r\n"), "{request}");
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let signature = head.lines().find_map(|line| line.strip_prefix("X-Pair-Signature: ")).unwrap();
+    let at = signature.strip_prefix("t=").unwrap().split(',').next().unwrap().parse().unwrap();
+    assert_eq!(signature, format!("t={at},v1={}", sign(KEY, at, body)));
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["verified"][0]["b"], "a threat");
+    assert_eq!(body["reported_sub"], "pseudonym-of-caller-b");
+    assert_eq!(server.signalling.counters().reports_delivered(), 1);
+}
+
+#[tokio::test]
+async fn a_backend_that_is_down_leaves_the_evidence_with_its_owner_except_for_a_childs_safety() {
+    let backend = Backend::start(vec![500, 500, 500, 500, 200]).await;
+    let server = serve(backend.settings()).await;
+    let (mut a, _b, call) = matched(&server).await;
+    say(&mut a, json!({ "t": "report", "call": call, "cat": "minor_safety" })).await;
+    hear(&mut a, "ended").await;
+    assert_eq!(hear_at_last(&mut a, "error").await["code"], "E_REPORT_RETRY");
+    let counters = server.signalling.counters();
+    assert_eq!((counters.reports_failed(), counters.safety_undelivered()), (1, 1));
+    // Two more tries, six and twelve seconds later.
+    let begun = Instant::now();
+    while counters.safety_undelivered() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it was never tried again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(counters.reports_delivered(), 1);
+}
+
+impl Server {
+    /// Where the operator's requests are answered.
+    async fn operator(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = self.signalling.operator_router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+}
+
+/// Status and body of one request.
+async fn ask(to: SocketAddr, method: &str, path: &str, more: &str, body: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: {length}\r\n{more}\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[tokio::test]
+async fn a_backend_ends_a_person_and_sees_what_is_held() {
+    let server = serve(settings()).await;
+    let operator = server.operator().await;
+    let mut socket = server.enter("a").await;
+    let sub = "pseudonym-of-caller-a";
+    let (status, held) = ask(operator, "GET", &format!("/v1/subjects/{sub}"), "", "").await;
+    assert_eq!((status, &held["state"], &held["connected"]), (200, &json!("idle"), &json!(true)));
+    let body = json!({ "sub": sub }).to_string();
+    assert_eq!(ask(operator, "POST", "/v1/revoke", JSON, &body).await, (200, json!({ "ended": true })));
+    assert_eq!(hear(&mut socket, "error").await["code"], "E_REVOKED");
+    assert_eq!(hear_close(&mut socket).await, 4403);
+    assert_eq!(ask(operator, "DELETE", &format!("/v1/subjects/{sub}"), "", "").await.0, 204);
+    for bad in [json!({}), json!({ "sub": "a", "jti": "b" }), json!({ "sub": 7 }), json!({ "user": "a" })] {
+        assert_eq!(ask(operator, "POST", "/v1/revoke", JSON, &bad.to_string()).await.0, 422, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_gets_the_relay_alone_for_one_call() {
+    let server = serve(settings()).await;
+    let operator = server.operator().await;
+    let (status, call) = ask(operator, "POST", "/v1/calls", JSON, r#"{"start_secs":120}"#).await;
+    assert_eq!(status, 201);
+    for side in [0, 1] {
+        let side = &call["sides"][side];
+        assert_eq!(side["iceTransportPolicy"], "relay");
+        assert!(side["iceServers"][0]["username"].is_string() && side["iceServers"][0]["urls"].is_array());
+    }
+    let path = format!("/v1/calls/{}", call["call"].as_str().unwrap());
+    assert_eq!(ask(operator, "POST", &format!("{path}/credentials"), JSON, "{}").await.0, 200);
+    assert_eq!(ask(operator, "DELETE", &path, "", "").await.0, 204);
+    assert_eq!(ask(operator, "DELETE", &path, "", "").await.0, 404);
+    assert_eq!(ask(operator, "POST", &format!("{path}/credentials"), JSON, "{}").await.0, 404);
+    assert_eq!(ask(operator, "DELETE", "/v1/calls/nonsense", "", "").await.0, 404);
+}
+
+#[tokio::test]
+async fn pages_in_a_browser_on_the_same_machine_ask_in_vain() {
+    let server = serve(settings()).await;
+    let operator = server.operator().await;
+    let body = json!({ "sub": "pseudonym-of-caller-a" }).to_string();
+    let origin = format!("{JSON}Origin: https://evil.example\r\n");
+    assert_eq!(ask(operator, "POST", "/v1/revoke", &origin, &body).await.0, 403);
+    assert_eq!(ask(operator, "POST", "/v1/revoke", "Content-Type: text/plain\r\n", &body).await.0, 415);
+    let mut stream = TcpStream::connect(operator).await.unwrap();
+    let rebound = "GET /v1/subjects/x HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n";
+    stream.write_all(rebound.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+#[tokio::test]
+async fn w21_a_session_goes_on_over_another_socket() {
+    let server = serve(settings()).await;
+    let mut socket = server.connect().await;
+    let now = Clock::start().now().unix;
+    let token = minter().mint(now, 60, "a", &Profile::adult("pseudonym-of-caller-a"));
+    say(&mut socket, json!({ "t": "hello", "v": [1], "token": token })).await;
+    let welcome = hear(&mut socket, "welcome").await;
+    say(&mut socket, json!({ "t": "queue" })).await;
+    let n = hear(&mut socket, "queued").await["n"].clone();
+    // Without a closing handshake, as when a cable is pulled and the kernel says so.
+    drop(socket);
+    let mut socket = server.connect().await;
+    let resume = json!({ "sid": welcome["sid"], "key": welcome["key"], "n": n });
+    say(&mut socket, json!({ "t": "hello", "v": [1], "resume": resume })).await;
+    let again = hear(&mut socket, "welcome").await;
+    assert_eq!((&again["sid"], &again["resumed"]["state"]), (&welcome["sid"], &json!("queued")));
+    assert_ne!(again["key"], welcome["key"]);
+    assert_eq!(server.signalling.counters().resumed(), 1);
+}
