@@ -11,6 +11,7 @@ mod data_path;
 mod hairpin;
 mod hostile;
 mod limits;
+mod model;
 mod permissions;
 mod ports;
 mod refreshing;
