@@ -16,4 +16,5 @@ mod permissions;
 mod ports;
 mod refreshing;
 mod requests;
+mod simulation;
 mod streams;
