@@ -12,6 +12,7 @@ mod hairpin;
 mod hostile;
 mod limits;
 mod model;
+mod musts;
 mod permissions;
 mod ports;
 mod refreshing;
