@@ -50,7 +50,7 @@ impl Model {
     }
 
     /// §11.3, §12.7: something arrives at the relayed address of that client.
-    pub(super) fn from_outside(&self, now: Time, client: usize, peer: SocketAddr) -> Delivery {
+    pub(super) fn receive(&self, now: Time, client: usize, peer: SocketAddr) -> Delivery {
         match self.living(now, client) {
             Some(all) if !all.is_of_a_call() && all.permits(peer.ip(), now) => {
                 Delivery::ToClient { client, channel: all.channel_of(peer, now), source: peer }

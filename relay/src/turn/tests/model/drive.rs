@@ -97,7 +97,7 @@ impl Driver {
             }
             Action::Send { who, peer } => self.send(who, peer),
             Action::Channel { who, number } => self.channel(who, number),
-            Action::FromOutside { whose, peer } => self.from_outside(whose, peer),
+            Action::FromOutside { whose, peer } => self.receive(whose, peer),
             Action::Disconnect { who } => self.disconnect(who),
             Action::Mint { who } => self.credentials[who] = proven(&self.world, who),
             Action::Open { handle } => {
@@ -199,7 +199,7 @@ impl Driver {
                 let relayed = got.relayed.expect("a relayed address");
                 assert_eq!((got.lifetime, relayed.is_ipv6(), got.token.is_some()), (Some(lifetime), ipv6, token));
                 assert!(exactly.is_none_or(|exactly| exactly == relayed), "the port that was held for the token");
-                assert!(!even || relayed.port() % 2 == 0, "an even port");
+                assert!(!even || relayed.port().is_multiple_of(2), "an even port");
                 assert!(is_ours(relayed.ip()) && (50_000..=50_099).contains(&relayed.port()));
                 assert!(!self.model.is_taken(relayed), "nobody else has it");
                 self.model.allocated(self.now(), who, asked, relayed, (lifetime, got.token));
@@ -260,12 +260,12 @@ impl Driver {
         self.compare_delivery(&expected, got, who);
     }
 
-    fn from_outside(&mut self, whose: usize, peer: action::Peer) {
+    fn receive(&mut self, whose: usize, peer: action::Peer) {
         let source = self.address(peer);
         let to = self.relayed[whose];
         // Whoever has it now: it may be somebody else's.
         let holder = (0..CLIENTS).find(|&client| self.model.relayed(client) == Some(to)).unwrap_or(whose);
-        let expected = self.model.from_outside(self.now(), holder, look_at(source).name);
+        let expected = self.model.receive(self.now(), holder, look_at(source).name);
         let expected = if self.model.relayed(holder) == Some(to) { expected } else { Delivery::Nowhere };
         let got = self.world.peer_sends(self.clients[holder].worker, to, source, b"voice");
         self.seen.from_outside += u32::from(got != Out::Nothing);

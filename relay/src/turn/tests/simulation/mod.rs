@@ -1,16 +1,16 @@
 //! Two clients, a server and a network that loses, delays, reorders and repeats, in virtual time from a seed.
 //!
-//! [`honest`] is the client, [`network`] the weather, [`simulation`] the server with everything that must hold at every step,
+//! [`honest`] is the client, [`network`] the weather, [`server`] the server with everything that must hold at every step,
 //! and [`shadow`] what the server has granted so far, read off its answers.
 //!
 //! `SIMULATION_SEED=7 cargo test -p relay --lib simulation` plays one seed again.
 
 mod honest;
 mod network;
+mod server;
 mod shadow;
-mod simulation;
 
-use simulation::Simulation;
+use server::Simulation;
 
 /// Seeds of the ordinary run, and with `LONG=1`.
 const SEEDS: u64 = 300;
