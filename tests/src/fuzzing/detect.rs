@@ -15,10 +15,15 @@ pub(super) fn run(bytes: &[u8]) {
         }
     }
     match whole {
-        Spoken::Stun => assert!(bytes[0] < 0x40 && bytes[3] % 4 == 0 && bytes[4..8] == [0x21, 0x12, 0xA4, 0x42]),
+        Spoken::Stun => {
+            assert!(bytes[0] < 0x40 && bytes[3].is_multiple_of(4) && bytes[4..8] == [0x21, 0x12, 0xA4, 0x42])
+        }
         Spoken::Tls => {
             assert!(bytes[..2] == [22, 3] && bytes[5] == 1);
-            assert!(bytes.get(4..8) != Some(&[0x21, 0x12, 0xA4, 0x42]) || bytes[3] % 4 != 0, "the cookie comes first");
+            assert!(
+                bytes.get(4..8) != Some(&[0x21, 0x12, 0xA4, 0x42]) || !bytes[3].is_multiple_of(4),
+                "the cookie comes first"
+            );
         }
         Spoken::Http => {
             let method = bytes.iter().take(ENOUGH_BYTES).take_while(|byte| byte.is_ascii_uppercase()).count();

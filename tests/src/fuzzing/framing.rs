@@ -81,7 +81,7 @@ fn plainly(stream: &[u8]) -> Read {
         let whole = match first >> 6 {
             0 => {
                 let cookie: Vec<u8> = stream.iter().skip(at + 4).take(4).copied().collect();
-                if length(field) % 4 != 0 || !0x2112_A442_u32.to_be_bytes().starts_with(&cookie) {
+                if !length(field).is_multiple_of(4) || !0x2112_A442_u32.to_be_bytes().starts_with(&cookie) {
                     read.garbage = true;
                     return read;
                 }

@@ -272,7 +272,7 @@ impl World {
                         self.reply(caller, to, &bytes, may_be_granted);
                     }
                     Action::Open { port } => {
-                        let result = if port.port % 5 == 0 { Err(OpenError::InUse) } else { Ok(()) };
+                        let result = if port.port.is_multiple_of(5) { Err(OpenError::InUse) } else { Ok(()) };
                         if result.is_ok() {
                             let owner = caller.expect("sockets follow requests");
                             let before = self.open.insert((port.address.0, port.port), owner);

@@ -1,0 +1,52 @@
+//! `docs/rfc-musts.md` names tests; a test that is renamed or removed must not leave its name behind.
+
+#![allow(clippy::unwrap_used)] // tests: a panic is how they report
+
+use std::fs;
+use std::path::Path;
+
+const TABLE: &str = include_str!("../docs/rfc-musts.md");
+/// Being built: the marker goes when the row is filled.
+const UNFINISHED: &str = "TBD(";
+
+/// The rows, without the heads of the tables.
+fn rows() -> impl Iterator<Item = &'static str> {
+    TABLE.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| § "))
+}
+
+/// `file::test`, as it stands between backticks.
+fn named(row: &str) -> impl Iterator<Item = (&str, &str)> {
+    row.split('`').skip(1).step_by(2).filter_map(|name| name.split_once(".rs::"))
+}
+
+#[test]
+fn every_row_names_a_test_or_says_why_there_is_none() {
+    assert!(rows().count() > 100, "the table was read");
+    for row in rows() {
+        let covered = row.rsplit('|').nth(1).unwrap().trim();
+        let answered = named(row).next().is_some() || covered.starts_with("not: ") || covered.starts_with(UNFINISHED);
+        assert!(answered, "nothing covers: {row}");
+    }
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut missing = Vec::new();
+    for (file, test) in rows().flat_map(named) {
+        let source = fs::read_to_string(root.join(format!("{file}.rs"))).unwrap_or_default();
+        if !is_test(&source, test) {
+            missing.push(format!("{file}.rs::{test}"));
+        }
+    }
+    assert!(missing.is_empty(), "no such test: {missing:#?}");
+}
+
+/// A function of that name with `test` in an attribute right above it.
+fn is_test(source: &str, name: &str) -> bool {
+    let head = format!("fn {name}(");
+    let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
+    let place = lines.iter().position(|line| line.trim_start_matches("async ").starts_with(&head));
+    let above = place.map(|place| lines[..place].iter().rev().take_while(|line| line.starts_with("#[")));
+    above.is_some_and(|mut above| above.any(|line| line.contains("test")))
+}
