@@ -235,7 +235,7 @@ impl Simulation {
         match forward {
             Forward::None => {}
             _ if stranger => panic!("a stranger's data is relayed"),
-            Forward::ToPeer { from, to, data } => self.towards_peer(client, from, to, &buffer[data]),
+            Forward::ToPeer { from, to, data, .. } => self.towards_peer(client, from, to, &buffer[data]),
             Forward::ToClient { to, data } => self.towards_client(Some(client), to, None, &buffer[data]),
         }
         self.act(worker, Some((client, stranger, bytes)));
@@ -287,6 +287,7 @@ impl Simulation {
     fn act(&mut self, worker: usize, request: Option<(usize, bool, &[u8])>) {
         while let Some(action) = self.world.workers[worker].poll_action() {
             match action {
+                Action::Tcp(_) => panic!("TCP allocations are switched off"),
                 Action::Reply { to, bytes } => self.reply(to, request, bytes),
                 Action::Open { port } => {
                     let works = self.random.random_bool(0.9);
