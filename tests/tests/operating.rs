@@ -187,7 +187,9 @@ async fn draining_sends_away_who_waits_over_plain_and_inside_tls() {
     inside.send(Frame::text(hello.to_string())).await.unwrap();
     assert!(inside.next().await.unwrap().unwrap().is_text(), "welcome");
     daemon.signal(libc::SIGTERM);
+    assert_eq!(plain.next().await.unwrap()["t"], "drain");
     assert_eq!(plain.next().await, Err(e2e::client::Ended::Closed(Some(1001))));
+    assert!(inside.next().await.unwrap().unwrap().is_text(), "drain");
     match tokio::time::timeout(PATIENCE, inside.next()).await.unwrap() {
         Some(Ok(Frame::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), 1001),
         other => panic!("no farewell but {other:?}"),

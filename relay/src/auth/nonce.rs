@@ -1,8 +1,8 @@
 //! Nonces that carry their own proof, so that nobody stores them.
 //!
-//! `obMatJos2` and four characters of security features (RFC 8489 §9.2), then base64url of time (4 bytes), salt (2 bytes)
-//! and a truncated HMAC over both and the client's address (8 bytes): 32 characters, no padding in the attribute. A nonce
-//! whose features were altered is none of ours.
+//! `obMatJos2` and four characters of security features (RFC 8489 §9.2), then base64url of time (its low 3 bytes), salt (3
+//! bytes) and a truncated HMAC over the whole time, the salt and the client's address (8 bytes): 32 characters, no padding in
+//! the attribute. A nonce whose features were altered is none of ours.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,28 +26,29 @@ const PASSWORD_ALGORITHMS: u8 = 1 << 0;
 const USERNAME_ANONYMITY: u8 = 1 << 1;
 
 /// A nonce is good for an hour (RFC 8656 §5).
-const LIFE_TICKS: u32 = (60 * 60 * 1000 / TICK_MILLIS) as u32;
+const LIFE_TICKS: u64 = 60 * 60 * 1000 / TICK_MILLIS;
 
-/// Time in a nonce counts in these steps and wraps after two years.
+/// Time in a nonce counts in these steps. What is written of it wraps after three days; what is signed does not.
 const TICK_MILLIS: u64 = 16;
 
-const TIME: usize = 4;
-const SALT: usize = 2;
+const TIME: usize = 3;
+const SALT: usize = 3;
 const PROOF: usize = 8;
 const BODY: usize = TIME + SALT + PROOF;
+const WRAP: u64 = 1 << (8 * TIME);
 
 pub(super) struct Nonces {
     key: [u8; 32],
     /// The nonce cookie: 13 characters.
     prefix: String,
     /// Added to the time, so that a nonce does not tell how long this process has been running.
-    origin: u32,
+    origin: u64,
 }
 
 impl Nonces {
     /// Nonces that say PASSWORD-ALGORITHMS was offered, as it must be, and whether USERHASH is wanted.
     pub(super) fn new(key: [u8; 32], username_anonymity: bool) -> Nonces {
-        let origin = mac::short(&key, &[b"origin"]) as u32;
+        let origin = mac::short(&key, &[b"origin"]) >> 1; // far from where it would overflow
         let features = PASSWORD_ALGORITHMS | if username_anonymity { USERNAME_ANONYMITY } else { 0 };
         let prefix = format!("{COOKIE}{}", STANDARD.encode([0, 0, features]));
         Nonces { key, prefix, origin }
@@ -59,11 +60,12 @@ impl Nonces {
         let mut body = [0; BODY];
         let (time, rest) = body.split_at_mut(TIME);
         let (salt, proof) = rest.split_at_mut(SALT);
-        time.copy_from_slice(&self.tick(now).to_be_bytes());
+        let tick = self.tick(now);
+        time.copy_from_slice(written(&tick.to_be_bytes()));
         for pair in answered.0.chunks_exact(SALT) {
             salt.iter_mut().zip(pair).for_each(|(salt, byte)| *salt ^= byte);
         }
-        proof.copy_from_slice(&self.proof(time, salt, client));
+        proof.copy_from_slice(&self.proof(tick, salt, client));
         let mut nonce = self.prefix.clone();
         URL_SAFE_NO_PAD.encode_string(body, &mut nonce);
         nonce
@@ -78,23 +80,34 @@ impl Nonces {
         }
         let (time, rest) = body.split_at(TIME);
         let (salt, proof) = rest.split_at(SALT);
-        let genuine: bool = self.proof(time, salt, client).as_slice().ct_eq(proof).into();
-        let made = time.try_into().map_or(0, u32::from_be_bytes);
-        genuine && self.tick(now).wrapping_sub(made) <= LIFE_TICKS
+        let now = self.tick(now);
+        let age = low(written(&now.to_be_bytes())).wrapping_sub(low(time)) % WRAP;
+        // The latest moment that is written like this. One that is older by the wrap was signed as another.
+        let genuine: bool = self.proof(now.wrapping_sub(age), salt, client).as_slice().ct_eq(proof).into();
+        genuine && age <= LIFE_TICKS
     }
 
-    fn tick(&self, now: Millis) -> u32 {
-        ((now.0 / TICK_MILLIS) as u32).wrapping_add(self.origin)
+    fn tick(&self, now: Millis) -> u64 {
+        now.0 / TICK_MILLIS + self.origin
     }
 
-    fn proof(&self, time: &[u8], salt: &[u8], client: SocketAddr) -> [u8; PROOF] {
+    fn proof(&self, tick: u64, salt: &[u8], client: SocketAddr) -> [u8; PROOF] {
         let ip = match client.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
         };
         let port = client.port().to_be_bytes();
-        mac::short(&self.key, &[b"nonce", time, salt, &ip.octets(), &port]).to_be_bytes()
+        mac::short(&self.key, &[b"nonce", &tick.to_be_bytes(), salt, &ip.octets(), &port]).to_be_bytes()
     }
+}
+
+/// What a nonce says of a moment.
+fn written(tick: &[u8; 8]) -> &[u8] {
+    &tick[8 - TIME..]
+}
+
+fn low(written: &[u8]) -> u64 {
+    written.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 /// "If the NONCE attribute starts with the nonce cookie with the STUN Security Feature Password algorithms bit set to 1"
@@ -171,7 +184,8 @@ mod tests {
     fn a_nonce_is_good_for_an_hour_and_not_longer() {
         let nonces = nonces();
         let nonce = nonces.make(START, client(), transaction(1));
-        for (age, fresh) in [(0, true), (HOUR - 100, true), (HOUR, true), (HOUR + 100, false), (30 * 24 * HOUR, false)]
+        for (age, fresh) in
+            [(0, true), (HOUR - 100, true), (HOUR, true), (HOUR + 100, false), (WRAP * TICK_MILLIS, false)]
         {
             assert_eq!(nonces.is_fresh(START.after(age), client(), nonce.as_bytes()), fresh, "after {age} ms");
         }
@@ -213,8 +227,8 @@ mod tests {
     #[test]
     fn nonces_of_one_moment_differ_and_those_of_a_retransmission_do_not() {
         let nonces = nonces();
-        let made: HashSet<_> = (0..60).map(|n| nonces.make(START, client(), transaction(n))).collect();
-        assert_eq!(made.len(), 60);
+        let made: HashSet<_> = (0..200).map(|n| nonces.make(START, client(), transaction(n))).collect();
+        assert_eq!(made.len(), 200);
         assert_eq!(nonces.make(START, client(), transaction(7)), nonces.make(START, client(), transaction(7)));
     }
 

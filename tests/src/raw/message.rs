@@ -35,6 +35,7 @@ pub mod attr {
     pub const RESERVATION_TOKEN: u16 = 0x0022;
     pub const CONNECTION_ID: u16 = 0x002A;
     pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
+    pub const ICMP: u16 = 0x8004;
     pub const SOFTWARE: u16 = 0x8022;
     pub const FINGERPRINT: u16 = 0x8028;
 }
