@@ -153,12 +153,11 @@ impl Desk {
                 self.tell(from, json!({"t": "welcome", "policy": {"text": true}, "topics": topics, "ice": ice}));
             }
             ("queue", _) => self.queue(from, frame),
-            ("leave", _) => {
-                if self.waiting == Some(from) {
-                    self.waiting = None;
-                    self.tell(from, json!({"t": "left"}));
-                }
+            ("leave", _) if self.waiting == Some(from) => {
+                self.waiting = None;
+                self.tell(from, json!({"t": "left"}));
             }
+            ("leave", _) => {}
             ("offer" | "answer" | "cand" | "text", Some(partner)) => self.tell(partner, frame.clone()),
             ("ice", Some(partner)) => {
                 let connected = json!({"t": "connected", "call": frame["call"], "setup_ms": 1});
