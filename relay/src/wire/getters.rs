@@ -44,9 +44,9 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// USERNAME, 1 to 508 bytes (RFC 8489 §14.3).
+    /// USERNAME, 1 to 763 bytes (RFC 8489 §14.3: what was possible before must still be parsed).
     pub fn username(&self) -> Result<Option<&'a [u8]>, BadAttribute> {
-        self.text(attr::USERNAME, attr::MAX_USERNAME)
+        self.text(attr::USERNAME, attr::MAX_TEXT)
     }
 
     /// REALM, 1 to 763 bytes (RFC 8489 §14.9).
