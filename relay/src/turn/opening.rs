@@ -58,7 +58,7 @@ impl Turn {
         self.openings.insert(port, opening);
     }
 
-    /// The answer to [`Action::Open`]: the port is the allocation's, or another one is tried.
+    /// The answer to [`Action::Open`](super::io::Action::Open): the port is the allocation's, or another one is tried.
     pub(super) fn opened(&mut self, now: Now, port: RelayedPort, result: Result<(), OpenError>) {
         let Some(mut opening) = self.openings.take(port) else { return };
         match result {
