@@ -79,7 +79,7 @@ fn parse(stat: &str, mask: &BTreeSet<u32>, we_are_nice: bool, ticks: u64) -> Pro
     sum
 }
 
-/// `Cpus_allowed_list:	0-1,4` as numbers.
+/// `Cpus_allowed_list: 0-1,4` as numbers.
 fn allowed(path: &str) -> BTreeSet<u32> {
     let status = fs::read_to_string(path).unwrap_or_default();
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();

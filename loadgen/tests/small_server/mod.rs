@@ -153,11 +153,9 @@ impl Desk {
                 self.tell(from, json!({"t": "welcome", "policy": {"text": true}, "topics": topics, "ice": ice}));
             }
             ("queue", _) => self.queue(from, frame),
-            ("leave", _) => {
-                if self.waiting == Some(from) {
-                    self.waiting = None;
-                    self.tell(from, json!({"t": "left"}));
-                }
+            ("leave", _) if self.waiting == Some(from) => {
+                self.waiting = None;
+                self.tell(from, json!({"t": "left"}));
             }
             ("offer" | "answer" | "cand" | "text", Some(partner)) => self.tell(partner, frame.clone()),
             ("ice", Some(partner)) => {
