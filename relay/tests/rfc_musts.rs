@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 const TABLE: &str = include_str!("../docs/rfc-musts.md");
-/// Being built: the marker goes when the row is filled.
-const UNFINISHED: &str = "TBD(";
+/// What a row says that was left for later; there are none.
+const UNFINISHED: &str = "TBD";
 
 /// The rows, without the heads of the tables.
 fn rows() -> impl Iterator<Item = &'static str> {
@@ -24,9 +24,15 @@ fn every_row_names_a_test_or_says_why_there_is_none() {
     assert!(rows().count() > 100, "the table was read");
     for row in rows() {
         let covered = row.rsplit('|').nth(1).unwrap().trim();
-        let answered = named(row).next().is_some() || covered.starts_with("not: ") || covered.starts_with(UNFINISHED);
+        let answered = named(row).next().is_some() || covered.starts_with("not: ");
         assert!(answered, "nothing covers: {row}");
     }
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let late: Vec<_> = TABLE.lines().filter(|line| line.contains(UNFINISHED)).collect();
+    assert!(late.is_empty(), "to be done: {late:#?}");
 }
 
 #[test]
@@ -42,10 +48,13 @@ fn every_test_that_is_named_exists() {
     assert!(missing.is_empty(), "no such test: {missing:#?}");
 }
 
-/// A function of that name with `test` in an attribute right above it.
+/// A function of that name with `test` in an attribute right above it, or a row of the conformance suite's `rows!`.
 fn is_test(source: &str, name: &str) -> bool {
-    let head = format!("fn {name}(");
+    let (head, row) = (format!("fn {name}("), format!("{name} on "));
     let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
+    if lines.iter().any(|line| line.starts_with(&row)) {
+        return true;
+    }
     let place = lines.iter().position(|line| line.trim_start_matches("async ").starts_with(&head));
     let above = place.map(|place| lines[..place].iter().rev().take_while(|line| line.starts_with("#[")));
     above.is_some_and(|mut above| above.any(|line| line.contains("test")))

@@ -27,6 +27,12 @@ fn inside(addr: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
+/// Whether somebody at this address is at the far end of a 6to4 or Teredo tunnel: with one of these as a client, a relay and
+/// the tunnel's end can be made to play ball with one packet (RFC 8656 §21.4).
+pub fn is_tunnelled(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(v6) if matches!(v6.segments(), [0x2002, ..] | [0x2001, 0, ..]))
+}
+
 fn join(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(high) << 16 | u32::from(low))
 }

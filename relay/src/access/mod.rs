@@ -24,7 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 pub use bucket::{Bucket, Rate, SharedBucket};
-pub use canonical::canonical;
+pub use canonical::{canonical, is_tunnelled};
 pub use limiter::{Limiter, ReplyLimits};
 pub use policy::{AllowedAddress, AllowedPeer, Denied, Policy};
 pub use ranges::denied_by_default;

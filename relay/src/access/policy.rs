@@ -24,7 +24,7 @@ pub struct AllowedPeer(SocketAddr);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AllowedAddress(IpAddr);
 
-/// Why not. For counters only: the answer is 403 and the same for all (RFC 8656 §21.5).
+/// Why not. For counters only: the answer is 403 and the same for all (RFC 8656 §10.2, §12.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Denied {
     /// Port 0 reaches nothing.

@@ -27,7 +27,7 @@ const IPV4: [Ipv4Net; 17] = [
     v4(255, 255, 255, 255, 32), // broadcast
 ];
 
-const IPV6: [Ipv6Net; 15] = [
+const IPV6: [Ipv6Net; 16] = [
     v6([0, 0, 0, 0, 0, 0, 0, 0], 128),         // unspecified; reaches loopback
     v6([0, 0, 0, 0, 0, 0, 0, 1], 128),         // loopback
     v6([0x64, 0xFF9B, 1, 0, 0, 0, 0, 0], 48),  // local NAT64, RFC 8215: what is behind it is local
@@ -37,6 +37,7 @@ const IPV6: [Ipv6Net; 15] = [
     v6([0x2001, 0x10, 0, 0, 0, 0, 0, 0], 28),  // ORCHID, RFC 4843
     v6([0x2001, 0x20, 0, 0, 0, 0, 0, 0], 28),  // ORCHIDv2, RFC 7343
     v6([0x2001, 0xDB8, 0, 0, 0, 0, 0, 0], 32), // documentation, RFC 3849
+    v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16),     // 6to4, RFC 3056, whatever IPv4 address is inside
     v6([0x3FFF, 0, 0, 0, 0, 0, 0, 0], 20),     // documentation, RFC 9637
     v6([0x5F00, 0, 0, 0, 0, 0, 0, 0], 16),     // segment routing, RFC 9602
     v6([0xFC00, 0, 0, 0, 0, 0, 0, 0], 7),      // unique local, RFC 4193; metadata of one cloud
@@ -130,6 +131,9 @@ mod tests {
             "2001:2f:ffff::",
             "2001:db8::",
             "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2002::",
+            "2002:808:808::1",
+            "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
             "3fff::",
             "3fff:fff::",
             "5f00::",

@@ -21,10 +21,11 @@ use super::request::Answer;
 use super::routes::{Kind, Route};
 use super::settings::Settings;
 use super::tcp::{self, TcpAction};
+use crate::access;
 use crate::auth::{Authenticated, Identity};
 use crate::calls::NoLeg;
 use crate::time::{Millis, Now};
-use crate::wire::{ErrorCode, Key, Message, Method, Reply, TransactionId};
+use crate::wire::{ErrorCode, Key, Message, Method, Reply, TransactionId, UnknownAttributes, attribute as attr};
 
 /// IP protocol numbers in REQUESTED-TRANSPORT.
 const UDP: u8 = 17;
@@ -70,6 +71,9 @@ impl Turn {
     ) -> Result<Answer, Reject> {
         if let Some(again) = self.repeated(from, request, who) {
             return again;
+        }
+        if access::is_tunnelled(from.remote.ip()) {
+            return Err(Reject::Forbidden); // §21.4; without an allocation there is no ChannelBind either
         }
         let wanted = Wanted::read(from, request, &self.shared.settings)?; // steps 3 to 6, 8 and 9
         if !self.has_family_of(&wanted) {
@@ -243,7 +247,7 @@ impl Wanted {
             None => return Err(Reject::BadRequest), // step 3
             Some(_) => return Err(Reject::UnsupportedTransport),
         };
-        request.dont_fragment()?; // step 4: supported, see `Forward::ToPeer`
+        let whole = request.dont_fragment()?; // step 4: supported, see `Forward::ToPeer`, with one exception below
         let (token, even) = (request.reservation_token()?, request.even_port()?);
         let (family, additional) = (request.requested_address_family()?, request.additional_address_family()?);
         if token.is_some() && (even.is_some() || family.is_some() || additional.is_some()) {
@@ -258,6 +262,11 @@ impl Wanted {
             (None, Some(2)) => Families::Both,
             (None, Some(_)) => return Err(Reject::BadRequest), // step 9, §18.11
         };
+        if whole && families == Families::Ipv6 && from.remote.is_ipv4() && !from.transport.is_stream() {
+            // From IPv4 to IPv6 only, by a program that does not see the DF bit of what comes in (§3.7). An allocation for
+            // both families is granted: towards IPv4 the attribute does what it says.
+            return Err(Reject::UnknownAttribute(UnknownAttributes::only(attr::DONT_FRAGMENT)));
+        }
         let port = match (token, even) {
             (Some(token), _) => WantedPort::Reserved(token),
             (None, Some(true)) => WantedPort::Pair,

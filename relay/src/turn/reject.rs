@@ -15,7 +15,7 @@ pub(crate) enum Reject {
     /// An attribute is missing, malformed or excluded by another (RFC 8489 §6.3.1; RFC 8656 §7.2, §10.2, §12.2).
     BadRequest,
     /// The policy denies the peer (RFC 8656 §10.2, §12.2), or the call behind the credential is over. The same for every
-    /// denied address (§21.5).
+    /// denied address.
     Forbidden,
     /// Comprehension-required attributes we do not know (RFC 8489 §6.3.1).
     UnknownAttribute(UnknownAttributes),

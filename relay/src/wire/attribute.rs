@@ -43,10 +43,8 @@ pub const FINGERPRINT: u16 = 0x8028;
 pub const RESPONSE_ORIGIN: u16 = 0x802B;
 pub const OTHER_ADDRESS: u16 = 0x802C;
 
-/// Longest USERNAME in bytes (RFC 8489 §14.3: fewer than 509).
-pub const MAX_USERNAME: usize = 508;
-
-/// Longest REALM and NONCE in bytes (RFC 8489 §14.9, §14.10).
+/// Longest USERNAME, REALM and NONCE that is read, in bytes (RFC 8489 §14.3, §14.9, §14.10). New names have fewer than 509,
+/// but up to these must be parsed: they are those of RFC 5389.
 pub const MAX_TEXT: usize = 763;
 
 /// Whether a receiver that does not understand the attribute must refuse the message (RFC 8489 §14).

@@ -44,9 +44,9 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// USERNAME, 1 to 508 bytes (RFC 8489 §14.3).
+    /// USERNAME, 1 to 763 bytes (RFC 8489 §14.3: what was possible before must still be parsed).
     pub fn username(&self) -> Result<Option<&'a [u8]>, BadAttribute> {
-        self.text(attr::USERNAME, attr::MAX_USERNAME)
+        self.text(attr::USERNAME, attr::MAX_TEXT)
     }
 
     /// REALM, 1 to 763 bytes (RFC 8489 §14.9).
@@ -81,7 +81,7 @@ impl<'a> Message<'a> {
         self.first(which.attribute()).is_some_and(|value| integrity::matches(which, self.datagram(), &value, key))
     }
 
-    /// REQUESTED-TRANSPORT: the IP protocol number (RFC 8656 §18.7).
+    /// REQUESTED-TRANSPORT: the IP protocol number (RFC 8656 §18.8).
     pub fn requested_transport(&self) -> Result<Option<u8>, BadAttribute> {
         Ok(self.fixed::<4>(attr::REQUESTED_TRANSPORT)?.map(|value| value[0]))
     }
@@ -91,7 +91,7 @@ impl<'a> Message<'a> {
         Ok(self.fixed(attr::LIFETIME)?.map(u32::from_be_bytes))
     }
 
-    /// EVEN-PORT: whether the next higher port is to be reserved too (RFC 8656 §18.6).
+    /// EVEN-PORT: whether the next higher port is to be reserved too (RFC 8656 §18.7).
     pub fn even_port(&self) -> Result<Option<bool>, BadAttribute> {
         Ok(self.fixed::<1>(attr::EVEN_PORT)?.map(|[value]| value & 0x80 != 0))
     }
@@ -101,7 +101,7 @@ impl<'a> Message<'a> {
         self.fixed(attr::RESERVATION_TOKEN)
     }
 
-    /// REQUESTED-ADDRESS-FAMILY: 1 is IPv4, 2 is IPv6, others are for the caller to refuse with 440 (RFC 8656 §18.11).
+    /// REQUESTED-ADDRESS-FAMILY: 1 is IPv4, 2 is IPv6, others are for the caller to refuse with 440 (RFC 8656 §18.6).
     pub fn requested_address_family(&self) -> Result<Option<u8>, BadAttribute> {
         Ok(self.fixed::<4>(attr::REQUESTED_ADDRESS_FAMILY)?.map(|value| value[0]))
     }

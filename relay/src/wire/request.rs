@@ -56,7 +56,7 @@ impl Request {
             .raw(attr::PASSWORD_ALGORITHM, &used.entry())
     }
 
-    /// REQUESTED-TRANSPORT: 17 is UDP, 6 is TCP (RFC 8656 §18.7).
+    /// REQUESTED-TRANSPORT: 17 is UDP, 6 is TCP (RFC 8656 §18.8).
     pub fn requested_transport(self, protocol: u8) -> Request {
         Request(self.0.put(&RequestedTransport { protocol: Protocol(protocol) }))
     }

@@ -11,6 +11,13 @@ impl UnknownAttributes {
     /// Further ones are not listed; the client may try again.
     pub const MAX: usize = 16;
 
+    /// The list of one that is known, and not here.
+    pub fn only(number: u16) -> UnknownAttributes {
+        let mut one = UnknownAttributes::default();
+        one.push(number);
+        one
+    }
+
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

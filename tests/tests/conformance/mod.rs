@@ -51,6 +51,7 @@
 //! | 42 D41 | `policy::d41_a_peer_of_the_other_family_is_443` | U T L U6 |
 //! | 43 D42, D43 | `policy::d42_own_listeners_are_never_peers`, `policy::d43_a_live_relayed_address_…` | all |
 //! | 44 D44 | `policy::d44_connect_and_connection_bind_reach_nobody` | U T L |
+//! | 44 D44 | `policy::d44_connect_on_a_tcp_allocation_is_403_for_every_denied_address` | own: T L T6 L6 |
 //! | 45 C01, C02 | `channels::c01_c02_numbers_out_of_range_are_400` | U T L U6 |
 //! | 46 C03, C04 | `channels::c03_c04_a_number_keeps_its_peer_and_a_peer_its_number` | U T L |
 //! | 47 C05–C08 | `channels::c05_…`, `channels::c06_c07_c08_…` of datagrams and of streams | U T L |

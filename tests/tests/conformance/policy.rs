@@ -1,12 +1,13 @@
 //! Rows 39–44: whom nobody may reach through a relay, whatever the address is dressed up as, by every method.
 //!
-//! Connect belongs to RFC 6062: on an allocation for UDP it is refused before its peer is looked at.
+//! Connect belongs to RFC 6062: on an allocation for UDP it is refused before its peer is looked at; on one for TCP, which
+//! `d44_connect_on_a_tcp_allocation_…` has, it is looked at as by the others.
 
 use super::{heard, peer, settings};
 use e2e::raw::message::{attr, method};
 use e2e::raw::{Ask, Client, Login, Transport};
 use e2e::{Daemon, raw};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 rows! {
@@ -206,6 +207,33 @@ fn d44_connect_and_connection_bind_reach_nobody(daemon: &Daemon, on: Transport) 
         }
     }
     client.say(b"").is_silence("nothing");
+}
+
+/// Row 44 where Connect could succeed: it is the policy that says no, and to nobody else.
+#[test]
+fn d44_connect_on_a_tcp_allocation_is_403_for_every_denied_address() {
+    let daemon = settings().set("relay.tcp_allocations = true").start();
+    let (victim, peer) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind((super::PEERS, 0)).unwrap());
+    victim.set_nonblocking(true).unwrap();
+    for on in [Transport::Tcp, Transport::Tls, Transport::Tcp6, Transport::Tls6] {
+        let mut client = Client::challenged(&daemon, on);
+        let tcp = Ask::request(method::ALLOCATE).transport(6).family(if on.is_ipv6() { 2 } else { 1 });
+        assert_eq!(client.code(tcp), 0, "{on:?}");
+        let mut connect = |to: SocketAddr| client.code(Ask::request(method::CONNECT).peer(to));
+        let denied: &[&str] = if on.is_ipv6() { &DENIED_IPV6 } else { &DENIED_IPV4 };
+        for ip in denied {
+            assert_eq!(connect(at(ip, 80)), 403, "{on:?}: Connect to {ip}");
+        }
+        for ip in DISGUISES.iter().chain(if on.is_ipv6() { &[][..] } else { &DENIED_IPV6 }) {
+            let code = connect(at(ip, 80));
+            assert!([403, 443].contains(&code), "{on:?}: Connect to {ip} got {code}");
+        }
+        if !on.is_ipv6() {
+            assert_eq!(connect(victim.local_addr().unwrap()), 403, "{on:?}: a service of this machine");
+            assert_eq!(connect(peer.local_addr().unwrap()), 0, "{on:?}: who is allowed is reached");
+        }
+    }
+    assert!(victim.accept().is_err(), "nobody came");
 }
 
 /// Row 43: even where the operator lets clients reach this machine, the relay's own doors stay shut.
