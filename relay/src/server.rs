@@ -12,6 +12,7 @@ mod http;
 mod https;
 mod parts;
 mod reload;
+mod serving;
 mod stats;
 mod webhook_trust;
 
