@@ -9,6 +9,7 @@ mod drain;
 mod edges;
 mod error;
 mod http;
+mod http2;
 mod https;
 mod parts;
 mod reload;

@@ -6,8 +6,9 @@ use axum::Router;
 use tokio::sync::Semaphore;
 
 use super::http::{Connection, Crowd, Patience};
+use super::http2::serve_http2;
 use super::serving::serve_http1;
-use crate::stream::{Page, Pages};
+use crate::stream::Pages;
 
 /// How many there may be is decided where they come in; here they are counted so that their end can be waited for.
 pub(super) struct Https {
@@ -29,10 +30,15 @@ impl Https {
     pub(super) async fn serve(mut self, router: Router) {
         let Patience { head, silence, .. } = self.patience;
         loop {
-            let (stream, from, place) = Page::into_parts(self.pages.next().await);
+            let page = self.pages.next().await;
+            let http2 = page.http2;
+            let (stream, from, place) = page.into_parts();
             let Ok(counted) = Arc::clone(&self.room).try_acquire_owned() else { continue };
             let stream = Connection::new(stream, silence, (place, counted));
-            tokio::spawn(serve_http1(stream, from, router.clone(), head));
+            match http2 {
+                true => drop(tokio::spawn(serve_http2(stream, from, router.clone(), self.patience))),
+                false => drop(tokio::spawn(serve_http1(stream, from, router.clone(), head))),
+            }
         }
     }
 }

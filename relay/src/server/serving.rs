@@ -1,4 +1,4 @@
-//! One HTTP connection, served within bounds.
+//! One connection with HTTP/1.1, served within bounds.
 //!
 //! [`axum::serve()`] is not used because it lets a request head take for ever, reads 400 KB of it, and takes HTTP/2 wherever it is built in.
 
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::signalling::Peer;
 
 /// A request head is never longer, in bytes.
-const HEAD_BYTES: usize = 16 * 1024;
+pub(super) const HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves until the connection is over. It has `head` for each request head, from its start and from the answer before;
 /// afterwards, silence is the concern of `stream`.
@@ -36,7 +36,7 @@ where
 }
 
 /// What `into_make_service_with_connect_info` would have added.
-fn with_peer(request: Request<Incoming>, from: SocketAddr) -> Request<Body> {
+pub(super) fn with_peer(request: Request<Incoming>, from: SocketAddr) -> Request<Body> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(Peer(from)));
     request

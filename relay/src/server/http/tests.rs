@@ -66,6 +66,21 @@ async fn a_connection_that_says_nothing_is_closed() {
 }
 
 #[tokio::test]
+async fn w02_http2_in_the_clear_is_closed_and_not_upgraded_to() {
+    let address = serve(ROOMY).await;
+    let mut smuggler = TcpStream::connect(address).await.unwrap();
+    smuggler.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let answer = until_closed(&mut smuggler).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
+    let mut smuggler = TcpStream::connect(address).await.unwrap();
+    let upgrade = b"GET / HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\
+        connection: upgrade, http2-settings, close\r\n\r\n";
+    smuggler.write_all(upgrade).await.unwrap();
+    let answer = until_closed(&mut smuggler).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
 async fn w03_a_head_that_comes_byte_by_byte_is_not_waited_for() {
     const HEAD: Duration = Duration::from_millis(300);
     let address = serve(Patience { head: HEAD, ..ROOMY }).await;
