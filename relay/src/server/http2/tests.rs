@@ -97,7 +97,7 @@ impl Client {
     }
 
     /// Keeps the connection from being silent.
-    async fn is_closed_whatever_it_pings(mut self) {
+    async fn ends_whatever_it_pings(mut self) {
         let begin = Instant::now();
         let pinging = async {
             loop {
@@ -141,14 +141,14 @@ async fn connect_opens_nothing() {
 #[tokio::test]
 async fn w03_a_connection_that_never_asks_is_closed_whatever_else_it_says() {
     let client = Client::new(Patience { head: SHORT, ..ROOMY }).await;
-    client.is_closed_whatever_it_pings().await;
+    client.ends_whatever_it_pings().await;
 }
 
 #[tokio::test]
 async fn a_connection_that_asks_no_more_is_closed_whatever_else_it_says() {
     let mut client = Client::new(Patience { silence: SHORT, ..ROOMY }).await;
     client.is_given_the_page(1).await;
-    client.is_closed_whatever_it_pings().await;
+    client.ends_whatever_it_pings().await;
 }
 
 #[tokio::test]
