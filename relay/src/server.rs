@@ -9,9 +9,11 @@ mod drain;
 mod edges;
 mod error;
 mod http;
+mod http2;
 mod https;
 mod parts;
 mod reload;
+mod serving;
 mod stats;
 mod webhook_trust;
 

@@ -16,7 +16,7 @@ use super::http::{self, Crowd, Listener, Patience};
 use super::https::Https;
 use super::parts::HEARTBEAT_MS;
 use crate::dataplane;
-use crate::signalling::{Peer, Signalling};
+use crate::signalling::Signalling;
 use crate::splice;
 use crate::stream::{self, Pages};
 
@@ -27,6 +27,10 @@ const FAREWELL: Duration = Duration::from_millis(200);
 
 /// A connection that says nothing for this long is closed: a client that missed more than three heartbeats is gone.
 const SILENCE: Duration = Duration::from_millis(HEARTBEAT_MS * 15 / 4);
+/// A request head that takes longer is not worth the wait.
+const HEAD: Duration = Duration::from_secs(10);
+/// More than come in over TLS.
+const MOST_PAGES: usize = 1 << 20;
 
 /// A runtime that nobody drives yet. Tasks may be given to it inside its `enter`.
 pub(super) fn runtime() -> io::Result<Runtime> {
@@ -102,9 +106,12 @@ impl Drop for Edges {
     }
 }
 
+fn patience(connections: usize) -> Patience {
+    Patience { connections, head: HEAD, silence: SILENCE }
+}
+
 /// Takes the listeners into the runtime that runs here.
 fn open(services: Vec<Service>) -> io::Result<Vec<(Listener, Router)>> {
-    let patience = |connections| Patience { connections, silence: SILENCE };
     services.into_iter().map(|it| Ok((it.listener.into_listener(patience(it.connections))?, it.router))).collect()
 }
 
@@ -118,12 +125,12 @@ async fn run(
     let mut crowds: Vec<Crowd> = open.iter().map(|(listener, _)| listener.crowd()).collect();
     let mut services = JoinSet::new();
     for (listener, router) in open {
-        services.spawn(serve(listener, router));
+        services.spawn(listener.serve(router));
     }
     if let Some((pages, router)) = https {
-        let listener = Https::new(pages, SILENCE);
+        let listener = Https::new(pages, patience(MOST_PAGES));
         crowds.push(listener.crowd());
-        services.spawn(serve_inside_tls(listener, router));
+        services.spawn(listener.serve(router));
     }
     let end = watch_over(&mut services, &watched, stopped).await;
     services.abort_all();
@@ -138,16 +145,8 @@ async fn run(
     end
 }
 
-async fn serve(listener: Listener, router: Router) -> io::Result<()> {
-    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).await
-}
-
-async fn serve_inside_tls(listener: Https, router: Router) -> io::Result<()> {
-    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).await
-}
-
 async fn watch_over(
-    services: &mut JoinSet<io::Result<()>>,
+    services: &mut JoinSet<()>,
     watched: &Watched,
     mut stopped: watch::Receiver<bool>,
 ) -> Option<Broken> {

@@ -1,6 +1,7 @@
 //! TCP listeners of the HTTP edges: bound before any thread starts, and bounded in connections and in silence.
 //!
 //! axum's own listener takes any number of connections and lets each of them say nothing for ever.
+//! Only HTTP/1.1 is served here: whoever begins with the preface of HTTP/2 (h2c) is closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,20 +10,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
+use axum::Router;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::signalling::Peer;
+use super::serving::serve_http1;
 
 /// How much one listener puts up with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// Connections at a time; beyond, new ones are closed at once.
     pub(super) connections: usize,
+    /// Time for a request head, however many bytes of it come.
+    pub(super) head: Duration,
     /// A connection that sends nothing for this long is closed.
     pub(super) silence: Duration,
 }
@@ -49,53 +51,45 @@ impl Bound {
     /// Hands the listener to the runtime that runs here.
     pub(super) fn into_listener(self, patience: Patience) -> io::Result<Listener> {
         let room = Arc::new(Semaphore::new(patience.connections));
-        let Patience { connections, silence } = patience;
-        Ok(Listener { listener: TcpListener::from_std(self.listener)?, room, connections, silence })
+        Ok(Listener { listener: TcpListener::from_std(self.listener)?, room, patience })
     }
 }
 
-/// For [`axum::serve()`].
+/// A listener at work on a runtime.
 #[derive(Debug)]
 pub(super) struct Listener {
     listener: TcpListener,
     room: Arc<Semaphore>,
-    connections: usize,
-    silence: Duration,
+    patience: Patience,
 }
 
 impl Listener {
     pub(super) fn crowd(&self) -> Crowd {
-        Crowd::of(&self.room, self.connections)
+        Crowd::of(&self.room, self.patience.connections)
     }
-}
 
-impl axum::serve::Listener for Listener {
-    type Io = Connection<TcpStream, OwnedSemaphorePermit>;
-    type Addr = SocketAddr;
+    /// Serves each connection in a task of its own. Never ends.
+    pub(super) async fn serve(self, router: Router) {
+        let Patience { head, silence, .. } = self.patience;
+        loop {
+            let (stream, from, place) = self.accept().await;
+            tokio::spawn(serve_http1(Connection::new(stream, silence, place), from, router.clone(), head));
+        }
+    }
 
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+    async fn accept(&self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, from)) => {
                     let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else { continue };
                     // Frames are small and each one matters at once.
                     let _ = stream.set_nodelay(true);
-                    return (Connection::new(stream, self.silence, place), from);
+                    return (stream, from, place);
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             }
         }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-impl Connected<IncomingStream<'_, Listener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Listener>) -> Peer {
-        Peer(*stream.remote_addr())
     }
 }
 
@@ -179,55 +173,4 @@ impl<S: AsyncWrite + Unpin, P: Unpin> AsyncWrite for Connection<S, P> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    async fn serve(connections: usize, silence: Duration) -> SocketAddr {
-        let bound = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = bound.address;
-        let listener = bound.into_listener(Patience { connections, silence }).unwrap();
-        let page = axum::Router::new().route("/", axum::routing::get(async || "here"));
-        tokio::spawn(async move { axum::serve(listener, page).await });
-        address
-    }
-
-    async fn get(stream: &mut TcpStream) -> io::Result<String> {
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
-        let mut answer = vec![0; 1024];
-        let length = stream.read(&mut answer).await?;
-        Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
-    }
-
-    #[tokio::test]
-    async fn connections_beyond_the_bound_are_closed_and_a_place_is_given_back() {
-        let address = serve(1, Duration::from_secs(60)).await;
-        let mut first = TcpStream::connect(address).await.unwrap();
-        assert!(get(&mut first).await.unwrap().contains("200 OK"));
-        let mut second = TcpStream::connect(address).await.unwrap();
-        assert!(get(&mut second).await.map_or(true, |answer| answer.is_empty()), "there is no room");
-        drop(first);
-        for _ in 0..100 {
-            let mut third = TcpStream::connect(address).await.unwrap();
-            if get(&mut third).await.is_ok_and(|answer| answer.contains("200 OK")) {
-                return;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the place was not given back");
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_says_nothing_is_closed() {
-        const SHORT: Duration = Duration::from_millis(100);
-        let address = serve(1, SHORT).await;
-        let mut silent = TcpStream::connect(address).await.unwrap();
-        silent.write_all(b"GET / HT").await.unwrap();
-        let mut rest = Vec::new();
-        let begin = Instant::now();
-        let _ = silent.read_to_end(&mut rest).await;
-        assert!(begin.elapsed() >= SHORT, "closed after {:?}", begin.elapsed());
-    }
-}
+mod tests;

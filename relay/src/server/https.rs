@@ -1,61 +1,44 @@
-//! HTTP inside TLS, on a port shared with TURN: connections that the entrance found to speak HTTP, for [`mod@axum::serve`].
+//! HTTP inside TLS, on a port shared with TURN: connections that the entrance found to speak HTTP.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
-use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::server::TlsStream;
+use axum::Router;
+use tokio::sync::Semaphore;
 
-use super::http::{Connection, Crowd};
-use crate::signalling::Peer;
-use crate::stream::{Page, Pages, Prefixed};
+use super::http::{Connection, Crowd, Patience};
+use super::http2::serve_http2;
+use super::serving::serve_http1;
+use crate::stream::Pages;
 
 /// How many there may be is decided where they come in; here they are counted so that their end can be waited for.
 pub(super) struct Https {
     pages: Pages,
-    silence: Duration,
     room: Arc<Semaphore>,
+    patience: Patience,
 }
 
-/// More than are let in.
-const MOST_CONNECTIONS: usize = 1 << 20;
-
 impl Https {
-    pub(super) fn new(pages: Pages, silence: Duration) -> Https {
-        Https { pages, silence, room: Arc::new(Semaphore::new(MOST_CONNECTIONS)) }
+    pub(super) fn new(pages: Pages, patience: Patience) -> Https {
+        Https { pages, room: Arc::new(Semaphore::new(patience.connections)), patience }
     }
 
     pub(super) fn crowd(&self) -> Crowd {
-        Crowd::of(&self.room, MOST_CONNECTIONS)
+        Crowd::of(&self.room, self.patience.connections)
     }
-}
 
-impl axum::serve::Listener for Https {
-    type Io = Connection<Prefixed<TlsStream<Prefixed<TcpStream>>>, (Box<dyn Send + Sync>, OwnedSemaphorePermit)>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+    /// Serves each connection in a task of its own. Never ends.
+    pub(super) async fn serve(mut self, router: Router) {
+        let Patience { head, silence, .. } = self.patience;
         loop {
-            let (stream, from, place) = Page::into_parts(self.pages.next().await);
-            if let Ok(counted) = Arc::clone(&self.room).try_acquire_owned() {
-                return (Connection::new(stream, self.silence, (place, counted)), from);
+            let page = self.pages.next().await;
+            let http2 = page.http2;
+            let (stream, from, place) = page.into_parts();
+            let Ok(counted) = Arc::clone(&self.room).try_acquire_owned() else { continue };
+            let stream = Connection::new(stream, silence, (place, counted));
+            match http2 {
+                true => drop(tokio::spawn(serve_http2(stream, from, router.clone(), self.patience))),
+                false => drop(tokio::spawn(serve_http1(stream, from, router.clone(), head))),
             }
         }
-    }
-
-    /// The one thing this is asked for is a log line of axum's that nobody asked for.
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
-    }
-}
-
-impl Connected<IncomingStream<'_, Https>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Https>) -> Peer {
-        Peer(*stream.remote_addr())
     }
 }

@@ -26,7 +26,7 @@ use super::places::{Place, Places};
 use super::prefixed::Prefixed;
 use super::proxy::{self, Endpoints, Parsed};
 use super::sniff::{ENOUGH_BYTES, Spoken, sniff};
-use super::tls::{ALPN_HTTP, ALPN_TURN};
+use super::tls::{ALPN_HTTP, ALPN_HTTP2, ALPN_TURN};
 use super::{Kind, Page, Patience};
 use crate::dataplane::{Mailboxes, NewStream};
 
@@ -111,9 +111,11 @@ impl Entrance {
         let agreed = stream.get_ref().1.alpn_protocol().map(|name| match name {
             ALPN_TURN => Spoken::Stun,
             ALPN_HTTP => Spoken::Http,
+            ALPN_HTTP2 => Spoken::Http2,
             _ => Spoken::Other,
         });
-        if agreed.is_some_and(|agreed| agreed != spoken) {
+        // HTTP/2 is spoken only by who has named it (RFC 9113 §3.2).
+        if agreed.map_or(spoken == Spoken::Http2, |agreed| agreed != spoken) {
             return Err(Fate::OtherProtocol);
         }
         match spoken {
@@ -123,10 +125,11 @@ impl Entrance {
                 let stream = stream.into_inner().ok_or(Fate::Handshake)?;
                 self.to_turn(visitor, stream, first, Some(Box::new(session)), Fate::TurnTls)
             }
-            Spoken::Http => {
+            Spoken::Http | Spoken::Http2 => {
                 let pages = self.pages.as_ref().ok_or(Fate::OtherProtocol)?;
                 let Visitor { endpoints, place, .. } = visitor;
-                let page = Page { stream: Prefixed::new(first, stream), from: endpoints.source, place };
+                let http2 = spoken == Spoken::Http2;
+                let page = Page { stream: Prefixed::new(first, stream), from: endpoints.source, http2, place };
                 pages.try_send(page).map(|()| Fate::Http).map_err(|_| Fate::Busy)
             }
             Spoken::Tls | Spoken::Unclear | Spoken::Other => Err(Fate::OtherProtocol),

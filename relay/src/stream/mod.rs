@@ -134,6 +134,8 @@ fn open(address: SocketAddr) -> io::Result<(std::net::TcpListener, SocketAddr)> 
 pub struct Page {
     pub stream: Prefixed<TlsStream<Prefixed<TcpStream>>>,
     pub from: SocketAddr,
+    /// Whether it is HTTP/2.
+    pub http2: bool,
     /// To be kept as long as the connection.
     place: Place,
 }
@@ -195,7 +197,10 @@ impl Bound {
             patience: settings.patience,
             proxies: settings.proxies,
             places: Arc::clone(&places),
-            tls: certificates.map(|certificates| TlsAcceptor::from(certificates.config())),
+            tls: certificates.map(|certificates| {
+                let config = if pages.is_some() { certificates.config_with_http2() } else { certificates.config() };
+                TlsAcceptor::from(config)
+            }),
             workers,
             next_worker: AtomicU16::new(0),
             pages: pages.map(|PagesSender(sender)| sender),

@@ -9,6 +9,9 @@ pub const ENOUGH_BYTES: usize = 8;
 const METHODS: [&[u8]; 9] =
     [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE "];
 
+/// How HTTP/2 begins (RFC 9113 §3.4), as far as we look.
+const HTTP2: &[u8; ENOUGH_BYTES] = b"PRI * HT";
+
 /// What the first bytes say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Spoken {
@@ -18,6 +21,8 @@ pub enum Spoken {
     Tls,
     /// An HTTP request line.
     Http,
+    /// The preface of HTTP/2.
+    Http2,
     /// It depends on what follows.
     Unclear,
     /// Nothing we speak.
@@ -27,12 +32,12 @@ pub enum Spoken {
 /// Looks at the first bytes of a connection; from [`ENOUGH_BYTES`] on the answer is never [`Spoken::Unclear`].
 pub fn sniff(first: &[u8]) -> Spoken {
     // A STUN type may begin with 0x16 too; the cookie decides first.
-    let (stun, tls, http) = (begins_stun(first), begins_tls(first), begins_http(first));
-    match (stun, tls, http) {
+    match (begins_stun(first), begins_tls(first), begins_http(first), begins_with(first, HTTP2)) {
         (Some(true), ..) => Spoken::Stun,
-        (_, Some(true), _) => Spoken::Tls,
-        (.., Some(true)) => Spoken::Http,
-        (Some(false), Some(false), Some(false)) => Spoken::Other,
+        (_, Some(true), ..) => Spoken::Tls,
+        (_, _, Some(true), _) => Spoken::Http,
+        (.., Some(true)) => Spoken::Http2,
+        (Some(false), Some(false), Some(false), Some(false)) => Spoken::Other,
         _ => Spoken::Unclear,
     }
 }
@@ -90,6 +95,8 @@ mod tests {
             (CLIENT_HELLO, Spoken::Tls),
             (b"GET / HTTP/1.1\r\n", Spoken::Http),
             (b"OPTIONS / HTTP/1.1\r\n", Spoken::Http),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Spoken::Http2),
+            (b"PRINT /", Spoken::Other),
             (b"SSH-2.0-OpenSSH_9.2\r\n", Spoken::Other),
             (b"\r\n\r\n\0\r\nQUIT\n", Spoken::Other),
             (b"\x40\x00\x00\x04data", Spoken::Other),
@@ -103,9 +110,12 @@ mod tests {
 
     #[test]
     fn one_byte_at_a_time_it_is_unclear_until_it_is_right() {
-        for (bytes, spoken) in
-            [(BINDING, Spoken::Stun), (CLIENT_HELLO, Spoken::Tls), (b"CONNECT x:1 HTTP/1.1\r\n", Spoken::Http)]
-        {
+        for (bytes, spoken) in [
+            (BINDING, Spoken::Stun),
+            (CLIENT_HELLO, Spoken::Tls),
+            (b"CONNECT x:1 HTTP/1.1\r\n", Spoken::Http),
+            (b"PRI * HTTP/2.0\r\n", Spoken::Http2),
+        ] {
             for cut in 0..bytes.len() {
                 let early = sniff(&bytes[..cut]);
                 assert!(early == spoken || early == Spoken::Unclear && cut < ENOUGH_BYTES, "{cut} of {bytes:?}");

@@ -16,6 +16,8 @@ use rustls::sign::CertifiedKey;
 pub(super) const ALPN_TURN: &[u8] = b"stun.turn";
 /// HTTP and WebSocket.
 pub(super) const ALPN_HTTP: &[u8] = b"http/1.1";
+/// HTTP/2: pages (RFC 9113 §3.2).
+pub(super) const ALPN_HTTP2: &[u8] = b"h2";
 /// A certificate chain or key file is never longer, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -101,6 +103,14 @@ impl Certificates {
     /// New connections are shown this one; those that exist keep what they have.
     pub fn show(&self, Fresh(pair): Fresh) {
         *self.shown.pair.write().unwrap_or_else(PoisonError::into_inner) = pair;
+    }
+
+    /// The same, and HTTP/2 is offered too.
+    pub(super) fn config_with_http2(&self) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.config);
+        // What the first of these is that a client speaks too is agreed on.
+        config.alpn_protocols = [ALPN_TURN, ALPN_HTTP2, ALPN_HTTP].map(<[u8]>::to_vec).into();
+        Arc::new(config)
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {

@@ -29,6 +29,7 @@ pub(super) fn run(bytes: &[u8]) {
             let method = bytes.iter().take(ENOUGH_BYTES).take_while(|byte| byte.is_ascii_uppercase()).count();
             assert!((3..ENOUGH_BYTES).contains(&method) && bytes[method] == b' ', "a method and a space");
         }
+        Spoken::Http2 => assert_eq!(bytes[..ENOUGH_BYTES], *b"PRI * HT"),
         Spoken::Unclear => assert!(bytes.len() < ENOUGH_BYTES),
         Spoken::Other => {
             let head = &bytes[..bytes.len().min(ENOUGH_BYTES)];
@@ -38,7 +39,8 @@ pub(super) fn run(bytes: &[u8]) {
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let firsts: [&[u8]; 10] = [
+    let firsts: [&[u8]; 11] = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes",
         b"\x16\x03\x00\x04\x21\x12\xa4\x42",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",

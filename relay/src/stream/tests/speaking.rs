@@ -6,6 +6,7 @@ use super::links::*;
 use crate::dataplane::tests::client::{Client, eventually};
 
 const BINDING: &[u8] = b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes";
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[test]
 fn what_is_not_spoken_at_a_port_is_closed_and_turn_is_served_on() {
@@ -13,6 +14,8 @@ fn what_is_not_spoken_at_a_port_is_closed_and_turn_is_served_on() {
     for (what, to, bytes) in [
         ("HTTP in the clear", server.tcp, &b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..]),
         ("HTTP on the TLS port", server.tls, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
+        ("HTTP/2 in the clear", server.tcp, PREFACE),
+        ("HTTP/2 on the TLS port", server.tls, PREFACE),
         ("SSH", server.tcp, b"SSH-2.0-OpenSSH_9.2\r\n"),
         ("SSH on the TLS port", server.tls, b"SSH-2.0-OpenSSH_9.2\r\n"),
         ("plain TURN on the TLS port", server.tls, BINDING),
@@ -57,6 +60,8 @@ fn a_client_is_held_to_the_protocol_it_named() {
         (&b"http/1.1"[..], BINDING),
         (b"stun.turn", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
         (b"http/1.1", b"GET / HTTP/1.1\r\nhost: nobody serves HTTP here\r\n\r\n"),
+        (b"stun.turn", PREFACE),
+        (b"http/1.1", PREFACE),
         (b"stun.turn", b"\x40\x00\x00\x04data"),
     ] {
         let mut link = server.connect_tls(server.tls, &[alpn]).unwrap();
@@ -64,6 +69,9 @@ fn a_client_is_held_to_the_protocol_it_named() {
         link.write_all(bytes).unwrap();
         assert!(is_closed(&mut link), "{bytes:?}");
     }
-    assert!(server.connect_tls(server.tls, &[b"h2"]).is_err(), "none in common");
-    eventually("counted", || server.fate("other_protocol") == 4);
+    assert!(server.connect_tls(server.tls, &[b"h2"]).is_err(), "there are no pages");
+    let mut unnamed = server.connect_tls(server.tls, &[]).unwrap();
+    unnamed.write_all(PREFACE).unwrap();
+    assert!(is_closed(&mut unnamed), "HTTP/2 has to be agreed on");
+    eventually("counted", || server.fate("other_protocol") == 7);
 }
