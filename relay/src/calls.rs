@@ -8,10 +8,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::hashing::{Seeded, seeded};
+use crate::routes::{CallSide, ClientPath, Kind, RelayedPort, Route, Routes};
 use crate::time::Millis;
-use crate::turn::hashing::{Seeded, seeded};
-use crate::turn::routes::{CallSide, Kind, Route, Routes};
-use crate::turn::{ClientPath, RelayedPort};
 
 /// One ticket's place on the relay, later one side of a call. Random, 96 bits: knowing one tells nothing of another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -9,6 +9,7 @@
 //!            │                         │         │     │
 //!   core     │                         ▼         ▼     ▼
 //!            └──────────────────────► turn ─► calls   matchmaking       pure: no socket, clock, runtime, random
+//!                                      │  │      └─► routes
 //!                                      │  └─► auth   access
 //!   bytes                              ▼
 //!                                     wire                              no state at all
@@ -18,6 +19,7 @@
 //! `turn::forward` (its hairpin, or towards an outside peer) → `dataplane::batch` sends. The payload is never copied. To and from a
 //! TCP or TLS client it is copied once: `dataplane::worker_streams`.
 
+mod hashing;
 pub mod time;
 
 pub mod wire;
@@ -26,6 +28,7 @@ pub mod access;
 pub mod auth;
 pub mod calls;
 pub mod matchmaking;
+pub mod routes;
 pub mod turn;
 
 pub mod admin;

@@ -92,7 +92,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let dataplane = if with_tcp { bound.dataplane.with_tcp(sender) } else { bound.dataplane };
     let workers = dataplane.start(&shared, clock, seeds.workers).map_err(StartError::Threads)?;
     let workers = Arc::new(workers);
-    let splice = with_tcp.then(|| splice::start(tasks, Arc::clone(&shared), workers.mailboxes(), clock)).transpose();
+    let splice =
+        with_tcp.then(|| splice::start(tasks, Arc::clone(&shared.tcp), workers.mailboxes(), clock)).transpose();
     let splice = splice.map_err(StartError::Threads)?;
     let calls_settings = || parts::signalling(settings, &addresses, sessions, &seeds);
     let signalling = bound.signalling.is_some().then(calls_settings).transpose()?.map(|settings| {
@@ -144,7 +145,7 @@ fn metrics(
 ) -> impl Fn() -> String + Send + Sync + 'static {
     let signalling = signalling.map(Signalling::counters);
     let streams = streams.map(stream::Running::counters);
-    let tcp = shared.settings.tcp_allocations.then(|| Arc::clone(shared));
+    let tcp = shared.settings.tcp_allocations.then(|| Arc::clone(&shared.tcp));
     let sources = Sources { turn: workers.counters(), io: workers.io_counters(), streams, signalling, tcp };
     move || sources.render()
 }

@@ -18,7 +18,7 @@ pub(super) struct Sources {
     pub(super) streams: Option<Arc<stream::Counters>>,
     pub(super) signalling: Option<Arc<signalling::Counters>>,
     /// If there are TCP allocations.
-    pub(super) tcp: Option<Arc<turn::Shared>>,
+    pub(super) tcp: Option<Arc<turn::Connections>>,
 }
 
 impl Sources {
@@ -33,8 +33,8 @@ impl Sources {
         self.replies(&mut page);
         self.allocations(&mut page);
         self.sockets(&mut page);
-        if let Some(shared) = &self.tcp {
-            tcp(&shared.tcp, &mut page);
+        if let Some(connections) = &self.tcp {
+            tcp(connections, &mut page);
         }
         if let Some(counters) = &self.signalling {
             calls(counters, &mut page);

@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::pipe::{self, Common};
 use crate::clock::Clock;
 use crate::dataplane::{DataClient, Mailboxes, Task, Tasks};
-use crate::turn::{Command, ConnectionId, RelayedPort, Shared, TcpEvent};
+use crate::turn::{Command, ConnectionId, Connections, RelayedPort, TcpEvent};
 
 /// Admitted peers that are not yet taken note of. Listeners wait for room.
 const ADMITTED: usize = 64;
@@ -33,7 +33,8 @@ const STALLED: Duration = Duration::from_secs(300);
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
 
 pub(super) struct Hall {
-    shared: Arc<Shared>,
+    /// Lives through reloads, unlike what a reload replaces.
+    connections: Arc<Connections>,
     workers: Mailboxes,
     clock: Clock,
     /// By relayed port. What is in here is counted, and bounded, in `turn`.
@@ -64,7 +65,7 @@ enum Peer {
 /// A job that ends when this is dropped.
 struct Job(AbortHandle);
 
-/// A peer that [`Shared::admit_peer`] let in.
+/// A peer that [`Connections::admit_peer`] let in.
 struct Admitted {
     worker: u16,
     port: RelayedPort,
@@ -78,9 +79,9 @@ enum Done {
 }
 
 impl Hall {
-    pub(super) fn new(shared: Arc<Shared>, workers: Mailboxes, clock: Clock) -> Hall {
+    pub(super) fn new(connections: Arc<Connections>, workers: Mailboxes, clock: Clock) -> Hall {
         let (admit, admitted) = mpsc::channel(ADMITTED);
-        Hall { shared, workers, clock, ports: HashMap::new(), jobs: JoinSet::new(), admit, admitted }
+        Hall { connections, workers, clock, ports: HashMap::new(), jobs: JoinSet::new(), admit, admitted }
     }
 
     /// Until every worker is gone.
@@ -111,10 +112,11 @@ impl Hall {
     fn listen(&mut self, port: RelayedPort, listener: std::net::TcpListener) {
         // An allocation whose listener cannot be watched is deaf, and may still connect.
         let Ok(listener) = TcpListener::from_std(listener) else { return };
-        let (shared, clock, admit) = (Arc::clone(&self.shared), self.clock, self.admit.clone());
-        let job = self.jobs.spawn(async move { accept(port, listener, &shared, clock, &admit).await });
-        let bits = self.shared.settings.user_limits.bits_per_second;
-        let common = Common { shared: Arc::clone(&self.shared), to_peer: Pace::new(bits), to_client: Pace::new(bits) };
+        let (connections, clock, admit) = (Arc::clone(&self.connections), self.clock, self.admit.clone());
+        let job = self.jobs.spawn(async move { accept(port, listener, &connections, clock, &admit).await });
+        let bits = self.connections.bits_per_second();
+        let common =
+            Common { connections: Arc::clone(&self.connections), to_peer: Pace::new(bits), to_client: Pace::new(bits) };
         let port_of_it = Port { _listener: Job(job), peers: HashMap::new(), common: Arc::new(common) };
         self.ports.insert(port, port_of_it);
     }
@@ -133,7 +135,7 @@ impl Hall {
 
     fn take(&mut self, admitted: Admitted) {
         let Admitted { worker, port, id, stream } = admitted;
-        let Some(open) = self.ports.get_mut(&port) else { return self.shared.tcp.ended(id) };
+        let Some(open) = self.ports.get_mut(&port) else { return self.connections.ended(id) };
         prepare(&stream);
         open.peers.insert(id, Peer::Waiting(stream));
         if !self.tell(worker, TcpEvent::Accepted { id }) {
@@ -167,7 +169,7 @@ impl Hall {
             Some(Peer::Waiting(stream)) => Client::new(client).ok().map(|client| (client, stream)),
             _ => None,
         };
-        let Some((client, stream)) = waiting else { return self.shared.tcp.ended(id) };
+        let Some((client, stream)) = waiting else { return self.connections.ended(id) };
         let socket = SockRef::from(client.socket());
         let _ = socket.set_tcp_user_timeout(Some(STALLED));
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
@@ -184,7 +186,7 @@ impl Hall {
         if let Some(open) = self.ports.get_mut(&port) {
             open.peers.remove(&id);
         }
-        self.shared.tcp.ended(id);
+        self.connections.ended(id);
     }
 
     /// Answers whether the worker will hear of it.
@@ -203,14 +205,14 @@ impl Drop for Job {
 async fn accept(
     port: RelayedPort,
     listener: TcpListener,
-    shared: &Shared,
+    connections: &Connections,
     clock: Clock,
     admit: &mpsc::Sender<Admitted>,
 ) -> Done {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let Some((worker, id)) = shared.admit_peer(clock.mono(), port, from) else { continue };
+                let Some((worker, id)) = connections.admit_peer(clock.mono(), port, from) else { continue };
                 if admit.send(Admitted { worker, port, id, stream }).await.is_err() {
                     return Done::Ended { port, id };
                 }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::dataplane::{Mailboxes, Tasks};
-use crate::turn::Shared;
+use crate::turn::Connections;
 use hall::Hall;
 
 /// The thread at work. Dropping it closes every connection and listener of TCP allocations.
@@ -31,13 +31,13 @@ pub struct Running {
 ///
 /// # Errors
 /// If there is no thread or no runtime.
-pub fn start(tasks: Tasks, shared: Arc<Shared>, workers: Mailboxes, clock: Clock) -> io::Result<Running> {
+pub fn start(tasks: Tasks, connections: Arc<Connections>, workers: Mailboxes, clock: Clock) -> io::Result<Running> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (stop, mut stopped) = watch::channel(false);
     let thread = thread::Builder::new().name("splice".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                () = Hall::new(shared, workers, clock).run(tasks) => {}
+                () = Hall::new(connections, workers, clock).run(tasks) => {}
                 // An error means that nobody is left to stop us.
                 _ = stopped.wait_for(|stop| *stop) => {}
             }

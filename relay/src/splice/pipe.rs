@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::client::Client;
 use super::pace::Pace;
-use crate::turn::{Bytes, Shared};
+use crate::turn::{Bytes, Connections};
 
 /// Read from one side and not yet taken by the other, for each direction of a pipe, in bytes.
 pub(super) const PIPE_BUFFER_BYTES: usize = 16 * 1024;
@@ -20,7 +20,7 @@ const HALF_CLOSED: Duration = Duration::from_secs(60);
 
 /// What the connections of one allocation have in common.
 pub(super) struct Common {
-    pub(super) shared: Arc<Shared>,
+    pub(super) connections: Arc<Connections>,
     pub(super) to_peer: Pace,
     pub(super) to_client: Pace,
 }
@@ -28,7 +28,7 @@ pub(super) struct Common {
 /// One direction of a pipe.
 struct Flow<'a> {
     way: Bytes,
-    shared: &'a Shared,
+    connections: &'a Connections,
     pace: &'a Pace,
     passed: AtomicU64,
 }
@@ -38,9 +38,9 @@ pub(super) async fn run(mut client: Client, mut peer: TcpStream, common: &Common
     if greet(&mut client, &mut peer).await.is_err() {
         return;
     }
-    let Common { shared, to_peer, to_client } = common;
-    let up = Flow { way: Bytes::ToPeer, shared, pace: to_peer, passed: AtomicU64::new(0) };
-    let down = Flow { way: Bytes::ToClient, shared, pace: to_client, passed: AtomicU64::new(0) };
+    let Common { connections, to_peer, to_client } = common;
+    let up = Flow { way: Bytes::ToPeer, connections, pace: to_peer, passed: AtomicU64::new(0) };
+    let down = Flow { way: Bytes::ToClient, connections, pace: to_client, passed: AtomicU64::new(0) };
     let (mut client_reader, mut client_writer) = split(client);
     let (mut peer_reader, mut peer_writer) = peer.split();
     let rising = up.pass(&mut client_reader, &mut peer_writer);
@@ -72,7 +72,7 @@ impl Flow<'_> {
             to.write_all(&buffer[..count]).await?;
             to.flush().await?;
             self.passed.fetch_add(count as u64, Relaxed);
-            self.shared.tcp.counters().relay(self.way, count);
+            self.connections.counters().relay(self.way, count);
         }
     }
 

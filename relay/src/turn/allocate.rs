@@ -9,21 +9,19 @@
 use super::Turn;
 use super::allocation::{Allocation, Granted};
 use super::counters::Reason;
-use super::five_tuple::FiveTuple;
 use super::io::Action;
 use super::opening::Opening;
 use super::ports::{Token, Wish};
 use super::refresh::family_number;
 use super::reject::Reject;
 use super::relayed::Relayed;
-use super::relayed_port::RelayedPort;
 use super::request::Answer;
-use super::routes::{Kind, Route};
 use super::settings::Settings;
 use super::tcp::{self, TcpAction};
 use crate::access;
 use crate::auth::{Authenticated, Identity};
 use crate::calls::NoLeg;
+use crate::routes::{FiveTuple, Kind, RelayedPort, Route};
 use crate::time::{Millis, Now};
 use crate::wire::{ErrorCode, Key, Message, Method, Reply, TransactionId, UnknownAttributes, attribute as attr};
 

@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use super::channel::Channels;
-use super::five_tuple::FiveTuple;
-use super::hashing::{Hashed, Seeded, seeded};
 use super::meter::Meter;
 use super::permission::Permissions;
 use super::ports::Token;
 use super::relayed::Relayed;
-use super::relayed_port::RelayedPort;
 use super::timers::Timers;
 use crate::access::Bucket;
 use crate::auth::{Authenticated, Identity};
+use crate::hashing::{Hashed, Seeded, seeded};
+use crate::routes::{FiveTuple, RelayedPort};
 use crate::time::Millis;
 use crate::wire::{ErrorCode, TransactionId};
 

@@ -1,8 +1,8 @@
 //! Binding (RFC 8489 §12): tells anybody the address the packet came from, and little else.
 
-use super::five_tuple::{ClientPath, FiveTuple};
 use super::nat_discovery::NatDiscovery;
 use super::reject::Reject;
+use crate::routes::{ClientPath, FiveTuple};
 use crate::wire::{Message, Reply};
 
 /// Not authenticated: the answer is as small as it can be and goes only to the source. `length`: bytes of the request.

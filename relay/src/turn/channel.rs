@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::hashing::Seeded;
 use super::peer::Peer;
 use super::small_map::SmallMap;
+use crate::hashing::Seeded;
 use crate::time::Millis;
 
 /// RFC 8656 §12: a binding lasts 600 s after it was last refreshed.
@@ -115,7 +115,7 @@ impl Channels {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::turn::hashing::seeded;
+    use crate::hashing::seeded;
 
     fn peer(port: u16) -> Peer {
         let name = SocketAddr::from(([192, 0, 2, 1], port));

@@ -15,7 +15,7 @@ use super::channel::{CannotBind, is_channel_number};
 use super::create_permission::permit;
 use super::peer::{Peer, relayed_towards};
 use super::reject::Reject;
-use super::routes::ChannelEntry;
+use crate::routes::ChannelEntry;
 use crate::time::Millis;
 use crate::wire::{Message, Reply};
 

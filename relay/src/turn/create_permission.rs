@@ -12,8 +12,8 @@ use super::Turn;
 use super::allocation::{Allocation, Key};
 use super::peer::{Peer, relayed_towards};
 use super::reject::Reject;
-use super::relayed_port::RelayedPort;
 use super::shared::Shared;
+use crate::routes::RelayedPort;
 use crate::time::Millis;
 use crate::wire::{Message, Reply};
 

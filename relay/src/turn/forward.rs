@@ -7,12 +7,10 @@ use std::ops::Range;
 use super::Turn;
 use super::allocation::{Allocation, Key};
 use super::counters::{Path, Reason};
-use super::five_tuple::{ClientPath, FiveTuple};
 use super::io::{Forward, Packet};
 use super::meter::Direction;
 use super::peer::Peer;
-use super::relayed_port::RelayedPort;
-use super::routes::Delivery;
+use crate::routes::{ClientPath, Delivery, FiveTuple, RelayedPort};
 use crate::time::Millis;
 use crate::wire::{TransactionId, channel_data, indication};
 
@@ -87,7 +85,7 @@ impl Turn {
         if allocation.is_call_bound() {
             return self.dropped(Reason::DeniedPeer);
         }
-        let source = Peer::unchecked(&self.shared, peer);
+        let source = Peer::unchecked(&self.shared.routes, peer);
         if !allocation.permissions.allow(source.name.ip(), now) {
             return self.dropped(Reason::NoPermission);
         }

@@ -6,8 +6,8 @@ use super::Turn;
 use super::counters::Reason;
 use super::io::Action;
 use super::peer::Peer;
-use super::relayed_port::RelayedPort;
 use crate::access::Rate;
+use crate::routes::RelayedPort;
 use crate::time::Now;
 use crate::wire::{Icmp, icmp};
 
@@ -49,7 +49,7 @@ impl Turn {
             return Err(Reason::NoAllocation);
         }
         // The permission that counts is the one for where the datagram went, not for who sent the error.
-        let peer = Peer::unchecked(&self.shared, peer);
+        let peer = Peer::unchecked(&self.shared.routes, peer);
         if !allocation.permissions.allow(peer.name.ip(), now.mono) {
             return Err(Reason::NoPermission);
         }

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use super::five_tuple::ClientPath;
-use super::relayed_port::RelayedPort;
 use super::tcp::{TcpAction, TcpEvent};
+use crate::routes::{ClientPath, RelayedPort};
 
 /// Bytes to leave free in front of a received datagram: an IPv6 Data indication header takes 48 of them.
 pub const HEADROOM: usize = 64;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::five_tuple::{ClientPath, FiveTuple, Transport};
 use super::reject::Reject;
+use crate::routes::{ClientPath, FiveTuple, Transport};
 use crate::wire::{Message, Reply, attribute};
 
 /// Four UDP listeners: by IP address, then by port.

@@ -4,14 +4,13 @@ use std::collections::HashMap;
 
 use super::Turn;
 use super::allocate::Wanted;
-use super::five_tuple::FiveTuple;
-use super::hashing::{Seeded, seeded};
 use super::io::OpenError;
 use super::ports::Token;
 use super::reject::Reject;
-use super::relayed_port::RelayedPort;
 use super::request::Answer;
 use crate::auth::{Authenticated, Identity};
+use crate::hashing::{Seeded, seeded};
+use crate::routes::{FiveTuple, RelayedPort};
 use crate::time::{Millis, Now};
 use crate::wire::TransactionId;
 

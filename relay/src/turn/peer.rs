@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use super::allocation::Allocation;
 use super::reject::Reject;
 use super::relayed::Relayed;
-use super::relayed_port::RelayedPort;
 use super::shared::Shared;
 use crate::access::canonical;
+use crate::routes::{RelayedPort, Routes};
 use crate::time::Millis;
 
 /// A peer somebody may send to.
@@ -23,10 +23,10 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// A peer as a client wrote it or as the kernel reported it, not yet allowed.
-    pub(crate) fn unchecked(shared: &Shared, written: SocketAddr) -> Peer {
+    pub(crate) fn unchecked(routes: &Routes, written: SocketAddr) -> Peer {
         let address = canonical_peer(written);
-        let own = shared.routes.locate(address);
-        let name = own.and_then(|own| shared.routes.public(own)).unwrap_or(address);
+        let own = routes.locate(address);
+        let name = own.and_then(|own| routes.public(own)).unwrap_or(address);
         Peer { name, outside: None, own }
     }
 
@@ -35,13 +35,13 @@ impl Peer {
         let live = |address| shared.is_live_relayed(address);
         let allowed = shared.policy.check(written, live).map_err(|_| Reject::Forbidden)?.addr();
         let outside = shared.policy.check(allowed, |_| false).is_ok().then_some(allowed);
-        Ok(Peer { outside, ..Peer::unchecked(shared, allowed) })
+        Ok(Peer { outside, ..Peer::unchecked(&shared.routes, allowed) })
     }
 
     /// The peer of a CreatePermission by ordinary credentials. Its port says nothing (RFC 8656 §10.2), but whoever names a
     /// listener of ours is told no.
     pub(crate) fn permitted(shared: &Shared, written: SocketAddr) -> Result<Peer, Reject> {
-        let peer = Peer::unchecked(shared, written);
+        let peer = Peer::unchecked(&shared.routes, written);
         if written.port() != 0 && shared.policy.is_own_listener(written) {
             return Err(Reject::Forbidden);
         }

@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::hashing::Seeded;
 use super::small_map::SmallMap;
+use crate::hashing::Seeded;
 use crate::time::Millis;
 
 /// RFC 8656 §9: a permission lasts 300 s after it was last refreshed.
@@ -58,7 +58,7 @@ impl Permissions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::turn::hashing::seeded;
+    use crate::hashing::seeded;
 
     fn ip(last: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, last])

@@ -8,10 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use super::hashing::{Seeded, seeded};
 use super::port_bag::PortBag;
-use super::relayed_port::{AddressId, RelayedPort};
 use crate::auth::PersonHash;
+use crate::hashing::{Seeded, seeded};
+use crate::routes::{AddressId, RelayedPort};
 use crate::time::Millis;
 
 /// How long the second port of a pair is held for its token (RFC 8656 §7.2 recommends 30 s).

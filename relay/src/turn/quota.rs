@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::hashing::{Seeded, seeded};
 use super::reject::Reject;
 use crate::auth::{Identity, PersonHash};
+use crate::hashing::{Seeded, seeded};
 
 /// Counts per user and in total. A lock inside: control path only.
 pub(crate) struct Quota {

@@ -1,8 +1,8 @@
 //! What a refused client is told besides the error code.
 
 use super::Turn;
-use super::five_tuple::FiveTuple;
 use super::reject::Reject;
+use crate::routes::FiveTuple;
 use crate::wire::{Message, Reply};
 
 impl Turn {

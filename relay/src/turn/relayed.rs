@@ -1,7 +1,7 @@
 //! The relayed transport addresses of one allocation: an IPv4 one, an IPv6 one, or both (RFC 8656 §6). Each has its own
 //! time-to-expiry.
 
-use super::relayed_port::RelayedPort;
+use crate::routes::RelayedPort;
 use crate::time::Millis;
 
 /// At most one port of each family. What is sent to a peer leaves from the one of the peer's family.
@@ -77,8 +77,7 @@ impl Relayed {
 }
 
 impl Leg {
-    const NONE: Leg =
-        Leg { expires: Millis(0), port: RelayedPort { address: super::relayed_port::AddressId(0), port: 0 } };
+    const NONE: Leg = Leg { expires: Millis(0), port: RelayedPort { address: crate::routes::AddressId(0), port: 0 } };
 
     fn there(self) -> Option<RelayedPort> {
         (self.expires != Millis(0)).then_some(self.port)

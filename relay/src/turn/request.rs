@@ -4,10 +4,10 @@ use super::Turn;
 use super::allocation::Key;
 use super::binding::binding;
 use super::counters::Reason;
-use super::five_tuple::FiveTuple;
 use super::io::Action;
 use super::reject::Reject;
 use crate::auth::{Authenticated, Identity, Refusal};
+use crate::routes::FiveTuple;
 use crate::time::Now;
 use crate::wire::{Message, MessageClass, Method, Reply};
 

@@ -11,10 +11,10 @@ use std::net::SocketAddr;
 
 use super::Turn;
 use super::counters::Reason;
-use super::five_tuple::FiveTuple;
 use super::io::{Forward, Packet};
 use super::meter::Direction;
 use super::peer::{Peer, canonical_peer, relayed_towards};
+use crate::routes::FiveTuple;
 use crate::time::Millis;
 use crate::wire::indication;
 
@@ -26,7 +26,7 @@ impl Turn {
         if allocation.tcp {
             return self.dropped(Reason::NoAllocation); // RFC 6062 §3: none for datagrams
         }
-        let mut peer = Peer::unchecked(&self.shared, send.peer);
+        let mut peer = Peer::unchecked(&self.shared.routes, send.peer);
         let Some(relayed) = relayed_towards(allocation, send.peer, &peer, now) else {
             return self.dropped(Reason::FamilyMismatch);
         };

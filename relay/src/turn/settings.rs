@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use super::meter::Limits;
 use super::nat_discovery::NatDiscovery;
-use super::relayed_port::RelayedAddress;
 use crate::access::ReplyLimits;
+use crate::routes::RelayedAddress;
 
 /// Limits and ranges of the TURN machine. Every table below has its bound here.
 #[derive(Clone, Debug)]

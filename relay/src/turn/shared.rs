@@ -8,14 +8,13 @@ use rand_chacha::ChaCha12Rng;
 
 use super::ports::Ports;
 use super::quota::Quota;
-use super::relayed_port::{AddressId, RelayedPort};
-use super::routes::Routes;
 use super::settings::Settings;
 use super::tcp::Connections;
 use super::total::Total;
 use crate::access::Policy;
 use crate::auth::Authenticator;
 use crate::calls::Ledger;
+use crate::routes::{AddressId, RelayedPort, Routes};
 
 /// What all workers share, behind one `Arc`. Packets touch only `routes`, and `policy` for its map of own listeners.
 pub struct Shared {
@@ -47,13 +46,15 @@ impl Shared {
         let ports = Ports::new(settings.addresses.len(), &settings.ports, settings.max_reservations, port_seed);
         withhold_own_listeners(&ports, &settings, &policy);
         let ledger = Ledger::new(Arc::clone(&routes), settings.max_handles, random.next_u64());
+        let tcp = Connections::new(Arc::clone(&routes), tcp_seed);
+        tcp.set_bits_per_second(settings.user_limits.bits_per_second);
         let quota = Quota::new(settings.max_allocations, settings.user_allocations, random.next_u64());
         Arc::new(Shared {
             ports: Arc::new(ports),
             ledger: Arc::new(ledger),
             quota: Arc::new(quota),
             total: Arc::default(),
-            tcp: Arc::new(Connections::new(tcp_seed)),
+            tcp: Arc::new(tcp),
             routes,
             settings,
             authenticator,
@@ -74,6 +75,7 @@ impl Shared {
         };
         self.quota.set_limits(settings.max_allocations, settings.user_allocations);
         self.total.refill();
+        self.tcp.set_bits_per_second(settings.user_limits.bits_per_second);
         let successor = || {
             Arc::new(Shared {
                 ports: Arc::clone(&self.ports),

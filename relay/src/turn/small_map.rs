@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::hashing::Seeded;
+use crate::hashing::Seeded;
 
 /// `N` entries inside, any more in a seeded hash table. A key is in one place only.
 pub(crate) struct SmallMap<K, V, const N: usize> {
@@ -71,7 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::turn::hashing::seeded;
+    use crate::hashing::seeded;
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]

@@ -75,7 +75,7 @@ impl Server {
         let (shared, clock) = (shared(&[udp, tcp, tls], 49152..=65535), Clock::start());
         let (sender, tasks) = dataplane::tasks();
         let workers = bound.with_tcp(sender).start(&shared, clock, [1; 32]).unwrap();
-        let splice = splice::start(tasks, Arc::clone(&shared), workers.mailboxes(), clock).unwrap();
+        let splice = splice::start(tasks, Arc::clone(&shared.tcp), workers.mailboxes(), clock).unwrap();
         let certificates = choices.with_certificate.then(|| {
             new_certificate(&folder);
             Certificates::load(files(&folder)).unwrap()

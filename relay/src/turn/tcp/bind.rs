@@ -2,9 +2,9 @@
 
 use super::{ConnectionId, TcpAction};
 use crate::auth::{Authenticated, Refusal};
+use crate::routes::FiveTuple;
 use crate::time::Now;
 use crate::turn::Turn;
-use crate::turn::five_tuple::FiveTuple;
 use crate::turn::io::Action;
 use crate::turn::reject::Reject;
 use crate::turn::request::Answer;

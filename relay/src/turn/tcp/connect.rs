@@ -5,15 +5,14 @@ use std::net::SocketAddr;
 
 use super::table::Overdue;
 use super::{BIND_MILLIS, CONNECT_MILLIS, ConnectionId, TcpAction, TcpEvent};
+use crate::hashing::{Seeded, seeded};
+use crate::routes::{FiveTuple, RelayedPort};
 use crate::time::{Millis, Now};
 use crate::turn::Turn;
 use crate::turn::allocation::{Allocation, Key as Place};
-use crate::turn::five_tuple::FiveTuple;
-use crate::turn::hashing::{Seeded, seeded};
 use crate::turn::io::Action;
 use crate::turn::peer::{Peer, relayed_towards};
 use crate::turn::reject::Reject;
-use crate::turn::relayed_port::RelayedPort;
 use crate::turn::request::Answer;
 use crate::turn::shared::Shared;
 use crate::wire::{Key, Message, Method, Reply, TransactionId, connection_attempt};
@@ -150,7 +149,7 @@ fn reachable(
 ) -> Result<(RelayedPort, SocketAddr, SocketAddr), Reject> {
     let allowed = shared.policy.check(written, |address| shared.is_tcp_relayed(address));
     let allowed = allowed.map_err(|_| Reject::Forbidden)?.addr();
-    let peer = Peer::unchecked(shared, allowed);
+    let peer = Peer::unchecked(&shared.routes, allowed);
     let from = relayed_towards(allocation, written, &peer, now).ok_or(Reject::PeerFamilyMismatch)?;
     if peer.own == Some(from) {
         return Err(Reject::Forbidden); // itself

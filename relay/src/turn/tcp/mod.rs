@@ -1,7 +1,7 @@
 //! TCP allocations (RFC 6062): connections to and from peers, each joined to a connection of its client.
 //!
 //! A connection's way: asked for by the client ([`connect`]) or come to the relayed transport address
-//! ([`Shared::admit_peer`]), it waits under its CONNECTION-ID until the client names that on a new connection of its own
+//! ([`Connections::admit_peer`]), it waits under its CONNECTION-ID until the client names that on a new connection of its own
 //! ([`bind`]). From there on the edge passes bytes, and nobody here sees them.
 //!
 //! What is open stands in [`Connections`], which all workers and the edge share: the connection that names an id may belong
@@ -18,12 +18,11 @@ mod table;
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::five_tuple::{Connection, FiveTuple};
 use super::peer::Peer;
 use super::reject::Reject;
-use super::relayed_port::RelayedPort;
 use super::settings::Settings;
 use super::shared::Shared;
+use crate::routes::{Connection, FiveTuple, RelayedPort};
 use crate::time::Millis;
 use crate::wire::Message;
 
@@ -49,7 +48,7 @@ pub struct ConnectionId(pub u32);
 /// What the edge must do. In order; what it does takes its time.
 pub enum TcpAction {
     /// Listen on this relayed port and say how it went with [`super::Turn::handle_opened`], always. Each peer that comes is
-    /// shown to [`Shared::admit_peer`].
+    /// shown to [`Connections::admit_peer`].
     Listen { port: RelayedPort },
     /// Listen no more, and close every connection of this port, its clients' as well.
     Close { port: RelayedPort },
@@ -67,17 +66,19 @@ pub enum TcpAction {
 pub enum TcpEvent {
     /// The answer to [`TcpAction::Connect`].
     Connected { id: ConnectionId, success: bool },
-    /// A peer was admitted by [`Shared::admit_peer`].
+    /// A peer was admitted by [`Connections::admit_peer`].
     Accepted { id: ConnectionId },
 }
 
-impl Shared {
+impl Connections {
     /// A peer has connected to a relayed port. Answers what its connection is called and the worker to tell; without an
     /// answer, close it at once (RFC 6062 §5.3).
     pub fn admit_peer(&self, now: Millis, port: RelayedPort, from: SocketAddr) -> Option<(u16, ConnectionId)> {
-        self.tcp.admit(now, port, Peer::unchecked(self, from).name)
+        self.admit(now, port, Peer::unchecked(self.routes(), from).name)
     }
+}
 
+impl Shared {
     /// Whether a TCP allocation has this transport address now, under either of its names.
     pub(super) fn is_tcp_relayed(&self, address: SocketAddr) -> bool {
         self.routes.locate(address).is_some_and(|port| self.tcp.is_listening(port))

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -13,14 +14,16 @@ use super::{
     WAITING_OF_ONE_ALLOCATION,
 };
 use crate::auth::Identity;
+use crate::hashing::{Seeded, seeded};
+use crate::routes::{FiveTuple, RelayedPort, Routes};
 use crate::time::Millis;
-use crate::turn::five_tuple::FiveTuple;
-use crate::turn::hashing::{Seeded, seeded};
 use crate::turn::reject::Reject;
-use crate::turn::relayed_port::RelayedPort;
 
 /// What is open. Bounded by the quota of allocations and by [`MOST_CONNECTIONS`].
 pub struct Connections {
+    routes: Arc<Routes>,
+    /// Each way of one allocation, as of the newest settings; zero: no limit.
+    bits_per_second: AtomicU64,
     inner: Mutex<Inner>,
     counters: TcpCounters,
 }
@@ -69,7 +72,7 @@ pub(crate) struct Overdue {
 
 impl Connections {
     /// `seed` from a good source of randomness: ids come from it.
-    pub(crate) fn new(seed: [u8; 32]) -> Connections {
+    pub(crate) fn new(routes: Arc<Routes>, seed: [u8; 32]) -> Connections {
         let mut random = ChaCha12Rng::from_seed(seed);
         let hash = seeded(random.next_u64());
         let inner = Inner {
@@ -79,7 +82,22 @@ impl Connections {
             random,
             hash,
         };
-        Connections { inner: Mutex::new(inner), counters: TcpCounters::default() }
+        let (bits_per_second, counters) = (AtomicU64::new(0), TcpCounters::default());
+        Connections { routes, bits_per_second, inner: Mutex::new(inner), counters }
+    }
+
+    /// What an allocation made from now on may pass each way, in bits a second; zero: no limit.
+    pub(crate) fn set_bits_per_second(&self, bits: u64) {
+        self.bits_per_second.store(bits, Relaxed);
+    }
+
+    /// What an allocation made now may pass each way, in bits a second; zero: no limit.
+    pub fn bits_per_second(&self) -> u64 {
+        self.bits_per_second.load(Relaxed)
+    }
+
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     pub fn counters(&self) -> &TcpCounters {

@@ -4,10 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::auth::PersonHash;
-use crate::turn::five_tuple::{Connection, Transport};
-use crate::turn::relayed_port::AddressId;
+use crate::routes::{AddressId, Connection, Transport};
 
 const START: Millis = Millis(1_000);
+
+fn table(seed: u8) -> Connections {
+    Connections::new(Arc::new(Routes::new(&[])), [seed; 32])
+}
 
 fn port(n: u8) -> RelayedPort {
     RelayedPort { address: AddressId(0), port: 50_000 + u16::from(n) }
@@ -28,7 +31,7 @@ fn client() -> FiveTuple {
 
 #[test]
 fn each_worker_hears_of_its_own_overdue_connections_in_order() {
-    let table = Connections::new([1; 32]);
+    let table = table(1);
     table.listen(port(0), 0, client(), owner(0));
     table.listen(port(1), 1, client(), owner(1));
     let late = table.begin(START.after(10), port(0), peer(2)).unwrap();
@@ -46,7 +49,7 @@ fn each_worker_hears_of_its_own_overdue_connections_in_order() {
 
 #[test]
 fn ids_are_not_to_be_guessed_from_one_another() {
-    let table = Connections::new([2; 32]);
+    let table = table(2);
     table.listen(port(0), 0, client(), owner(0));
     let ids: Vec<u32> = (0..16).map(|n| table.begin(START, port(0), peer(n)).unwrap().0).collect();
     let steps: std::collections::BTreeSet<u32> = ids.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
@@ -60,7 +63,7 @@ proptest! {
     /// in the end nothing is left.
     #[test]
     fn the_table_keeps_its_word(steps in prop::collection::vec((0..8u8, 0..3u8, any::<u8>()), 0..200)) {
-        let table = Connections::new([3; 32]);
+        let table = table(3);
         let (mut now, mut known, mut bound) = (START, Vec::new(), std::collections::BTreeSet::new());
         for n in 0..3 {
             table.listen(port(n), 0, client(), owner(n));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::world::*;
 use crate::calls::{Full, Gone, Handle};
-use crate::turn::routes::Delivery;
+use crate::routes::Delivery;
 use crate::turn::*;
 use crate::wire::{Method, Request};
 

@@ -176,6 +176,14 @@ fn everybody_together_relays_no_more_than_the_total_and_it_is_counted() {
 }
 
 #[test]
+fn settings_that_were_replaced_are_let_go_of_once_every_worker_has_followed() {
+    let mut world = World::new(settings(), 2);
+    let first = std::sync::Arc::downgrade(&world.shared);
+    reload(&mut world, Settings { max_allocations: 7, ..settings() }, alice_and_bob(), &access::Settings::default());
+    assert!(first.upgrade().is_none(), "workers hold the newest, and what outlives a reload holds none");
+}
+
+#[test]
 fn calls_outlive_a_reload() {
     let mut world = world();
     let (a, b) = world.call();

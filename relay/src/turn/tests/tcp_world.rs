@@ -92,7 +92,7 @@ impl World {
         peer: std::net::SocketAddr,
     ) -> Option<Attempt> {
         let port = self.shared.routes.locate(relayed).unwrap();
-        let (worker, id) = self.shared.admit_peer(self.now.mono, port, peer)?;
+        let (worker, id) = self.shared.tcp.admit_peer(self.now.mono, port, peer)?;
         assert_eq!(usize::from(worker), client.worker);
         let bytes = self.report(client, TcpEvent::Accepted { id }).expect("an indication");
         let message = Message::parse(&bytes).unwrap();

@@ -1,4 +1,5 @@
-//! The route table: relayed port → the way to its client. The one thing workers share on the packet path.
+//! The route table: relayed port → the way to its client. The one thing workers share on the packet path, and what the
+//! ledger of calls and the TURN machine have in common: relayed ports, five-tuples, routes.
 //!
 //! One slot per port and relayed address, written by the owner of the allocation (control path, one writer lock per
 //! address) and read by every worker without a lock: a seqlock of plain atomics. The [`crate::calls::Ledger`] kills
@@ -6,15 +7,19 @@
 //!
 //! Slots come in chunks made when first needed, so an address costs memory only for the ports it has used.
 
+mod five_tuple;
+mod relayed_port;
+mod words;
+
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::five_tuple::ClientPath;
-use super::relayed_port::{AddressId, RelayedAddress, RelayedPort};
-use super::route_words as words;
 use crate::time::Millis;
+
+pub use five_tuple::{ClientPath, Connection, FiveTuple, Transport};
+pub use relayed_port::{AddressId, RelayedAddress, RelayedPort};
 
 /// Slots per chunk, and chunks per relayed address: 65 536 ports.
 const CHUNK: usize = 128;
@@ -100,7 +105,7 @@ impl CallSide {
         CallSide(id << 1 | b as u64)
     }
 
-    pub(super) const fn word(self) -> u64 {
+    const fn word(self) -> u64 {
         self.0
     }
 
@@ -277,5 +282,4 @@ impl Slot {
 }
 
 #[cfg(test)]
-#[path = "routes_tests.rs"]
 mod tests;

@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::turn::{Connection, Transport};
 
 const A: RelayedPort = RelayedPort { address: AddressId(0), port: 50_000 };
 const B: RelayedPort = RelayedPort { address: AddressId(0), port: 50_001 };

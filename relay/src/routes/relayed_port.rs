@@ -11,7 +11,7 @@ pub struct RelayedAddress {
     pub public: IpAddr,
 }
 
-/// Place of a [`RelayedAddress`] in [`super::Settings::addresses`].
+/// Place of a [`RelayedAddress`] in [`crate::turn::Settings::addresses`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct AddressId(pub u8);
 

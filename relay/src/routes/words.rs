@@ -5,9 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::five_tuple::{ClientPath, Connection, Transport};
-use super::relayed_port::{AddressId, RelayedPort};
-use super::routes::{ChannelEntry, Kind, Route};
+use super::{AddressId, ChannelEntry, ClientPath, Connection, Kind, RelayedPort, Route, Transport};
 use crate::time::Millis;
 
 pub(super) const COUNT: usize = 24;
