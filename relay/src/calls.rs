@@ -33,8 +33,25 @@ pub(crate) enum NoLeg {
     Enough,
 }
 
+/// What was last heard of one side of a call, over all its allocations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// When anything was; zero for never.
+    pub last: Millis,
+    pub media: Media,
+}
+
+/// What was heard of a side's media since it is listened to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Media {
+    pub since: Option<Millis>,
+    pub expected: u32,
+    pub received: u32,
+    pub jitter_ms: u32,
+}
+
 /// Allocations of one handle: one per address family, or one old and one new around an ICE restart.
-pub(crate) const MAX_ALLOCATIONS: usize = 2;
+pub const MAX_ALLOCATIONS: usize = 2;
 
 /// Handle → leg → partner. A lock inside: control path only; packets see its decisions in the routes.
 pub struct Ledger {
@@ -55,6 +72,7 @@ struct Leg {
     /// This side of the call, for the routes; the default before there is one.
     side: CallSide,
     allocations: [Option<(u16, RelayedPort)>; MAX_ALLOCATIONS],
+    heard: Heard,
 }
 
 impl Ledger {
@@ -120,6 +138,21 @@ impl Ledger {
         let inner = self.lock();
         let held = inner.legs.get(handle).into_iter().flat_map(|leg| leg.allocations.iter().flatten());
         held.filter_map(|&(_, port)| self.routes.public(port)).collect()
+    }
+
+    /// What was heard of that side when its workers were last asked ([`crate::turn::Command::Listen`]), and whom to ask now.
+    pub fn heard(&self, handle: &Handle) -> Option<(Heard, [Option<(u16, RelayedPort)>; MAX_ALLOCATIONS])> {
+        self.lock().legs.get(handle).map(|leg| (leg.heard, leg.allocations))
+    }
+
+    /// One allocation's answer. Another one of the same side may be the one that speaks.
+    pub(crate) fn note_heard(&self, handle: &Handle, heard: Heard) {
+        if let Some(leg) = self.lock().legs.get_mut(handle) {
+            leg.heard.last = leg.heard.last.max(heard.last);
+            if heard.media.received > 0 {
+                leg.heard.media = heard.media;
+            }
+        }
     }
 
     /// Handles open now.

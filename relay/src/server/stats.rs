@@ -165,6 +165,12 @@ fn calls(counters: &signalling::Counters, page: &mut Exposition) {
         ("relay_match_wait_seconds", "From the start of waiting to the match.", &counters.wait),
         ("relay_call_ack_seconds", "From the match to the first ack.", &counters.ack),
         ("relay_call_answer_seconds", "From the match to the relayed answer.", &counters.answer),
+        (
+            "relay_call_first_packet_seconds",
+            "From the match to the first relayed packet of media of either side.",
+            &counters.first_packet,
+        ),
+        ("relay_call_audible_seconds", "From the match to relayed media of both sides.", &counters.audible),
         ("relay_call_setup_seconds", "From the match to both sides connected.", &counters.setup),
     ] {
         page.family(name, Kind::Histogram, help).durations(&BUCKETS_MS, &durations.buckets(), durations.sum_ms());

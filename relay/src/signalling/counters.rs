@@ -57,6 +57,10 @@ pub struct Counters {
     pub ack: Histogram,
     /// From the match to the relayed answer.
     pub answer: Histogram,
+    /// From the match to the first packet of media of either side at the relay.
+    pub first_packet: Histogram,
+    /// From the match to media of both sides at the relay: audible.
+    pub audible: Histogram,
     /// From the match to both sides connected.
     pub setup: Histogram,
 }

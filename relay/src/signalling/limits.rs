@@ -76,6 +76,7 @@ pub struct Meters {
     next: Bucket,
     tune: Bucket,
     text: Bucket,
+    mic: Bucket,
     restart: Bucket,
     resume: Bucket,
     report: Bucket,
@@ -90,6 +91,7 @@ pub enum Meter {
     Next,
     Tune,
     Text,
+    Mic,
     Restart,
     Resume,
     Report,
@@ -101,6 +103,8 @@ const QUEUE: Rate = Rate { burst: LIMITS.queue_per_min, per_minute: LIMITS.queue
 const NEXT: Rate = Rate { burst: LIMITS.next_per_min, per_minute: LIMITS.next_per_min };
 const TUNE: Rate = Rate { burst: 2, per_minute: LIMITS.tune_per_s * 60 };
 const TEXT: Rate = Rate { burst: LIMITS.text_burst, per_minute: LIMITS.text_per_s * 60 };
+/// Somebody who presses mute twice a second is playing.
+const MIC: Rate = Rate { burst: 10, per_minute: 60 };
 const RESTART: Rate = Rate { burst: 3, per_minute: LIMITS.restart_per_min };
 /// Resumptions of one session: a phone in a train has a few a minute.
 const RESUME: Rate = Rate { burst: 10, per_minute: 10 };
@@ -117,6 +121,7 @@ impl Meters {
             next: Bucket::full(NEXT, now),
             tune: Bucket::full(TUNE, now),
             text: Bucket::full(TEXT, now),
+            mic: Bucket::full(MIC, now),
             restart: Bucket::full(RESTART, now),
             resume: Bucket::full(RESUME, now),
             report: Bucket::full(REPORT, Millis(now.0 / REPORT_PACE)),
@@ -135,6 +140,7 @@ impl Meters {
             Meter::Next => self.next.take(NEXT, now),
             Meter::Tune => self.tune.take(TUNE, now),
             Meter::Text => self.text.take(TEXT, now),
+            Meter::Mic => self.mic.take(MIC, now),
             Meter::Restart => self.restart.take(RESTART, now),
             Meter::Resume => self.resume.take(RESUME, now),
             Meter::Report => {

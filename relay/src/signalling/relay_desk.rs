@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::auth::{CallKeys, Credential};
-use crate::calls::{Full, Gone, Handle, Ledger};
+use crate::calls::{Full, Gone, Handle, Heard, Ledger};
 use crate::time::Now;
 use crate::turn::Command;
 
@@ -28,6 +28,9 @@ pub trait RelayDesk: Send {
 
     /// Relayed addresses this server issued to the handle.
     fn relayed(&self, handle: &Handle) -> Vec<SocketAddr>;
+
+    /// What was heard of that side when this was last asked. Asks anew: with `media` also how its stream is doing, from now on.
+    fn listen(&mut self, handle: &Handle, media: bool) -> Heard;
 
     /// A credential that lets the handle start an allocation within `ttl_secs`.
     fn mint(&self, now: Now, handle: Handle, generation: u32, ttl_secs: u32) -> Credential;
@@ -65,6 +68,14 @@ impl RelayDesk for LocalRelay {
 
     fn relayed(&self, handle: &Handle) -> Vec<SocketAddr> {
         self.ledger.relayed(handle)
+    }
+
+    fn listen(&mut self, handle: &Handle, media: bool) -> Heard {
+        let Some((heard, allocations)) = self.ledger.heard(handle) else { return Heard::default() };
+        for (worker, port) in allocations.into_iter().flatten() {
+            (self.post)(worker, Command::Listen { port, media });
+        }
+        heard
     }
 
     fn mint(&self, now: Now, handle: Handle, generation: u32, ttl_secs: u32) -> Credential {

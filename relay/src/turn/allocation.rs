@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use super::channel::Channels;
+use super::ear::Ear;
 use super::meter::Meter;
 use super::permission::Permissions;
 use super::ports::Token;
@@ -27,6 +28,10 @@ pub(crate) struct Allocation {
     pub(crate) tcp: bool,
     /// From the client.
     pub(crate) sent: Meter,
+    /// When the client last sent something that was to be relayed.
+    pub(crate) heard: Millis,
+    /// While signalling listens to this side of a call.
+    pub(crate) ear: Option<Box<Ear>>,
     pub(crate) channels: Channels,
     pub(crate) permissions: Permissions,
     /// To the client, from outside.
@@ -102,6 +107,8 @@ impl Allocations {
             call_bound,
             tcp: false,
             sent,
+            heard: Millis(0),
+            ear: None,
             channels,
             permissions,
             received,

@@ -31,11 +31,12 @@ impl Turn {
         if !allocation.may_reach(&peer, now) {
             return self.dropped(Reason::NoPermission);
         }
-        if let Err(why) = self.meter(now, key, Direction::Sent, view.len) {
+        let start = packet.data.start + channel_data::HEADER;
+        let payload = start..start + view.len;
+        if let Err(why) = self.meter(now, key, Direction::Sent, &packet.buffer[payload.clone()]) {
             return self.dropped(why);
         }
-        let start = packet.data.start + channel_data::HEADER;
-        self.onward(now, relayed, &peer, packet, start..start + view.len, false)
+        self.onward(now, relayed, &peer, packet, payload, false)
     }
 
     /// To a peer, by the shortest way: straight to its client if it is a relayed address of this server. Then there is no
@@ -92,7 +93,7 @@ impl Turn {
         let number = allocation.channels.number_of(source.name, now);
         let client = allocation.client;
         let payload = packet.data.clone();
-        if let Err(why) = self.meter(now, key, Direction::Received, payload.len()) {
+        if let Err(why) = self.meter(now, key, Direction::Received, packet.bytes()) {
             return self.dropped(why);
         }
         self.deliver(client, number, source.name, packet, payload, Path::PeerToClient)

@@ -56,6 +56,8 @@ pub enum OpenError {
 pub enum Command {
     /// The call of this call-bound allocation is over: free it. Harmless if it is gone or the port has a new owner.
     Close(RelayedPort),
+    /// Say in the ledger what was heard of this side of a call, with `media` also of its stream from now on. Harmless if it is gone.
+    Listen { port: RelayedPort, media: bool },
     /// Refuse new allocations; those that exist run on.
     Drain,
     /// [`super::Shared::succeed`] has made other settings.

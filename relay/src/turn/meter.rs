@@ -51,14 +51,20 @@ pub(crate) enum Direction {
 
 impl Turn {
     /// Counts a packet that is about to be relayed, or says why it is not.
-    pub(super) fn meter(&mut self, now: Millis, key: Key, which: Direction, payload: usize) -> Result<(), Reason> {
+    pub(super) fn meter(&mut self, now: Millis, key: Key, which: Direction, payload: &[u8]) -> Result<(), Reason> {
         let Some(allocation) = self.allocations.get_mut(key) else { return Err(Reason::NoAllocation) };
         let rates = if allocation.is_call_bound() { &self.call_rates } else { &self.user_rates };
         match which {
-            Direction::Sent => allocation.sent.admit(now, payload, rates)?,
-            Direction::Received => allocation.received.admit(now, payload, rates)?,
+            Direction::Sent => {
+                allocation.heard = now;
+                if let Some(ear) = &mut allocation.ear {
+                    ear.hear(now, payload);
+                }
+                allocation.sent.admit(now, payload.len(), rates)?;
+            }
+            Direction::Received => allocation.received.admit(now, payload.len(), rates)?,
         }
-        if self.share.admit(&self.shared.total, now, payload) { Ok(()) } else { Err(Reason::TotalRate) }
+        if self.share.admit(&self.shared.total, now, payload.len()) { Ok(()) } else { Err(Reason::TotalRate) }
     }
 }
 

@@ -10,6 +10,7 @@ mod channel;
 mod channel_bind;
 mod counters;
 mod create_permission;
+mod ear;
 mod forward;
 mod icmp;
 mod io;
@@ -150,6 +151,7 @@ impl Turn {
             Command::Close(port) => self.close_if_call_is_over(port),
             Command::Drain => self.draining = true,
             Command::Reload => self.reload(),
+            Command::Listen { port, media } => self.listen(port, media),
             Command::Tcp(event) => self.tcp_event(now, event),
         }
     }

@@ -36,10 +36,10 @@ impl Turn {
         if !allocation.is_call_bound() {
             peer.outside = self.outside(&peer, send.peer); // 4
         }
-        if let Err(why) = self.meter(now, key, Direction::Sent, send.data.len()) {
+        let payload = packet.data.start + send.data.start..packet.data.start + send.data.end;
+        if let Err(why) = self.meter(now, key, Direction::Sent, &packet.buffer[payload.clone()]) {
             return self.dropped(why);
         }
-        let payload = packet.data.start + send.data.start..packet.data.start + send.data.end;
         let whole = send.dont_fragment && may_forbid_fragments(from, send.peer); // 2
         self.onward(now, relayed, &peer, packet, payload, whole) // 5
     }

@@ -80,7 +80,9 @@ export interface PairEvents {
   text: Text;
   quality: Quality;
   /** "stalled": nothing is heard of the partner. "reconnecting": its connection broke; it has 15 s to come back. */
-  peer: { state: "stalled" | "reconnecting" | "back" };
+  peer: { state: "stalled" | "reconnecting" | "back" | "mic_off" | "mic_on" };
+  /** How this side's voice (`up`) and the partner's (`down`) reach the relay, as it counts packets. Said when one changes; "good" until then. */
+  relay: { up: "good" | "fair" | "poor"; down: "good" | "fair" | "poor" };
   /** This side's own connection broke, or is back. A call goes on meanwhile. */
   connection: { resuming: boolean };
   typing: Record<string, never>;

@@ -382,6 +382,7 @@ export class Pair extends EventTarget {
       case "cand": return forCall && this.#call.candidate(message);
       case "connected": return forCall && this.#connected(message);
       case "text": return forCall && this.#remember({ from: "peer", k: message.k, text: message.b, tag: message.tag });
+      case "quality": return forCall && this.#emit("relay", { up: message.up, down: message.down });
       case "restart": return forCall && this.#call.restart(message);
       case "peer": return forCall && this.#emit("peer", { state: message.s });
       case "blocked": return this.#emit("blocked", {});
@@ -479,6 +480,7 @@ export class Pair extends EventTarget {
     this.#setState("matched");
     this.#emit("matched", { call: message.call, role: message.role, peer: message.peer ?? {}, path: this.#call.path });
     this.#call.start(message.offer);
+    this.#tellMicrophone();
   }
 
   #connected(message) {
@@ -528,6 +530,15 @@ export class Pair extends EventTarget {
     if (microphone === this.microphone) return;
     this.microphone = microphone;
     this.#emit("microphone", { microphone });
+    this.#tellMicrophone();
+  }
+
+  /** The partner hears whether there is anything to hear. */
+  #tellMicrophone() {
+    const s = { on: "on", muted: "muted" }[this.microphone] ?? "ended";
+    if (!this.#call || this.microphone === "asking" || s === (this.#call.told ?? "on")) return;
+    this.#call.told = s;
+    this.#send({ t: "mic", call: this.#call.id, s });
   }
 
   #emit(type, detail) {

@@ -59,6 +59,7 @@ impl Desk {
         let side = offerer.other();
         if !std::mem::replace(&mut call.negotiated, true) {
             self.counters.answer.observe(now.mono.since(call.matched));
+            self.timers.set(now.mono, Timer::Listen(id));
         }
         let generation = call.generation;
         call.seat_mut(side).described = true;

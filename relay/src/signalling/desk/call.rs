@@ -6,9 +6,11 @@ use crate::calls::Handle;
 use crate::matchmaking::Person;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::LIMITS;
+use crate::signalling::message::MicState;
 use crate::time::Millis;
 
 use super::Connection;
+use super::hearing::{Hearing, Window};
 use super::session::Side;
 
 /// Candidates held for a side whose description has not been relayed yet (matching.md §4.8).
@@ -36,6 +38,7 @@ pub(super) struct Call {
     /// People are asked; an answer waits here until both have agreed.
     pub(super) acceptance: bool,
     pub(super) held: Option<String>,
+    pub(super) window: Window,
 }
 
 pub(super) struct Seat {
@@ -54,7 +57,12 @@ pub(super) struct Seat {
     pub(super) accepted: bool,
     /// Its connection broke, and the partner knows.
     pub(super) away: bool,
-    /// Its ICE hears nothing since then.
+    /// Its own ICE says that it hears nothing.
+    pub(super) ice_lost: bool,
+    /// What the relay hears of it.
+    pub(super) hearing: Hearing,
+    pub(super) mic: MicState,
+    /// It misses its partner since then: its own ICE says so, or the relay does not hear the partner.
     pub(super) stalled: Option<Millis>,
     /// A timer looks after that.
     pub(super) watched: bool,
@@ -124,6 +132,9 @@ impl Seat {
             connected: false,
             accepted: false,
             away: false,
+            ice_lost: false,
+            hearing: Hearing::default(),
+            mic: MicState::On,
             stalled: None,
             watched: false,
             typed: None,

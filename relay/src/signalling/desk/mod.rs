@@ -12,6 +12,7 @@ mod deny;
 mod drain;
 mod end;
 mod enter;
+mod hearing;
 mod negotiate;
 mod operator;
 mod queue;
@@ -320,7 +321,8 @@ impl Desk {
             Timer::Gone(connection) => self.gone(now, connection),
             Timer::Tidy(connection) => self.tidy(now, connection),
             Timer::Accept(call) => self.accept_due(now, call),
-            Timer::Restarted(call, generation) => self.restart_due(call, generation),
+            Timer::Restarted(call, generation) => self.restart_due(now, call, generation),
+            Timer::Listen(call) => self.listen(now, call),
             Timer::Stalled(call, side) => self.still_stalled(now, call, side),
             Timer::Bound(call) => self.look_after_bound(now, call),
             Timer::Ack(call) => self.ack_due(now, call),

@@ -36,6 +36,7 @@ impl Desk {
             | Request::Restart { call }
             | Request::Ice { call, .. }
             | Request::Typing { call }
+            | Request::Mic { call, .. }
             | Request::Hangup { call }
             | Request::Next { call } => call.0,
             Request::Offer(frame) | Request::Answer(frame) => frame.call.0,
@@ -59,6 +60,7 @@ impl Desk {
             Request::Ice { state, .. } => self.ice_state(context, state),
             Request::Text(text) => self.text(context, &text),
             Request::Typing { .. } => self.typing(now, call, side),
+            Request::Mic { state, .. } => self.microphone(context, state),
             Request::Accept { .. } => self.accept(context),
             Request::Decline { .. } => self.decline(context),
             Request::Restart { .. } => self.restart(context),
@@ -168,11 +170,15 @@ impl Desk {
         let Some(found) = self.calls.get_mut(&call) else { return };
         match state {
             IceState::Checking => {}
-            IceState::Disconnected => self.stalled(now, call, side),
+            IceState::Disconnected => {
+                found.seat_mut(side).ice_lost = true;
+                self.stalled(now, call, side);
+            }
             IceState::Failed => self.ice_failed(now, call),
             IceState::Connected if !found.negotiated => self.refuse(now, from, q, ErrorCode::State),
             IceState::Connected => {
                 found.seat_mut(side).connected = true;
+                found.seat_mut(side).ice_lost = false;
                 let both = Side::BOTH.iter().all(|side| found.seat(*side).connected);
                 let since = match (both, found.restarted, found.connected) {
                     (true, Some(restarted), _) => Some(restarted),
@@ -188,7 +194,7 @@ impl Desk {
     }
 
     /// Both hear each other, for the first time or after a restart.
-    fn connected(&mut self, now: Now, id: Id, since: Millis) {
+    pub(super) fn connected(&mut self, now: Now, id: Id, since: Millis) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let setup_ms = now.mono.since(since);
         call.restarted = None;

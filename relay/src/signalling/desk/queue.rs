@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::call::{Call, Seat};
+use super::hearing::Window;
 use super::session::{Place, Session, Side, Standing, Waiting};
 use super::timers::Timer;
 use super::{ACCEPT_MS, ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk};
@@ -264,6 +265,7 @@ impl Desk {
             restarted: None,
             acceptance,
             held: None,
+            window: Window::Open(now.mono),
         };
         call.waiter.described = offer.is_some();
         self.counters.count_matched();

@@ -1,4 +1,4 @@
-//! ICE restart, and what happens when one side hears nothing any more (matching.md §4.4, §4.8).
+//! ICE restart, and what happens when one side misses the other (matching.md §4.4, §4.8): its own ICE says so, or the relay.
 
 use super::session::Side;
 use super::timers::Timer;
@@ -55,14 +55,18 @@ impl Desk {
         }
     }
 
-    pub(super) fn restart_due(&mut self, id: Id, generation: u32) {
-        let pending = |call: &super::call::Call| call.generation == generation && call.restarted.is_some();
-        if self.calls.get(&id).is_some_and(pending) {
+    pub(super) fn restart_due(&mut self, now: Now, id: Id, generation: u32) {
+        let Some(call) = self.calls.get(&id).filter(|call| call.generation == generation) else { return };
+        let Some(since) = call.restarted else { return };
+        // Clients that do not say so may hear each other all the same.
+        if call.is_heard_since(since) {
+            self.connected(now, id, since);
+        } else {
             self.end_for_both(id, Why::Failed);
         }
     }
 
-    /// One side's ICE hears nothing.
+    /// One side begins to miss the other.
     pub(super) fn stalled(&mut self, now: Now, id: Id, side: Side) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.connected) else { return };
         let seat = call.seat_mut(side);
@@ -96,9 +100,12 @@ impl Desk {
         }
     }
 
-    /// One side's ICE hears again.
+    /// One reason to miss the other is gone; it may be the last.
     pub(super) fn heard_again(&mut self, id: Id, side: Side) {
         let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.seat(side).ice_lost || call.seat(side.other()).hearing.silent {
+            return;
+        }
         let seat = call.seat_mut(side);
         let to = seat.connection;
         if seat.stalled.take().is_some() {

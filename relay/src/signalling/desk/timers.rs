@@ -28,6 +28,8 @@ pub(super) enum Timer {
     Restarted(Id, u32),
     /// That side heard nothing a while ago.
     Stalled(Id, Side),
+    /// What does the relay hear of that call?
+    Listen(Id),
     /// Nobody resumed this session.
     Gone(Connection),
     /// Something this session keeps may be too old.

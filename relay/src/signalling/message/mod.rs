@@ -8,11 +8,11 @@ mod request;
 mod words;
 
 pub use reply::{
-    By, Eta, HintWord, Ice, IceServer, Limits, Offer, Partner, PeerState, Policy, Queued, RelayWord, Reply, Resumed,
-    Role, StateWord, TextFrame, Welcome, Why,
+    By, Eta, Grade, HintWord, Ice, IceServer, Limits, Offer, Partner, PeerState, Policy, Queued, RelayWord, Reply,
+    Resumed, Role, StateWord, TextFrame, Welcome, Why,
 };
 pub use request::{
-    Cand, Category, Envelope, Evidence, Hello, IceState, Queue, Report, Request, Resume, SdpFrame, SdpOffer,
+    Cand, Category, Envelope, Evidence, Hello, IceState, MicState, Queue, Report, Request, Resume, SdpFrame, SdpOffer,
     TextRequest, Unreadable, parse,
 };
 pub use words::{BandWord, GenderWord, LevelWord, ModeWord};

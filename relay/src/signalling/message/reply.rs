@@ -91,6 +91,12 @@ pub enum Reply<'a> {
         call: Id,
         s: PeerState,
     },
+    /// How the streams of a call reach the relay: this side's and the partner's. Told when it changes; good until then.
+    Quality {
+        call: Id,
+        up: Grade,
+        down: Grade,
+    },
     /// In a call's life once, and again after each restart.
     Connected {
         call: Id,
@@ -182,13 +188,26 @@ pub enum StateWord {
 
 /// What a partner's connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum PeerState {
     /// Nothing is heard of it.
     Stalled,
     /// Its signalling connection broke; it has a few seconds to come back.
     Reconnecting,
     Back,
+    /// Its microphone is muted, or gone.
+    MicOff,
+    MicOn,
+}
+
+/// A class of loss and jitter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    #[default]
+    Good,
+    Fair,
+    Poor,
 }
 
 /// "12 people would fit if …": a wish, and about how many.
@@ -383,7 +402,7 @@ impl Why {
 #[derive(Clone, PartialEq, Eq)]
 pub struct TextFrame {
     pub json: String,
-    /// `position` and `typing`: the first to go when a connection does not keep up.
+    /// `position`, `quality` and `typing`: the first to go when a connection does not keep up.
     pub droppable: bool,
 }
 
@@ -394,7 +413,7 @@ impl Reply<'_> {
     }
 
     pub fn frame(&self) -> TextFrame {
-        let droppable = matches!(self, Reply::Position { .. } | Reply::Typing { .. });
+        let droppable = matches!(self, Reply::Position { .. } | Reply::Typing { .. } | Reply::Quality { .. });
         // Plain structs of strings and numbers always serialise.
         TextFrame { json: serde_json::to_string(self).unwrap_or_default(), droppable }
     }
@@ -483,6 +502,10 @@ mod tests {
             Reply::Peer { call, s: PeerState::Stalled },
             Reply::Peer { call, s: PeerState::Reconnecting },
             Reply::Peer { call, s: PeerState::Back },
+            Reply::Peer { call, s: PeerState::MicOff },
+            Reply::Peer { call, s: PeerState::MicOn },
+            Reply::Quality { call, up: Grade::Good, down: Grade::Poor },
+            Reply::Quality { call, up: Grade::Fair, down: Grade::Good },
             Reply::Typing { call },
             Reply::Connected { call, setup_ms: 241 },
             Reply::Ended { q: Some(4), call, by: By::Own, why: Why::Next, requeued: false },

@@ -57,6 +57,11 @@ pub enum Request {
     Typing {
         call: CallRef,
     },
+    /// What this side's microphone is doing.
+    Mic {
+        call: CallRef,
+        state: MicState,
+    },
     Hangup {
         call: CallRef,
     },
@@ -175,6 +180,16 @@ pub enum IceState {
     Failed,
 }
 
+/// A microphone may be refused, muted or unplugged: a state, not an error (A4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MicState {
+    On,
+    Muted,
+    /// Refused, revoked, unplugged.
+    Ended,
+}
+
 #[derive(Deserialize)]
 pub struct TextRequest {
     pub call: CallRef,
@@ -211,6 +226,7 @@ pub fn parse(frame: &str) -> Result<Envelope, Unreadable> {
         "ice" => body::<WireIce>(frame).map(|ice| Request::Ice { call: ice.call, state: ice.s })?,
         "text" => Request::Text(checked_text(body(frame)?)?),
         "typing" => Request::Typing { call: body::<OfCall>(frame)?.call },
+        "mic" => body::<WireMic>(frame).map(|mic| Request::Mic { call: mic.call, state: mic.s })?,
         "hangup" => Request::Hangup { call: body::<OfCall>(frame)?.call },
         "next" => Request::Next { call: body::<OfCall>(frame)?.call },
         "ping" => checked_ping(body(frame)?)?,
@@ -256,6 +272,12 @@ struct WireQueue {
 #[derive(Deserialize)]
 struct OfCall {
     call: CallRef,
+}
+
+#[derive(Deserialize)]
+struct WireMic {
+    call: CallRef,
+    s: MicState,
 }
 
 #[derive(Deserialize)]

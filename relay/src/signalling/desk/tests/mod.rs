@@ -4,6 +4,7 @@
 mod accepting;
 mod chaos;
 mod draining;
+mod hearing;
 mod hostile;
 mod operating;
 mod queueing;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::auth::Credential;
-use crate::calls::{Full, Gone};
+use crate::calls::{Full, Gone, Heard};
 use crate::matchmaking::{Gender, Level, TopicMode};
 use crate::signalling::token::{Key, Minter, Profile};
 use crate::time::Unix;
@@ -42,6 +43,9 @@ pub(super) struct FakeState {
     pub(super) opened: usize,
     pub(super) capacity: Option<usize>,
     pub(super) refuses_pairs: bool,
+    pub(super) heard: HashMap<[u8; 12], Heard>,
+    /// Whose streams are listened to.
+    pub(super) listens: BTreeSet<[u8; 12]>,
 }
 
 #[derive(Clone, Default)]
@@ -80,6 +84,16 @@ impl RelayDesk for FakeRelay {
 
     fn relayed(&self, handle: &Handle) -> Vec<SocketAddr> {
         self.0.lock().unwrap().relayed.get(&handle.0).copied().into_iter().collect()
+    }
+
+    fn listen(&mut self, handle: &Handle, media: bool) -> Heard {
+        let mut state = self.0.lock().unwrap();
+        if media {
+            state.listens.insert(handle.0);
+        } else {
+            state.listens.remove(&handle.0);
+        }
+        state.heard.get(&handle.0).copied().unwrap_or_default()
     }
 
     fn mint(&self, now: Now, handle: Handle, generation: u32, ttl_secs: u32) -> Credential {
