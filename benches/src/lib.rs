@@ -2,3 +2,4 @@
 
 pub mod dataplane;
 mod load;
+pub mod peers;

@@ -27,7 +27,7 @@ fn forward(socket: &UdpSocket) {
             batch.forward(i, to);
         }
         batch.send(socket, received);
-        batch.reset(received);
+        batch.reset(0..received);
     }
 }
 

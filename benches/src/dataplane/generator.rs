@@ -49,7 +49,8 @@ impl Generator {
     pub(crate) fn run(&mut self, callers: usize, to: SocketAddrV4, channel: u16, length: Duration) -> Stretch {
         let flow = |caller| Flow { source: caller_address(caller), to, channel: Some(channel) };
         self.lane.set_flows(&(0..callers).map(flow).collect::<Vec<_>>());
-        let load = Load { rate: callers as u64 * PACKETS_PER_SEC, length, grace: Duration::from_millis(50) };
+        let load =
+            Load { rate: callers as u64 * PACKETS_PER_SEC, length, grace: Duration::from_millis(50), gentle: false };
         voice::run(std::slice::from_mut(&mut self.lane), load)
     }
 }

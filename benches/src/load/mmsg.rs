@@ -117,9 +117,9 @@ impl Mmsg {
         sent
     }
 
-    /// Makes the first `count` messages ready to receive again after they were forwarded.
-    pub(crate) fn reset(&mut self, count: usize) {
-        for i in 0..count {
+    /// Makes these messages ready to receive again after they were forwarded.
+    pub(crate) fn reset(&mut self, slots: Range<usize>) {
+        for i in slots {
             self.iovecs[i].iov_len = self.stride;
             self.headers[i].msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cpu;
 pub(crate) mod epoll;
+pub(crate) mod links;
 pub(crate) mod mmsg;
 pub(crate) mod usage;
 pub(crate) mod voice;

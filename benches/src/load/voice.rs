@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::mmsg::{Mmsg, grow_receive_buffer};
@@ -46,6 +47,8 @@ pub(crate) struct Load {
     pub(crate) length: Duration,
     /// What arrives later than this after the end is lost: nobody would hear it.
     pub(crate) grace: Duration,
+    /// Sleep a little when there is nothing to do, and leave the core to somebody else.
+    pub(crate) gentle: bool,
 }
 
 /// What one stretch of load came to.
@@ -163,7 +166,11 @@ pub(crate) fn run(lanes: &mut [Lane], load: Load) -> Stretch {
                 worked |= lane.look(&mut stretch, start);
             }
         }
-        busy += if worked { now.elapsed() } else { Duration::ZERO };
+        if worked {
+            busy += now.elapsed();
+        } else if load.gentle {
+            thread::sleep(LOOK);
+        }
     }
     stretch.busy = busy.as_secs_f64() / load.length.as_secs_f64();
     let end = Instant::now();
@@ -200,7 +207,8 @@ mod tests {
         let mut lane = Lane::new(&socket);
         let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, socket.local_addr().unwrap().port());
         lane.set_flows(&[Flow { source: Ipv4Addr::LOCALHOST, to, channel: None }]);
-        let load = Load { rate: 1000, length: Duration::from_millis(100), grace: Duration::from_millis(500) };
+        let load =
+            Load { rate: 1000, length: Duration::from_millis(100), grace: Duration::from_millis(500), gentle: false };
         let stretch = run(&mut [lane], load);
         assert!(stretch.sent > 0 && stretch.sent <= 100, "{} sent", stretch.sent);
         assert_eq!(stretch.received, stretch.sent);
