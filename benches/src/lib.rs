@@ -1,3 +1,5 @@
 //! Measurements, each a program of its own under `src/bin`.
 
 pub mod dataplane;
+mod load;
+pub mod peers;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::thread;
 
-use super::mmsg::{Mmsg, grow_receive_buffer};
+use crate::load::mmsg::{Mmsg, grow_receive_buffer};
 
 /// As `/proc` shows the thread.
 pub(crate) const THREAD: &str = "bare";
@@ -23,10 +23,11 @@ fn forward(socket: &UdpSocket) {
     loop {
         let Ok(received) = batch.receive(socket, true) else { continue };
         for i in 0..received {
-            batch.forward(i, partner);
+            let to = partner(batch.from(i));
+            batch.forward(i, to);
         }
         batch.send(socket, received);
-        batch.reset(received);
+        batch.reset(0..received);
     }
 }
 

@@ -1,51 +1,26 @@
-//! Evenly paced voice: N calls, two callers each, 50 packets a second and caller, all phases spread over the 20 ms.
-//!
-//! All callers share one socket and differ by source address (127.16.x.y by IP_PKTINFO), so that the generator costs
-//! far less than what it measures. It spins: it has a core for itself.
+//! The shared generator with one lane, and a way to ask a server something before the load begins.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::{SocketAddrV4, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::mmsg::{Mmsg, grow_receive_buffer};
-
-const PACKETS_PER_SEC: u64 = 50;
-/// ChannelData header, then as much as an Opus packet in SRTP.
-const PAYLOAD: usize = 160;
-const HEADER: usize = 4;
-/// Between looks at the socket: often enough for latency, seldom enough not to fight over the socket's lock.
-const LOOK: Duration = Duration::from_micros(20);
-/// A packet that leaves this late counts as late.
-const LATE: Duration = Duration::from_millis(1);
+use crate::load::caller_address;
+use crate::load::mmsg::Mmsg;
+use crate::load::voice::{self, Flow, Lane, Load, PACKETS_PER_SEC, Stretch};
 
 pub(crate) struct Generator {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
+    lane: Lane,
     out: Mmsg,
     inn: Mmsg,
-    epoch: Instant,
-}
-
-/// What one stretch of load came to.
-#[derive(Default)]
-pub(crate) struct Stretch {
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
-    /// Sent more than a millisecond after its time: the generator was the limit.
-    pub(crate) late: u64,
-    /// Nanoseconds from sending to receiving, unsorted.
-    pub(crate) latencies: Vec<u64>,
-}
-
-/// Number of a caller to its source address. Partners differ in the last bit.
-pub(crate) fn source(caller: usize) -> Ipv4Addr {
-    Ipv4Addr::from(0x7f10_0000 + caller as u32)
 }
 
 impl Generator {
     pub(crate) fn new() -> io::Result<Generator> {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
-        grow_receive_buffer(&socket, 16 << 20);
-        Ok(Generator { socket, out: Mmsg::new(64, 2048), inn: Mmsg::new(256, 2048), epoch: Instant::now() })
+        let socket = voice::socket()?;
+        let lane = Lane::new(&socket);
+        Ok(Generator { socket, lane, out: Mmsg::new(1, 2048), inn: Mmsg::new(64, 2048) })
     }
 
     /// Sends one message from a caller and waits for an answer that `wanted` likes.
@@ -57,7 +32,7 @@ impl Generator {
         wanted: impl Fn(&[u8]) -> Option<T>,
     ) -> io::Result<T> {
         self.socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-        self.out.write(0, source(caller), to, |bytes| {
+        self.out.write(0, caller_address(caller), to, |bytes| {
             bytes[..message.len()].copy_from_slice(message);
             message.len()
         });
@@ -72,66 +47,10 @@ impl Generator {
 
     /// Loads `to` with `callers` callers for a while. `channel` is the channel number every caller uses.
     pub(crate) fn run(&mut self, callers: usize, to: SocketAddrV4, channel: u16, length: Duration) -> Stretch {
-        let rate = callers as u64 * PACKETS_PER_SEC;
-        let mut stretch =
-            Stretch { latencies: Vec::with_capacity((rate * length.as_secs()) as usize), ..Stretch::default() };
-        let start = Instant::now();
-        let mut looked = start;
-        loop {
-            let now = Instant::now();
-            let elapsed = now - start;
-            if elapsed >= length {
-                break;
-            }
-            let due = elapsed.as_nanos() as u64 * rate / 1_000_000_000;
-            if due > stretch.sent {
-                let behind = (due - stretch.sent) * 1_000_000_000 / rate;
-                let before = stretch.sent;
-                self.send(&mut stretch, callers, to, channel, due);
-                if behind > LATE.as_nanos() as u64 {
-                    stretch.late += stretch.sent - before;
-                }
-            }
-            if now - looked >= LOOK {
-                looked = now;
-                self.look(&mut stretch);
-            }
-        }
-        let last = Instant::now();
-        while last.elapsed() < Duration::from_millis(50) {
-            self.look(&mut stretch);
-        }
-        stretch
-    }
-
-    fn send(&mut self, stretch: &mut Stretch, callers: usize, to: SocketAddrV4, channel: u16, due: u64) {
-        let count = ((due - stretch.sent) as usize).min(self.out.capacity());
-        let now = self.epoch.elapsed().as_nanos() as u64;
-        for i in 0..count {
-            let caller = (stretch.sent as usize + i) % callers;
-            self.out.write(i, source(caller), to, |bytes| {
-                bytes[..2].copy_from_slice(&channel.to_be_bytes());
-                bytes[2..4].copy_from_slice(&(PAYLOAD as u16).to_be_bytes());
-                bytes[HEADER..HEADER + 8].copy_from_slice(&now.to_be_bytes());
-                HEADER + PAYLOAD
-            });
-        }
-        stretch.sent += self.out.send(&self.socket, count) as u64;
-    }
-
-    fn look(&mut self, stretch: &mut Stretch) {
-        while let Ok(received) = self.inn.receive(&self.socket, false) {
-            let now = self.epoch.elapsed().as_nanos() as u64;
-            for i in 0..received {
-                if let Some(stamp) = self.inn.received(i).get(HEADER..HEADER + 8) {
-                    let sent = u64::from_be_bytes(stamp.try_into().unwrap_or_default());
-                    stretch.latencies.push(now.saturating_sub(sent));
-                    stretch.received += 1;
-                }
-            }
-            if received < self.inn.capacity() {
-                break;
-            }
-        }
+        let flow = |caller| Flow { source: caller_address(caller), to, channel: Some(channel) };
+        self.lane.set_flows(&(0..callers).map(flow).collect::<Vec<_>>());
+        let load =
+            Load { rate: callers as u64 * PACKETS_PER_SEC, length, grace: Duration::from_millis(50), gentle: false };
+        voice::run(std::slice::from_mut(&mut self.lane), load)
     }
 }

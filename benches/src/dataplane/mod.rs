@@ -6,9 +6,7 @@
 #![allow(clippy::print_stdout)] // a command-line program
 
 mod bare;
-mod cpu;
 mod generator;
-mod mmsg;
 mod report;
 mod subject;
 
@@ -16,6 +14,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::load::cpu;
 use clap::Parser;
 use generator::Generator;
 use report::{Account, Sample};

@@ -1,8 +1,8 @@
 //! Medians, spreads, and when to distrust them.
 
-use super::cpu;
-use super::generator::Stretch;
 use super::subject::Subject;
+use crate::load::cpu;
+use crate::load::voice::Stretch;
 
 /// The generator was the limit if more than this share of its packets left late.
 const LATE_SHARE: f64 = 0.01;
@@ -50,7 +50,10 @@ impl Sample {
             allocations: used.allocations as f64 / received,
             loss: 1.0 - stretch.received as f64 / sent,
             late: stretch.late as f64 / sent,
-            latency_p50: stretch.latencies.get(stretch.latencies.len() / 2).map_or(f64::NAN, |n| *n as f64 / 1000.0),
+            latency_p50: stretch
+                .latencies
+                .get(stretch.latencies.len() / 2)
+                .map_or(f64::NAN, |n| f64::from(*n) / 1000.0),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 const CONTROL_WORDS: usize = 4; // CMSG_SPACE(struct in_pktinfo) = 32 bytes
@@ -42,11 +43,17 @@ impl Mmsg {
 
     /// Receives into the first messages: waits for one, or takes what is there.
     pub(crate) fn receive(&mut self, socket: &UdpSocket, wait: bool) -> io::Result<usize> {
+        self.receive_at(0..self.capacity(), socket, wait)
+    }
+
+    /// Receives into these messages.
+    pub(crate) fn receive_at(&mut self, slots: Range<usize>, socket: &UdpSocket, wait: bool) -> io::Result<usize> {
         let flags = if wait { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
+        let headers = &mut self.headers[slots];
+        let count = headers.len() as u32;
         // SAFETY: every header points at one name, one iovec and one piece of `bytes`, owned by `self` and disjoint.
         let received = unsafe {
-            let count = self.headers.len() as u32;
-            libc::recvmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), count, flags as _, std::ptr::null_mut())
+            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, flags as _, std::ptr::null_mut())
         };
         usize::try_from(received).map_err(|_| io::Error::last_os_error())
     }
@@ -55,11 +62,15 @@ impl Mmsg {
         &self.bytes[i * self.stride..][..self.headers[i].msg_len as usize]
     }
 
+    /// Who sent a received message.
+    pub(crate) fn from(&self, i: usize) -> SocketAddrV4 {
+        let name = &self.names[i];
+        SocketAddrV4::new(Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr)), u16::from_be(name.sin_port))
+    }
+
     /// Turns a received message into one to `to`, as it is.
-    pub(crate) fn forward(&mut self, i: usize, to: impl Fn(SocketAddrV4) -> SocketAddrV4) {
+    pub(crate) fn forward(&mut self, i: usize, to: SocketAddrV4) {
         let name = &mut self.names[i];
-        let from = SocketAddrV4::new(Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr)), u16::from_be(name.sin_port));
-        let to = to(from);
         name.sin_addr.s_addr = u32::from(*to.ip()).to_be();
         name.sin_port = to.port().to_be();
         self.iovecs[i].iov_len = self.headers[i].msg_len as usize;
@@ -87,9 +98,15 @@ impl Mmsg {
 
     /// Sends the first `count` messages; answers how many left.
     pub(crate) fn send(&mut self, socket: &UdpSocket, count: usize) -> usize {
+        self.send_at(0..count, socket)
+    }
+
+    /// Sends these messages.
+    pub(crate) fn send_at(&mut self, slots: Range<usize>, socket: &UdpSocket) -> usize {
+        let headers = &mut self.headers[slots];
         let mut sent = 0;
-        while sent < count {
-            let rest = &mut self.headers[sent..count];
+        while sent < headers.len() {
+            let rest = &mut headers[sent..];
             // SAFETY: as for `receive`; the control buffers are owned by `self` too.
             let done = unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as u32, 0) };
             if done <= 0 {
@@ -100,9 +117,9 @@ impl Mmsg {
         sent
     }
 
-    /// Makes the first `count` messages ready to receive again after they were forwarded.
-    pub(crate) fn reset(&mut self, count: usize) {
-        for i in 0..count {
+    /// Makes these messages ready to receive again after they were forwarded.
+    pub(crate) fn reset(&mut self, slots: Range<usize>) {
+        for i in slots {
             self.iovecs[i].iov_len = self.stride;
             self.headers[i].msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
         }

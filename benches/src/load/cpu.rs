@@ -13,12 +13,17 @@ pub(crate) fn allowed() -> Vec<usize> {
     }
 }
 
-/// Keeps this thread, and those it starts from now on, on one core.
+/// Keeps this thread, and those and the processes it starts from now on, on one core.
 pub(crate) fn pin(core: usize) {
-    // SAFETY: a plain C bit set; pointer and size describe it.
+    pin_to(&[core]);
+}
+
+/// As [`pin`], to any of these.
+pub(crate) fn pin_to(cores: &[usize]) {
+    // SAFETY: a plain C bit set; pointer and size describe it; CPU_SET ignores what is beyond CPU_SETSIZE.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut set);
+        cores.iter().for_each(|core| libc::CPU_SET(*core, &mut set));
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
     }
 }
