@@ -1,7 +1,7 @@
 //! The page and the browser client, embedded in the binary: no build step, no file to install, nothing from elsewhere.
 //!
-//! `index.html`, `style.css` and `app.js` are the page; `pair.js` with `call.js` (and `pair.d.ts`) is the client that an
-//! app can use without the page. Every answer carries the same strict headers.
+//! `index.html`, `style.css`, `app.js` and its parts in `app/` are the page; `pair.js` with its parts in `pair/` (and `pair.d.ts`) is the
+//! client that an app can use without the page. Every answer carries the same strict headers.
 
 use axum::Router;
 use axum::http::HeaderValue;
@@ -32,12 +32,25 @@ const SVG: &str = "image/svg+xml";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Path, content type, bytes.
-const FILES: [(&str, &str, &[u8]); 7] = [
+const FILES: [(&str, &str, &[u8]); 20] = [
     ("/", HTML, include_bytes!("index.html")),
     ("/style.css", CSS, include_bytes!("style.css")),
     ("/app.js", SCRIPT, include_bytes!("app.js")),
+    ("/app/devices.js", SCRIPT, include_bytes!("app/devices.js")),
+    ("/app/dom.js", SCRIPT, include_bytes!("app/dom.js")),
+    ("/app/meter.js", SCRIPT, include_bytes!("app/meter.js")),
+    ("/app/report.js", SCRIPT, include_bytes!("app/report.js")),
+    ("/app/words.js", SCRIPT, include_bytes!("app/words.js")),
     ("/pair.js", SCRIPT, include_bytes!("pair.js")),
-    ("/call.js", SCRIPT, include_bytes!("call.js")),
+    ("/pair/call.js", SCRIPT, include_bytes!("pair/call.js")),
+    ("/pair/connection.js", SCRIPT, include_bytes!("pair/connection.js")),
+    ("/pair/errors.js", SCRIPT, include_bytes!("pair/errors.js")),
+    ("/pair/line.js", SCRIPT, include_bytes!("pair/line.js")),
+    ("/pair/microphone.js", SCRIPT, include_bytes!("pair/microphone.js")),
+    ("/pair/safety.js", SCRIPT, include_bytes!("pair/safety.js")),
+    ("/pair/session.js", SCRIPT, include_bytes!("pair/session.js")),
+    ("/pair/stats.js", SCRIPT, include_bytes!("pair/stats.js")),
+    ("/pair/transcript.js", SCRIPT, include_bytes!("pair/transcript.js")),
     ("/pair.d.ts", PLAIN, include_bytes!("pair.d.ts")),
     ("/icon.svg", SVG, include_bytes!("icon.svg")),
 ];
@@ -62,6 +75,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use std::collections::BTreeSet;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -100,6 +114,12 @@ mod tests {
         assert!(request("POST", "/").await.0.starts_with("http/1.1 405"));
     }
 
+    /// Name and text of every script that is served.
+    fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let served = FILES.into_iter().filter(|(_, content_type, _)| *content_type == SCRIPT);
+        served.map(|(path, _, bytes)| (path, std::str::from_utf8(bytes).unwrap()))
+    }
+
     /// What the policy would forbid is not in the page: no inline script or style, no address of anybody else.
     #[test]
     fn the_page_obeys_its_own_policy() {
@@ -108,11 +128,11 @@ mod tests {
         for forbidden in ["style=", "onclick", "javascript:", "<style", "https://", "src=\"http", "href=\"http"] {
             assert!(!html.contains(forbidden), "{forbidden}");
         }
-        for script in [include_str!("app.js"), include_str!("pair.js"), include_str!("call.js")] {
+        for (path, script) in scripts() {
             for forbidden in
                 ["innerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage", "sessionStorage"]
             {
-                assert!(!script.contains(forbidden), "{forbidden}");
+                assert!(!script.contains(forbidden), "{path}: {forbidden}");
             }
         }
     }
@@ -121,9 +141,66 @@ mod tests {
     #[test]
     fn the_script_finds_every_element_it_names() {
         let html = include_str!("index.html");
-        for name in include_str!("app.js").split("$(\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
-            assert!(html.contains(&format!("id=\"{name}\"")), "{name}");
+        for (path, script) in scripts() {
+            for name in script.split("$(\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+                assert!(html.contains(&format!("id=\"{name}\"")), "{path}: {name}");
+            }
         }
+    }
+
+    /// A part that is imported and not served would be missed only by a browser.
+    #[test]
+    fn every_script_that_is_imported_is_served() {
+        for (path, script) in scripts() {
+            let folder = path.rsplit_once('/').unwrap().0;
+            let imports = script.lines().filter(|line| line.starts_with("import ") || line.starts_with("export {"));
+            for file in imports.filter_map(|line| line.split_once(" from \"./")?.1.strip_suffix("\";")) {
+                let wanted = format!("{folder}/{file}");
+                assert!(FILES.iter().any(|(served, ..)| *served == wanted), "{path} imports {wanted}");
+            }
+        }
+    }
+
+    /// Every event that the client sends out is promised in the types, and none is promised that never comes.
+    #[test]
+    fn the_types_list_every_event() {
+        let types = include_str!("pair.d.ts");
+        let listed = types.split_once("interface PairEvents {").unwrap().1.split_once("\n}").unwrap().0;
+        let listed: BTreeSet<&str> = listed
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
+            .map(|line| line.split(':').next().unwrap())
+            .collect();
+        let parts = scripts().filter(|(path, _)| path.starts_with("/pair"));
+        let sent: BTreeSet<&str> = parts
+            .flat_map(|(_, script)| script.split("emit(\"").skip(1))
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert_eq!(sent, listed);
+    }
+
+    /// What an app can ask of a `Pair`, and no more, is in the types.
+    #[test]
+    fn the_types_list_every_public_member() {
+        let members = |class: &'static str| -> BTreeSet<&'static str> {
+            class
+                .lines()
+                .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+                .map(str::trim)
+                .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
+                .map(|line| {
+                    ["async ", "get ", "readonly "].iter().fold(line, |line, word| line.trim_start_matches(word))
+                })
+                .map(|line| line.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap())
+                .filter(|name| !["constructor", "addEventListener"].contains(name))
+                .collect()
+        };
+        let class = |file: &'static str, head: &str| file.split_once(head).unwrap().1.split_once("\n}").unwrap().0;
+        let written = members(class(include_str!("pair.js"), "class Pair extends EventTarget {"));
+        let listed = members(class(include_str!("pair.d.ts"), "class Pair extends EventTarget {"));
+        assert!(written.len() > 20, "{written:?}");
+        assert_eq!(written, listed);
     }
 
     /// Text and its ground, as the style sheet pairs them.

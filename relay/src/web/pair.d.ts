@@ -57,12 +57,13 @@ export interface Place {
 }
 export type Category = "harassment" | "hate" | "sexual" | "spam" | "self_harm" | "minor_safety" | "other";
 export interface Text { from: "self" | "peer"; k: number; text: string; tag?: string }
+export type Grade = "good" | "fair" | "poor";
 export interface Quality {
   rttMs: number | null;
   jitterMs: number | null;
   /** Share of the last second's packets that were lost. */
   loss: number | null;
-  grade: "good" | "fair" | "poor";
+  grade: Grade;
   /** Types of the chosen candidate pair: "relay", "srflx", "prflx", "host". */
   local: string | null;
   remote: string | null;
@@ -79,15 +80,22 @@ export interface PairEvents {
   connected: { call: string; setupMs?: number };
   text: Text;
   quality: Quality;
-  /** "stalled": nothing is heard of the partner. "reconnecting": its connection broke; it has 15 s to come back. */
+  /** How both streams reach the relay, as the server sees them; "good" until it says otherwise. */
+  relay: { up: Grade; down: Grade };
+  /**
+   * "stalled": nothing is heard of the partner. "reconnecting": its connection broke; it has 15 s to come back. "mic_off": its
+   * microphone is muted, refused or gone, and "mic_on": it is not.
+   */
   peer: { state: "stalled" | "reconnecting" | "back" | "mic_off" | "mic_on" };
-  /** How this side's voice (`up`) and the partner's (`down`) reach the relay, as it counts packets. Said when one changes; "good" until then. */
-  relay: { up: "good" | "fair" | "poor"; down: "good" | "fair" | "poor" };
   /** This side's own connection broke, or is back. A call goes on meanwhile. */
   connection: { resuming: boolean };
   typing: Record<string, never>;
   /** The code both people can read to each other; also `call.safetyCode`. */
   safety: { code: string | null };
+  /** New paths are being looked for; the call goes on meanwhile, and `connected` comes again. */
+  restart: { gen: number };
+  /** The new wishes of `tune` count. */
+  tuned: Record<string, never>;
   blocked: Record<string, never>;
   /** The report has reached the app's backend; until then its evidence is kept. */
   reported: Record<string, never>;
@@ -97,12 +105,17 @@ export interface PairEvents {
   ended: { call: string; by: "self" | "peer" | "server"; why: string; requeued: boolean };
   /** `asked`: what was refused ("queue", "text" …), where it can be told. */
   error: { code: string; message: string; retryMs?: number; fatal: boolean; asked?: string };
+  /** A frame that this client does not know, as it came: from a newer server. */
+  other: { message: Record<string, unknown> };
 }
 
 export class PairError extends Error {
   readonly code: string;
   readonly retryMs?: number;
 }
+
+/** A code over two session descriptions, as `call.safetyCode`; null if one has no fingerprint. */
+export function safetyCode(...descriptions: (string | undefined)[]): Promise<string | null>;
 
 export class Pair extends EventTarget {
   constructor(options: Options);
@@ -133,6 +146,8 @@ export class Pair extends EventTarget {
   sendText(text: string): Text | null;
   mute(muted?: boolean): void;
   openMicrophone(): Promise<void>;
+  /** By the `deviceId` of `enumerateDevices`; null is the system's choice. Works in mid-call; never throws. */
+  chooseMicrophone(deviceId?: string | null): Promise<void>;
   addEventListener<K extends keyof PairEvents>(
     type: K,
     listener: (event: CustomEvent<PairEvents[K]>) => void,
