@@ -19,7 +19,7 @@ pub struct Processors {
 }
 
 /// Shares of our processors' time, 0 to 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Allowance {
     pub available: f64,
     /// Used by neither us nor the relay, at our priority or above, or by another virtual machine.

@@ -4,6 +4,8 @@
 //! window. A call succeeded if both sides heard each other (without media: both checks came through) and it was not
 //! dropped before somebody hung up. Callers still unmatched or setting up when the run ends are neither success nor failure; calls cut by the end of the run succeeded.
 
+mod exemplars;
+mod parts;
 mod timed;
 
 #[cfg(test)]
@@ -11,11 +13,14 @@ mod tests;
 
 use std::{collections::BTreeMap, collections::HashMap, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     caller::record::{Cause, Outcome, Record, Times},
     media::Window,
     rules::{self, Violation},
     scenario::Depth,
+    slo::Objective,
     stats::{
         emodel::{self, G711_PLC},
         latency::{Phase, Scores},
@@ -23,10 +28,12 @@ use crate::{
     time::Nanos,
 };
 
+pub use exemplars::{Exemplar, Exemplars};
+pub use parts::{MAX_HALVES, Parts};
 pub use timed::Timed;
 
 /// Sums over all media streams that count.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Voice {
     pub streams: u64,
     pub sent: u64,
@@ -44,7 +51,7 @@ pub struct Voice {
 }
 
 /// The counts a table begins with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Callers whose record came in.
     pub callers: u64,
@@ -105,6 +112,8 @@ pub struct Book {
     window: Window,
     standard: Standard,
     waiting: HashMap<String, Record>,
+    /// After the end of a part: sides whose other side is another generator's.
+    halves: Vec<Record>,
     phases: Vec<Phase>,
     pub counts: Counts,
     pub causes: BTreeMap<Cause, u64>,
@@ -115,6 +124,30 @@ pub struct Book {
     pub talk: Duration,
     /// Calls in all, inside the window or not.
     pub calls_seen: u64,
+    /// The slowest calls and a few that failed, whole.
+    pub exemplars: Exemplars,
+}
+
+/// A call both of whose sides are known, or a caller that never had one.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub a: Record,
+    pub b: Option<Record>,
+    /// Inside the window.
+    pub counts: bool,
+    pub up: bool,
+}
+
+impl Finished {
+    /// From the intended start to what makes a call, the worse side.
+    pub fn setup(&self) -> Option<Duration> {
+        let sides = [Some(&self.a), self.b.as_ref()].into_iter().flatten();
+        sides.map(|side| Some(side.times.connected?.since(side.times.intended))).max().flatten()
+    }
+
+    pub fn cause(&self) -> Option<&Cause> {
+        failed(&self.a, self.b.as_ref().unwrap_or(&self.a))
+    }
 }
 
 impl Book {
@@ -123,6 +156,7 @@ impl Book {
             window,
             standard,
             waiting: HashMap::new(),
+            halves: Vec::new(),
             phases: vec![Phase::default(); Timed::ALL.len()],
             counts: Counts::default(),
             causes: BTreeMap::new(),
@@ -131,6 +165,7 @@ impl Book {
             mos: Scores::default(),
             talk: Duration::ZERO,
             calls_seen: 0,
+            exemplars: Exemplars::default(),
         }
     }
 
@@ -138,8 +173,8 @@ impl Book {
         &self.phases[timed as usize]
     }
 
-    /// One caller, complete.
-    pub fn add(&mut self, record: Record) {
+    /// One caller, complete; what it completes is handed back.
+    pub fn add(&mut self, record: Record) -> Option<Finished> {
         self.talk += talked_inside(&record.times, self.standard.depth, self.window);
         let counts = self.window.contains(record.times.intended);
         if counts {
@@ -148,23 +183,54 @@ impl Book {
             self.counts.outside_callers += 1;
         }
         if self.standard.depth == Depth::Turn {
-            return self.add_solo(&record, counts);
+            self.add_solo(&record, counts);
+            return Some(self.finish(record, None));
         }
         let Some(call) = record.told.as_ref().map(|told| told.call.clone()) else {
-            return self.add_single(&record, counts);
+            self.add_single(&record, counts);
+            return Some(self.finish(record, None));
         };
         match self.waiting.remove(&call) {
-            Some(partner) => self.add_call(&partner, &record),
-            None => _ = self.waiting.insert(call, record),
+            Some(partner) => {
+                self.add_call(&partner, &record);
+                Some(self.finish(partner, Some(record)))
+            }
+            None => {
+                self.waiting.insert(call, record);
+                None
+            }
         }
     }
 
     /// No more records: whoever still waits for its partner's was in a call alone.
-    pub fn close(&mut self) {
-        for (_, record) in std::mem::take(&mut self.waiting) {
+    pub fn close(&mut self) -> Vec<Finished> {
+        let mut alone: Vec<Record> = std::mem::take(&mut self.waiting).into_values().collect();
+        alone.sort_by_key(|record| record.number);
+        let finished = alone.into_iter().map(|record| {
             self.note(Violation::Orphan, 1);
             self.add_single(&record, self.window.contains(record.times.intended));
+            self.finish(record, None)
+        });
+        finished.collect()
+    }
+
+    /// What an objective speaks of, in its unit; none where there were too few samples.
+    pub fn measured(&self, objective: &Objective) -> Option<f64> {
+        let phase = |timed: Timed| self.phase(timed).corrected.percentile_millis(objective.percentile?);
+        match objective.metric.as_str() {
+            "success" => self.counts.success(),
+            "mos" => self.mos.percentile(objective.percentile?),
+            metric => phase(Timed::ALL.into_iter().find(|timed| timed.key() == metric)?),
         }
+    }
+
+    fn finish(&mut self, a: Record, b: Option<Record>) -> Finished {
+        let other = b.as_ref().unwrap_or(&a);
+        let up = self.is_up(&a) && self.is_up(other) && failed(&a, other).is_none();
+        let counts = self.window.contains(a.times.intended.max(other.times.intended));
+        let finished = Finished { a, b, counts, up };
+        self.exemplars.consider(&finished);
+        finished
     }
 
     /// Counts `times` violations that were found elsewhere.

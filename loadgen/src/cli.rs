@@ -1,5 +1,8 @@
 //! The command line: arguments → scenario and aim → run → table, file and exit code.
 
+mod manner;
+mod results;
+
 use std::{
     fs,
     io::{self, Write},
@@ -49,6 +52,8 @@ hide them; \"from-send\" beside them counts from the actual start.
 Drain rule: after the last arrival calls in flight go on for arrivals.drain. Then everybody hangs up: calls that were up
 succeeded; callers still unmatched or setting up are neither success nor failure, and are shown.
 
+Many generators: --slice and --start-at, see `loadgen merge --help`. Slow calls: `loadgen explain RESULT.json`.
+
 Exit codes: 0 pass · 1 internal · 2 usage · 3 objective missed · 5 INVALID: the generator, not the target · 6 target
 unreachable · 7 correctness violated · 8 too few samples to say · 130 interrupted (what was measured is printed)";
 
@@ -64,11 +69,23 @@ enum Command {
     /// Simulate callers against a relay and print what was measured
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Join the results of all slices of one run
+    #[command(after_help = results::MERGE_EXAMPLES)]
+    Merge(results::MergeArgs),
+    /// Show where the slowest calls of a run lost their time
+    #[command(after_help = results::EXPLAIN_EXAMPLES)]
+    Explain(results::ExplainArgs),
+    /// Drive the matchmaker alone on a virtual clock: same seed, same decisions
+    #[command(after_help = results::SIMULATE_EXAMPLES)]
+    Simulate(Box<RunArgs>),
     /// List the built-in scenarios
+    #[command(after_help = "Example:\n  loadgen scenarios; loadgen run one-sided")]
     Scenarios,
     /// Compare the formulas loadgen judges by with known values
+    #[command(after_help = "Example:\n  loadgen selftest | grep -v ✓     what does not hold")]
     Selftest,
     /// Print the JSON schema of what `run --json` writes
+    #[command(after_help = "Example:\n  loadgen schema > loadgen.run.1.schema.json")]
     Schema,
     /// Serve a relay for a run: configuration on standard input (used by `run`)
     #[command(name = own_relay::SUBCOMMAND, hide = true)]
@@ -160,6 +177,8 @@ struct RunArgs {
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
+    manner: manner::MannerArgs,
+    #[command(flatten)]
     token: TokenArgs,
     /// Process of the relay under test, for its CPU and memory
     #[arg(long, value_name = "PID")]
@@ -202,6 +221,9 @@ pub fn main() -> ExitCode {
             }
             Ok(0)
         }
+        Command::Merge(args) => results::merge(&args),
+        Command::Explain(args) => results::explain(&args),
+        Command::Simulate(args) => results::simulate(&args),
         Command::Selftest => Ok(selftest()),
         Command::Schema => {
             say(&mut io::stdout(), json::PUBLISHED.trim_end());
@@ -234,6 +256,7 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
         say(&mut io::stdout(), scenario.resolved.to_string().trim_end());
         return Ok(0);
     }
+    let manner = args.manner.manner(args.target.is_none() && args.turn.is_none())?;
     check_descriptors(&scenario, args.target.is_none())?;
     // Before any thread and the relay of our own, which inherit it.
     let priority_raised = !args.ordinary_priority && sys::raise_priority(NICE);
@@ -249,12 +272,12 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
                 say(&mut io::stderr(), line)
             }
         };
-        runner::run(scenario, aim, priority_raised, report).await.map_err(internal)
+        runner::run_as(scenario, aim, manner, priority_raised, report).await.map_err(internal)
     });
     drop(own);
     let run = run?;
     let verdict = verdict::judge(&run);
-    args.publish(&run, &verdict)?;
+    publish(args.json.as_deref(), &run, &verdict)?;
     Ok(if run.interrupted { INTERRUPTED } else { verdict.word.exit_code() })
 }
 
@@ -267,7 +290,7 @@ impl RunArgs {
             },
             None => (String::new(), Path::new("")),
         };
-        let mut overrides = self.overrides();
+        let mut overrides = self.overrides(self.manner.objectives()?);
         for text in &self.set {
             overrides.push(setting(text).map_err(usage)?);
         }
@@ -279,7 +302,7 @@ impl RunArgs {
     }
 
     /// The scenario's keys that flags override.
-    fn overrides(&self) -> Vec<(String, Value)> {
+    fn overrides(&self, more: Vec<String>) -> Vec<(String, Value)> {
         let text = |key: &'static str, value: &Option<String>| value.clone().map(|value| (key, Value::from(value)));
         let spread = self.arrivals.as_deref().is_some_and(|arrivals| matches!(arrivals, "poisson" | "constant"));
         let arrivals = if spread { "arrivals.spread" } else { "arrivals.shape" };
@@ -294,7 +317,8 @@ impl RunArgs {
             });
         let alone = (self.turn.is_some() && self.target.is_none() && self.depth.is_none())
             .then(|| ("peer.depth", Value::from("turn")));
-        let slo = (!self.slo.is_empty()).then(|| ("slo.require", Value::from(self.slo.clone())));
+        let slo = [self.slo.clone(), more].concat();
+        let slo = (!slo.is_empty()).then(|| ("slo.require", Value::from(slo)));
         [
             seed,
             calls,
@@ -364,22 +388,23 @@ impl RunArgs {
         let Self { server_pid, admin, .. } = *self;
         Ok(Aim { address, minter, turn: None, turn_only, server_pid, admin, own: false })
     }
+}
 
-    fn publish(&self, run: &Run, verdict: &Verdict) -> Result<(), Stop> {
-        let table = table::render(run, verdict);
-        let Some(path) = &self.json else {
-            say(&mut io::stdout(), table.trim_end());
-            return Ok(());
-        };
-        let json = format!("{:#}\n", json::render(run, verdict));
-        if path.as_os_str() == "-" {
-            say(&mut io::stderr(), table.trim_end());
-            say(&mut io::stdout(), json.trim_end());
-            return Ok(());
-        }
+/// The table, and the JSON where it is asked for.
+fn publish(path: Option<&Path>, run: &Run, verdict: &Verdict) -> Result<(), Stop> {
+    let table = table::render(run, verdict);
+    let Some(path) = path else {
         say(&mut io::stdout(), table.trim_end());
-        fs::write(path, json).map_err(|error| Stop(INTERNAL, format!("{}: {error}", path.display())))
+        return Ok(());
+    };
+    let json = format!("{:#}\n", json::render(run, verdict));
+    if path == Path::new("-") {
+        say(&mut io::stderr(), table.trim_end());
+        say(&mut io::stdout(), json.trim_end());
+        return Ok(());
     }
+    say(&mut io::stdout(), table.trim_end());
+    fs::write(path, json).map_err(|error| Stop(INTERNAL, format!("{}: {error}", path.display())))
 }
 
 impl TokenArgs {

@@ -49,7 +49,7 @@ pub struct Thread {
 }
 
 /// What was used between two snapshots.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Used {
     pub server_cpu: Option<Duration>,
     pub generator_cpu: Duration,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::RngCore;
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{arrival::unit, length::Length};
@@ -55,7 +56,7 @@ pub struct Mix {
 }
 
 /// What one caller is and wants. Compared by [`crate::rules`] with whom it was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Criteria {
     /// Index into [`BANDS`].
     pub band: u8,

@@ -15,7 +15,7 @@ const DISTANCE: [u8; 4] = [1, 1, 2, 5];
 const TOPICS_FREE: usize = 1;
 
 /// A rule that was broken. Each makes a run worthless whatever its latencies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Violation {
     /// Matched with itself.
     OneSelf,
@@ -70,15 +70,23 @@ pub fn check(a: &Record, b: &Record) -> Vec<Violation> {
     let one_each =
         matches!(roles, (Some(Role::Offerer), Some(Role::Answerer)) | (Some(Role::Answerer), Some(Role::Offerer)));
     let wrong = [
-        (a.number == b.number, Violation::OneSelf),
         (a.double_matched || b.double_matched, Violation::Double),
+        (!one_each, Violation::Roles),
+        (!truly_told(a, y) || !truly_told(b, x), Violation::Told),
+    ];
+    let told = wrong.into_iter().filter(|(broken, _)| *broken).map(|(_, violation)| violation);
+    told.chain(unlawful((a.number, x), (b.number, y))).collect()
+}
+
+/// What forbids these two callers to meet at all, however long they wait.
+pub fn unlawful((number_x, x): (u32, &Criteria), (number_y, y): (u32, &Criteria)) -> Vec<Violation> {
+    let wrong = [
+        (number_x == number_y, Violation::OneSelf),
         (x.band != y.band, Violation::Cohort),
         (!wants(x, y) || !wants(y, x), Violation::Gender),
         (apart(x, y) > x.max_distance.min(y.max_distance), Violation::Level),
         (!topics_meet(x, y, true), Violation::Topic),
-        (x.blocks.contains(&b.number) || y.blocks.contains(&a.number), Violation::Blocked),
-        (!one_each, Violation::Roles),
-        (!truly_told(a, y) || !truly_told(b, x), Violation::Told),
+        (x.blocks.contains(&number_y) || y.blocks.contains(&number_x), Violation::Blocked),
     ];
     wrong.into_iter().filter(|(broken, _)| *broken).map(|(_, violation)| violation).collect()
 }

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_PAGE: u64 = 1 << 20;
 
 /// What the relay says of itself.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Metrics {
     /// Allocations that exist now.
     pub allocations: Option<u64>,

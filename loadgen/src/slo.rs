@@ -5,7 +5,20 @@ use std::{fmt, str::FromStr};
 use crate::{scenario::parse_span, time::millis};
 
 /// What an objective may speak of. Latencies are milliseconds, success is a ratio, MOS is MOS-CQE.
-pub const METRICS: [&str; 7] = ["success", "match", "decision", "allocate", "setup", "ttfm", "mos"];
+pub const METRICS: [&str; 12] = [
+    "success",
+    "match",
+    "decision",
+    "allocate",
+    "setup",
+    "ttfm",
+    "mos",
+    "register",
+    "setup_after_match",
+    "text",
+    "disconnect",
+    "release",
+];
 
 /// One requirement as typed.
 #[derive(Clone, Debug, PartialEq)]

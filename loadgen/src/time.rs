@@ -1,9 +1,11 @@
 //! The run's one clock. Everything that is measured is a [`Nanos`] on it; only edges read it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
 
 /// Nanoseconds since the run's clock was started (monotonic).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Nanos(pub u64);
 
 impl Nanos {
@@ -31,8 +33,20 @@ impl Clock {
         Clock { origin: Instant::now() }
     }
 
+    /// Counts from a moment of the wall clock, so that processes that agree on it agree on every stamp: on one machine to
+    /// a few microseconds, between machines as far as their wall clocks agree. Zero until then.
+    pub fn from_wall(origin: SystemTime) -> Clock {
+        let (instant, wall) = (Instant::now(), SystemTime::now());
+        let origin = match origin.duration_since(wall) {
+            Ok(ahead) => instant + ahead,
+            Err(behind) => instant.checked_sub(behind.duration()).unwrap_or(instant),
+        };
+        Clock { origin }
+    }
+
     pub fn now(&self) -> Nanos {
-        Nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        let elapsed = Instant::now().saturating_duration_since(self.origin);
+        Nanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// The same moment as the standard library and tokio name it.

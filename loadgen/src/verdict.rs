@@ -3,7 +3,13 @@
 //! Order: a broken rule of matching or media is wrong however the generator did; then the generator's own health decides
 //! whether latencies mean anything; then the objectives.
 
-use crate::{allowance::Allowance, book::Timed, host::Used, report::Run, slo::Held};
+use crate::{
+    allowance::Allowance,
+    book::{MAX_HALVES, Timed},
+    host::Used,
+    report::{Run, SliceFaults},
+    slo::Held,
+};
 
 /// Above these the generator, not the target, made the numbers (loadtest.md §6.2).
 pub const MAX_LAG_P99_MS: f64 = 10.0;
@@ -74,7 +80,8 @@ pub fn judge(run: &Run) -> Verdict {
         .map(|objective| (objective.to_string(), objective.judge(run.measured(objective))))
         .collect();
     let with = |wanted: Held| held.iter().filter(move |(_, held)| *held == wanted).map(|(text, _)| text.clone());
-    let missed: Vec<String> = with(Held::No).map(|text| format!("missed {text}")).collect();
+    let aborted = run.aborted.iter().map(|why| format!("ended early: {why}"));
+    let missed: Vec<String> = with(Held::No).map(|text| format!("missed {text}")).chain(aborted).collect();
     let unknown: Vec<String> = with(Held::Unknown).map(|text| format!("too few samples for {text}")).collect();
     let ladder =
         [(Word::Violated, violations), (Word::Invalid, invalid), (Word::Fail, missed), (Word::Inconclusive, unknown)];
@@ -83,7 +90,8 @@ pub fn judge(run: &Run) -> Verdict {
     Verdict { word, reasons }
 }
 
-fn generator_faults(run: &Run) -> Vec<String> {
+/// What is wrong with the generator or generators of a run.
+pub fn generator_faults(run: &Run) -> Vec<String> {
     let mut faults = Vec::new();
     let mut fault = |bad: bool, text: String| {
         if bad {
@@ -105,10 +113,15 @@ fn generator_faults(run: &Run) -> Vec<String> {
     let dropped = run.generator.dropped_arrivals;
     fault(dropped > 0, format!("{dropped} arrivals dropped: more callers at once than peer.max_callers"));
     fault(run.generator.stuck > 0, format!("{} callers did not end by themselves", run.generator.stuck));
+    let halves = run.book.halves();
+    fault(halves >= MAX_HALVES, format!("{halves} calls with other slices: more than one part can keep"));
     let little = run.little_error().unwrap_or(0.0);
-    let unlike = little > MAX_LITTLE_ERROR && !run.interrupted;
+    let unlike = little > MAX_LITTLE_ERROR && !run.interrupted && run.aborted.is_none();
     fault(unlike, format!("Little's law off by {:.1} % > {:.0} %", little * 100.0, MAX_LITTLE_ERROR * 100.0));
     faults.extend(starvation(&run.sampled.used));
+    for SliceFaults { slice, faults: theirs } in &run.slices {
+        faults.extend(theirs.iter().map(|fault| format!("slice {slice}: {fault}")));
+    }
     faults
 }
 

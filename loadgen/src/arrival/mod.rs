@@ -12,7 +12,7 @@ use rand::RngCore;
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use sha2::{Digest, Sha256};
 
-use crate::time::Nanos;
+use crate::{slice::Slice, time::Nanos};
 pub use shape::{Piece, Shape};
 
 /// The most callers one schedule may hold; more is a mistake in the scenario.
@@ -94,6 +94,12 @@ impl Schedule {
 
     pub fn starts(&self) -> &[Nanos] {
         &self.starts
+    }
+
+    /// The callers a generator starts, each with its number in the whole schedule: all, or those of its slice.
+    pub fn of(&self, slice: Option<Slice>) -> Vec<(u32, Nanos)> {
+        let numbered = (0..).zip(self.starts.iter().copied());
+        numbered.filter(|(number, _)| slice.is_none_or(|slice| slice.takes(*number))).collect()
     }
 
     /// First eight bytes of SHA-256 over the starts: the same seed and shape give the same sixteen digits.

@@ -6,8 +6,10 @@ use crate::{
 };
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Moments of a caller's life on the run's clock; absent where it never got there.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Times {
     /// t0: the schedule's start.
     pub intended: Nanos,
@@ -59,7 +61,7 @@ impl Times {
 }
 
 /// The call as this caller was told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     pub call: String,
     pub role: Role,
@@ -70,7 +72,7 @@ pub struct Told {
 }
 
 /// How a caller's attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The call was up on this side and came to its end.
     Completed,
@@ -84,7 +86,7 @@ pub enum Outcome {
 }
 
 /// Why an attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Cause {
     /// No WebSocket.
     Connect,
@@ -109,7 +111,7 @@ pub enum Cause {
 }
 
 /// Steps of a set-up, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Step {
     Open,
     Registered,
@@ -122,7 +124,7 @@ pub enum Step {
 }
 
 /// One caller, complete.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub number: u32,
     pub criteria: Criteria,

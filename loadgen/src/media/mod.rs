@@ -47,7 +47,7 @@ pub enum Mail {
 }
 
 /// When something counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Window {
     pub from: Nanos,
     pub until: Nanos,

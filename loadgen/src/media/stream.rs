@@ -37,7 +37,7 @@ pub struct Hearing {
 }
 
 /// The account of one caller's media.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Account {
     pub sent: u32,
     /// Highest number heard plus one, counted from the partner's first; 0: nothing.

@@ -55,7 +55,7 @@ pub struct Failure {
     pub reason: FailureReason,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum FailureReason {
     /// An error response with this code.
     Refused(u16),

@@ -6,9 +6,10 @@ use super::{Run, Second, callers};
 use crate::{
     book::Timed,
     host::environment,
+    merge,
     stats::{emodel::G711_PLC, latency::Distribution},
     time::millis,
-    verdict::Verdict,
+    verdict::{Verdict, generator_faults},
 };
 
 /// Name and version of the shape.
@@ -24,7 +25,10 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
     json!({
         "schema": SCHEMA,
         "loadgen": env!("CARGO_PKG_VERSION"),
-        "verdict": { "word": verdict.word.name(), "exit_code": verdict.word.exit_code(), "reasons": verdict.reasons },
+        "verdict": { "word": verdict.word.name(), "exit_code": verdict.word.exit_code(), "reasons": verdict.reasons,
+            "generator_faults": generator_faults(run) },
+        "slice": merge::carried(run),
+        "merged_from": (!run.slices.is_empty()).then_some(run.slices.len()),
         "callers": callers(scenario.depth),
         "model": if scenario.users > 0 { "closed" } else { "open" },
         "target": { "url": run.target.url, "loopback": run.target.address.ip().is_loopback(), "own": run.target.own },
@@ -32,6 +36,8 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
         "schedule_hash": run.schedule_hash,
         "scenario": scenario.resolved,
         "interrupted": run.interrupted,
+        "aborted": run.aborted,
+        "calls_unwritten": run.calls_unwritten,
         "measured_secs": run.length().as_secs_f64(),
         "environment": environment().into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect::<Map<_, _>>(),
         "load": load(run),
@@ -45,6 +51,7 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
         })).collect::<Vec<_>>(),
         "violations": run.book.violations.iter().map(|(v, n)| (v.name().to_owned(), json!(n))).collect::<Map<_, _>>(),
         "host": host(run),
+        "exemplars": super::exemplars::render(run),
         "seconds": run.sampled.seconds.iter().map(second).collect::<Vec<_>>(),
     })
 }

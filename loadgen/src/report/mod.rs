@@ -1,5 +1,7 @@
 //! Everything one run measured, as plain values; the files beside this one write it in one form each.
 
+pub mod calls;
+pub mod exemplars;
 pub mod json;
 pub mod progress;
 pub mod table;
@@ -10,13 +12,16 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     arrival::{Shape, Spread},
-    book::{Book, Timed},
+    book::Book,
     media::{Counters, Measured, Window},
     runner::sample::Sampled,
     scenario::{Depth, Scenario},
     scrape::Metrics,
+    slice::{Share, Slice},
     slo::Objective,
     stats::erlang,
 };
@@ -36,6 +41,21 @@ pub struct Run {
     pub sampled: Sampled,
     /// The relay's own counters when all callers had gone.
     pub server_metrics: Option<Metrics>,
+    /// The share of the schedule this generator took; none for a whole run.
+    pub share: Option<Share>,
+    /// Of a merged run: what each slice said of its own generator.
+    pub slices: Vec<SliceFaults>,
+    /// Why it was ended early, of its own accord.
+    pub aborted: Option<String>,
+    /// Lines the file of calls lacks.
+    pub calls_unwritten: u64,
+}
+
+/// How a slice's generator did, in the words of its own verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceFaults {
+    pub slice: Slice,
+    pub faults: Vec<String>,
 }
 
 /// Calls at the same time below which looking now and then does not see enough of them for Little's law.
@@ -61,7 +81,7 @@ pub struct Target {
 }
 
 /// Media packets of the whole run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {
     pub sent: u64,
     pub received: u64,
@@ -71,7 +91,7 @@ pub struct Traffic {
 }
 
 /// What tells whether the generator did what it should.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Generator {
     /// Arrivals of the schedule inside the window.
     pub offered_callers: u64,
@@ -84,7 +104,7 @@ pub struct Generator {
 }
 
 /// One second of the run, for the time series of the JSON.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Second {
     pub second: u64,
     pub arrived: u64,
@@ -179,16 +199,6 @@ impl Run {
 
     /// What an objective speaks of, in its unit; none where there were too few samples.
     pub fn measured(&self, objective: &Objective) -> Option<f64> {
-        let phase = |timed: Timed| self.book.phase(timed).corrected.percentile_millis(objective.percentile?);
-        match objective.metric.as_str() {
-            "success" => self.book.counts.success(),
-            "match" => phase(Timed::MatchWait),
-            "decision" => phase(Timed::MatchDecision),
-            "allocate" => phase(Timed::Allocate),
-            "setup" => phase(Timed::Setup),
-            "ttfm" => phase(Timed::FirstMedia),
-            "mos" => self.book.mos.percentile(objective.percentile?),
-            _ => None,
-        }
+        self.book.measured(objective)
     }
 }

@@ -39,7 +39,11 @@ fn line(out: &mut String, text: &str) {
 fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
     let scenario = &run.scenario;
     let arrivals = arrivals(scenario);
-    let interrupted = if run.interrupted { "  INTERRUPTED" } else { "" };
+    let interrupted = match (run.interrupted, &run.aborted) {
+        (true, _) => "  INTERRUPTED",
+        (_, Some(_)) => "  ENDED EARLY",
+        _ => "",
+    };
     line(out, "");
     line(
         out,
@@ -60,6 +64,19 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
     if let (Some(_), Some(media)) = (scenario.network, scenario.resolved.get("media")) {
         let network = media.get("impair").and_then(toml::Value::as_str).unwrap_or_default();
         line(out, &format!("behind an impaired network: {network}; its delays and losses are in the numbers below"));
+    }
+    if let Some(share) = &run.share {
+        let halves = run.book.halves();
+        line(
+            out,
+            &format!(
+                "slice {} of one run: {halves} calls with callers of other slices wait for loadgen merge",
+                share.slice
+            ),
+        );
+    }
+    if !run.slices.is_empty() {
+        line(out, &format!("merged from {} slices", run.slices.len()));
     }
     if scenario.users > 0 {
         line(

@@ -4,7 +4,9 @@
 //! Drain rule: after the last arrival callers in flight go on for `arrivals.drain`. Then everybody hangs up or leaves:
 //! calls that were up succeeded, callers still unmatched or setting up are neither success nor failure.
 
+mod abort;
 mod connection;
+mod ledger;
 pub(crate) mod sample;
 mod session;
 
@@ -12,13 +14,14 @@ use std::{
     cell::{Cell, RefCell},
     io,
     net::SocketAddr,
+    path::PathBuf,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rand::RngCore;
@@ -33,18 +36,21 @@ pub(crate) use connection::tcp;
 pub use connection::{Address, Unreachable, check as check_reachable};
 
 use crate::{
-    arrival::Schedule,
     book::Book,
-    caller::Terms,
+    caller::{Terms, record::Record},
     media::{Media, Window},
     peer::turn::Credential,
     report::{Generator, Run, Target, Traffic},
     rules::Violation,
     scenario::Scenario,
-    scrape, sys,
+    scrape,
+    slice::{Moment, Share},
+    sys,
     time::{Clock, Nanos},
     token::Minter,
 };
+use abort::Patience;
+use ledger::Ledger;
 use sample::{Sampled, Sampler};
 
 /// From now to the first possible arrival, so that the start of the threads is not in the first latencies.
@@ -68,6 +74,25 @@ pub struct Aim {
     pub admin: Option<SocketAddr>,
     /// A relay of our own, whose allocations must be back at zero at the end.
     pub own: bool,
+}
+
+/// How a run is made, apart from what it does.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    /// One of several generators.
+    pub share: Option<Share>,
+    /// When the first arrival is due at the earliest; that of the share goes before.
+    pub start_at: Option<Moment>,
+    /// Where one line a call goes.
+    pub calls: Option<PathBuf>,
+    /// End the run when an objective is missed for long enough.
+    pub abort: bool,
+}
+
+impl Manner {
+    fn start_at(&self) -> Option<Moment> {
+        self.share.map(|share| share.start_at).or(self.start_at)
+    }
 }
 
 /// Where the run is.
@@ -101,6 +126,17 @@ pub(crate) struct Context {
     pub(crate) came_up: Cell<u64>,
     /// Members of a closed population that came again inside the window.
     pub(crate) came_again: Cell<u64>,
+    ledger: RefCell<Option<Ledger>>,
+}
+
+impl Context {
+    /// One caller is done.
+    pub(crate) fn keep(&self, record: Record) {
+        let finished = self.book.borrow_mut().add(record);
+        if let (Some(finished), Some(ledger)) = (finished, &mut *self.ledger.borrow_mut()) {
+            ledger.add(&finished);
+        }
+    }
 }
 
 /// One caller is due.
@@ -112,10 +148,24 @@ struct Due {
 /// Runs to the end and returns everything measured. `priority`: the process was allowed a better share of the processor,
 /// so the threads that keep time may try for more. `report` gets a line a second.
 pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMut(&str)) -> io::Result<Run> {
+    run_as(scenario, aim, Manner::default(), priority, report).await
+}
+
+/// As [`run`], in a special manner.
+pub async fn run_as(
+    scenario: Scenario,
+    mut aim: Aim,
+    manner: Manner,
+    priority: bool,
+    report: impl FnMut(&str),
+) -> io::Result<Run> {
     let open_files = sys::raise_open_files()?;
     let schedule = scenario.schedule().map_err(io::Error::other)?;
-    let clock = Clock::start();
-    let start = clock.now().after(HEAD_START);
+    let slice = manner.share.map(|share| share.slice);
+    if let Some(share) = manner.share {
+        aim.minter.run = share.run(scenario.seed, &schedule.hash());
+    }
+    let (clock, start) = begin(manner.start_at()).await?;
     let from = start.after(scenario.warmup);
     let window = Window { from, until: from.after(scenario.measured) };
     let (stages, stage) = watch::channel(Stage::Arriving);
@@ -142,8 +192,10 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
         talking: Cell::new(0),
         came_up: Cell::new(0),
         came_again: Cell::new(0),
+        ledger: RefCell::new(manner.calls.as_deref().map(Ledger::create).transpose()?),
     });
-    let starter = Starter::start(&schedule, clock, start, priority)?;
+    let due = schedule.of(slice);
+    let starter = Starter::start(due.clone(), clock, start, priority)?;
     let local = LocalSet::new();
     let mut director = Director {
         context: context.clone(),
@@ -153,11 +205,13 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
         interrupt: signal(SignalKind::interrupt())?,
         dropped: 0,
         interrupted: None,
+        patience: manner.abort.then(Patience::default),
+        aborted: None,
     };
     local.run_until(director.direct(&local, start, window)).await;
-    let inside = |at: &&Nanos| window.contains(start.after(at.since(Nanos::ZERO)));
+    let inside = |(_, at): &&(u32, Nanos)| window.contains(start.after(at.since(Nanos::ZERO)));
     let generator = Generator {
-        offered_callers: schedule.starts().iter().filter(inside).count() as u64 + context.came_again.get(),
+        offered_callers: due.iter().filter(inside).count() as u64 + context.came_again.get(),
         dropped_arrivals: director.dropped,
         stuck: context.present.get(),
         open_files,
@@ -168,14 +222,32 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
         Some(admin) => scrape::metrics(admin).await,
         None => None,
     };
-    let Director { sampler, interrupted, context: directed, .. } = director;
+    let Director { sampler, interrupted, context: directed, aborted, .. } = director;
     drop(directed);
     let window = Window { until: interrupted.map_or(window.until, |at| at.clamp(window.from, window.until)), ..window };
     let sampled = sampler.finish(window, context.scenario.depth.callers_per_call());
     let context = Rc::try_unwrap(context).map_err(|_| io::Error::other("a caller outlived the run"))?;
-    let ended =
-        Ended { schedule: schedule.hash(), window, interrupted: interrupted.is_some(), sampled, server_metrics };
+    let ended = Ended {
+        schedule: schedule.hash(),
+        window,
+        interrupted: interrupted.is_some() && aborted.is_none(),
+        sampled,
+        server_metrics,
+        share: manner.share,
+        aborted,
+    };
     conclude(context, &aim, ended, generator)
+}
+
+/// The run's clock and the start of its schedule on it: soon, or when the wall clock says so.
+async fn begin(at: Option<Moment>) -> io::Result<(Clock, Nanos)> {
+    let Some(moment) = at else {
+        let clock = Clock::start();
+        return Ok((clock, clock.now().after(HEAD_START)));
+    };
+    let ahead = moment.ahead_of(SystemTime::now()).map_err(io::Error::other)?;
+    tokio::time::sleep(ahead.saturating_sub(HEAD_START)).await;
+    Ok((Clock::from_wall(moment.wall() - HEAD_START), Nanos::ZERO.after(HEAD_START)))
 }
 
 /// What is known of a run when all callers have gone.
@@ -185,22 +257,29 @@ struct Ended {
     interrupted: bool,
     sampled: Sampled,
     server_metrics: Option<scrape::Metrics>,
+    share: Option<Share>,
+    aborted: Option<String>,
 }
 
 /// Stops the media thread, closes the book and puts the parts together.
 fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator) -> io::Result<Run> {
-    let Ended { schedule, window, interrupted, sampled, server_metrics } = ended;
+    let Ended { schedule, window, interrupted, sampled, server_metrics, share, aborted } = ended;
     let media = context.media.stop().ok_or_else(|| io::Error::other("the media thread died"))?;
     let counters = context.media.counters();
     let mut book = context.book.into_inner();
-    book.close();
+    let alone = if share.is_some() { book.close_as_part() } else { book.close() };
+    let mut ledger = context.ledger.into_inner();
+    for call in alone {
+        ledger.iter_mut().for_each(|ledger| ledger.add(&call));
+    }
+    let calls_unwritten = ledger.map(Ledger::finish).transpose()?.unwrap_or(0);
     book.note(Violation::CrossTalk, counters.foreign.load(Ordering::Relaxed));
     book.note(Violation::Corrupt, counters.corrupt.load(Ordering::Relaxed));
     if aim.own {
         let left = server_metrics.as_ref().and_then(|metrics| metrics.allocations);
         book.note(Violation::Leak, left.unwrap_or(0));
     }
-    if interrupted {
+    if interrupted || aborted.is_some() {
         let share = window.until.since(window.from).as_secs_f64() / context.scenario.measured.as_secs_f64();
         generator.offered_callers = (generator.offered_callers as f64 * share) as u64;
     }
@@ -219,6 +298,10 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
         generator,
         sampled,
         server_metrics,
+        share,
+        slices: Vec::new(),
+        aborted,
+        calls_unwritten,
     })
 }
 
@@ -252,16 +335,16 @@ struct Starter {
 
 impl Starter {
     /// The channel is bounded by the schedule.
-    fn start(schedule: &Schedule, clock: Clock, start: Nanos, real_time: bool) -> io::Result<Starter> {
+    fn start(starts: Vec<(u32, Nanos)>, clock: Clock, start: Nanos, real_time: bool) -> io::Result<Starter> {
         let (sender, due) = mpsc::unbounded_channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, starts) = (stop.clone(), schedule.starts().to_vec());
+        let stopped = stop.clone();
         thread::Builder::new().name("starter".to_owned()).spawn(move || {
             sys::sharpen_sleeps();
             if real_time {
                 sys::go_real_time();
             }
-            for (number, at) in (0..).zip(starts) {
+            for (number, at) in starts {
                 let intended = start.after(at.since(Nanos::ZERO));
                 let pause = intended.since(clock.now());
                 if !pause.is_zero() {
@@ -285,6 +368,9 @@ struct Director<R> {
     interrupt: Signal,
     dropped: u64,
     interrupted: Option<Nanos>,
+    /// With an objective that is missed; none if misses are borne to the end.
+    patience: Option<Patience>,
+    aborted: Option<String>,
 }
 
 impl<R: FnMut(&str)> Director<R> {
@@ -315,10 +401,23 @@ impl<R: FnMut(&str)> Director<R> {
                     Some(due) => self.arrive(local, due),
                     None => open = false,
                 },
-                _ = look.tick() => self.sampler.look(&self.context, "arriving"),
+                _ = look.tick() => {
+                    self.sampler.look(&self.context, "arriving");
+                    if self.has_enough(clock.now()) {
+                        self.interrupted = Some(clock.now());
+                        return self.starter.stop.store(true, Ordering::Relaxed);
+                    }
+                }
                 () = sleep_until(clock.instant(until).into()) => return,
             }
         }
+    }
+
+    /// Whether an objective has been missed for so long that the rest of the run would tell nothing new.
+    fn has_enough(&mut self, now: Nanos) -> bool {
+        let Some(patience) = &mut self.patience else { return false };
+        self.aborted = patience.ends(now, &self.context.scenario.objectives, &self.context.book.borrow());
+        self.aborted.is_some()
     }
 
     /// An arrival that cannot happen is dropped and counted, never delayed.

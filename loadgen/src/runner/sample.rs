@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What was seen from outside.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Sampled {
     /// Over the window as far as it was sampled, and how long that was.
     pub used: Used,

@@ -231,7 +231,7 @@ impl Session {
         if let Some(mut socket) = self.socket.take() {
             let _ = timeout(WRITE_PATIENCE, socket.close(None)).await;
         }
-        self.context.book.borrow_mut().add(self.caller.into_record());
+        self.context.keep(self.caller.into_record());
         self.context.present.set(self.context.present.get() - 1);
     }
 

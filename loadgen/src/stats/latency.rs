@@ -6,8 +6,9 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::{
     Histogram,
-    serialization::{Serializer, V2DeflateSerializer, V2Serializer},
+    serialization::{Deserializer as HdrReader, Serializer, V2DeflateSerializer, V2Serializer},
 };
+use serde::{Deserialize, Serialize};
 
 /// Longest latency kept apart, µs; longer ones count as this.
 const MAX_MICROS: u64 = 600_000_000;
@@ -67,6 +68,15 @@ impl Distribution {
         }
         STANDARD.encode(bytes)
     }
+
+    /// What [`Distribution::encode`] wrote; none if it is anything else.
+    pub fn decode(text: &str) -> Option<Distribution> {
+        let bytes = STANDARD.decode(text).ok()?;
+        let read: Histogram<u64> = HdrReader::new().deserialize(&mut bytes.as_slice()).ok()?;
+        let mut distribution = Distribution::default();
+        distribution.histogram.add(&read).ok()?;
+        Some(distribution)
+    }
 }
 
 /// Samples below which a percentile has no upper 95 % bound: ln 0.05 / ln q, and the mirror image below the median.
@@ -92,7 +102,7 @@ impl Phase {
 }
 
 /// Scores such as MOS: few enough to keep, sorted when asked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Scores {
     /// Counts per hundredth, 0.00 to 5.00.
     hundredths: Vec<u64>,
@@ -109,6 +119,15 @@ impl Scores {
         self.hundredths[index] += 1;
         self.sum += score;
         self.count += 1;
+    }
+
+    pub fn merge(&mut self, other: &Scores) {
+        self.hundredths.resize(self.hundredths.len().max(other.hundredths.len()), 0);
+        for (ours, theirs) in self.hundredths.iter_mut().zip(&other.hundredths) {
+            *ours += theirs;
+        }
+        self.sum += other.sum;
+        self.count += other.count;
     }
 
     pub fn len(&self) -> u64 {

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::emodel::{self, Codec, JITTER_BUFFER, PACKETISATION};
 
 /// How far back a duplicate is still told from a late packet.
@@ -31,7 +33,7 @@ pub struct Reception {
 }
 
 /// The account of a stream once it has ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     pub expected: u64,
     pub received: u64,
