@@ -1,3 +1,4 @@
 //! Measurements, each a program of its own under `src/bin`.
 
 pub mod dataplane;
+pub mod generator;

@@ -6,9 +6,9 @@
 #![allow(clippy::print_stdout)] // a command-line program
 
 mod bare;
-mod cpu;
+pub(crate) mod cpu;
 mod generator;
-mod mmsg;
+pub(crate) mod mmsg;
 mod report;
 mod subject;
 
