@@ -76,6 +76,14 @@ impl Mmsg {
         self.iovecs[i].iov_len = self.headers[i].msg_len as usize;
     }
 
+    /// Makes message `i` one of `length` bytes to `to`, from wherever the kernel likes.
+    pub(crate) fn address(&mut self, i: usize, to: SocketAddrV4, length: usize) {
+        self.names[i].sin_family = libc::AF_INET as u16;
+        self.names[i].sin_addr.s_addr = u32::from(*to.ip()).to_be();
+        self.names[i].sin_port = to.port().to_be();
+        self.iovecs[i].iov_len = length;
+    }
+
     /// Makes message `i` one from `source` to `to`; `fill` writes it and answers its length.
     pub(crate) fn write(
         &mut self,
