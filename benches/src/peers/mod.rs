@@ -76,6 +76,7 @@ fn report(files: &[PathBuf]) -> Result<(), String> {
 fn measure(arguments: &Arguments) -> Result<(), String> {
     let columns = chosen(arguments)?;
     let (server_core, home) = cores(arguments)?;
+    let all_cores = cpu::allowed().len();
     cpu::pin(home);
     let scratch = Scratch::new().map_err(|error| error.to_string())?;
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -109,7 +110,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
     }
     let steal_percent = Ticks::now().steal_percent_since(&ticks);
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let environment = Environment { steal_percent, ..environment };
+    let environment = Environment { steal_percent, cores: all_cores, ..environment };
     let mut book = std::mem::take(&mut bench.book);
     book.runs.push(Run { command, seconds: start.elapsed().as_secs(), environment });
     print!("{}", table::page(&book));

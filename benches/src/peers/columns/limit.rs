@@ -14,8 +14,8 @@ const GRACE: Duration = Duration::from_millis(20);
 const CLOSE: f64 = 1.02;
 /// The first steps up and down.
 const STEP: f64 = 1.35;
-/// The generator could not do what it was told if more than this share was sent late.
-const LATE: f64 = 0.02;
+/// The generator could not do what it was told if more than this share was never sent.
+const SHORT: f64 = 0.01;
 
 pub(super) fn hairpin(bench: &mut Bench) -> Result<(), String> {
     let plan = bench.plan.clone();
@@ -98,9 +98,8 @@ fn probe(bench: &mut Bench, ready: &mut Ready, rate: f64) -> Result<Probe, Strin
     for _ in 0..2 {
         let load = Load { grace: GRACE, ..bench.load(rate as u64, bench.arguments.probe_seconds()) };
         let sample = bench.measure(ready, load)?;
-        let late = sample.stretch.late as f64 > sample.stretch.sent as f64 * LATE;
-        let short = (sample.stretch.sent as f64) < rate * load.length.as_secs_f64() * (1.0 - LATE);
-        match (sample.loss() <= LOSS, late || short) {
+        let short = (sample.stretch.sent as f64) < rate * load.length.as_secs_f64() * (1.0 - SHORT);
+        match (sample.loss() <= LOSS, short) {
             (true, false) => return Ok(Probe::Carried),
             (_, true) => worst = Probe::TooMuchForTheGenerator,
             (false, false) => worst = Probe::Lost,
