@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::hashing::{Seeded, seeded};
+use crate::hashing::{Seeded, give_back, seeded};
 use crate::routes::{CallSide, ClientPath, Kind, RelayedPort, Route, Routes};
 use crate::time::Millis;
 
@@ -130,6 +130,7 @@ impl Ledger {
         for &(_, port) in &held {
             self.routes.kill(port);
         }
+        give_back(&mut inner.legs);
         held
     }
 

@@ -11,6 +11,7 @@ mod error;
 mod http;
 mod http2;
 mod https;
+mod memory;
 mod parts;
 mod reload;
 mod serving;

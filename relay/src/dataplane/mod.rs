@@ -39,6 +39,7 @@ pub use mailbox::{MAILBOX_COMMANDS, MAILBOX_STREAMS, Mailboxes, PostError, Refus
 pub use nap::{MAX_NAP_MICROS, NAP_ABOVE_PER_SEC};
 pub use socket::BindError;
 pub use stream::NewStream;
+pub use sys::give_memory_back;
 pub use tcp::{DataClient, Task, Tasks, TasksSender, tasks};
 
 use crate::clock::Clock;

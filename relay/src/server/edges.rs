@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::error::Broken;
 use super::http::{self, Crowd, Listener, Patience};
 use super::https::Https;
+use super::memory::Memory;
 use super::parts::HEARTBEAT_MS;
 use crate::dataplane;
 use crate::signalling::Signalling;
@@ -150,7 +151,7 @@ async fn watch_over(
     watched: &Watched,
     mut stopped: watch::Receiver<bool>,
 ) -> Option<Broken> {
-    let mut health = interval(HEALTH_INTERVAL);
+    let (mut health, mut memory) = (interval(HEALTH_INTERVAL), Memory::default());
     health.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -160,6 +161,7 @@ async fn watch_over(
                 if watched.workers.has_ended() {
                     return Some(Broken::Worker);
                 }
+                memory.look(&watched.workers);
                 let signalling = watched.signalling.as_ref().is_some_and(Signalling::has_ended);
                 let spliced = watched.splice.as_ref().is_some_and(splice::Running::has_ended);
                 if signalling || spliced || watched.streams.as_ref().is_some_and(|streams| streams.has_ended()) {

@@ -9,10 +9,11 @@ use super::meter::Meter;
 use super::permission::Permissions;
 use super::ports::Token;
 use super::relayed::Relayed;
+use super::slab::Slab;
 use super::timers::Timers;
 use crate::access::Bucket;
 use crate::auth::{Authenticated, Identity};
-use crate::hashing::{Hashed, Seeded, seeded};
+use crate::hashing::{Hashed, Seeded, give_back, seeded};
 use crate::routes::{FiveTuple, RelayedPort};
 use crate::time::Millis;
 use crate::wire::{ErrorCode, TransactionId};
@@ -57,14 +58,14 @@ pub(crate) struct Granted {
 pub(crate) struct Key(u32);
 
 pub(crate) struct Allocations {
-    places: Vec<Option<Allocation>>,
-    empty: Vec<u32>,
+    places: Slab<Allocation>,
     /// By the seeded hash of the five-tuple, so that entries are small; the allocation itself says whether it is the one.
     /// Should two ever have the same 64 bits, the newer one is found and the older one runs out.
     by_client: HashMap<u64, Key, Hashed>,
     by_port: HashMap<RelayedPort, Key, Seeded>,
     ends: Timers,
     hash: Seeded,
+    seed: u64,
 }
 
 impl Allocation {
@@ -81,12 +82,12 @@ impl Allocations {
     pub(crate) fn new(hash_seed: u64) -> Allocations {
         let hash = seeded(hash_seed);
         Allocations {
-            places: Vec::new(),
-            empty: Vec::new(),
+            places: Slab::default(),
             by_client: HashMap::default(),
             by_port: HashMap::with_hasher(hash.clone()),
             ends: Timers::default(),
             hash,
+            seed: hash_seed,
         }
     }
 
@@ -98,7 +99,7 @@ impl Allocations {
         owner: Authenticated,
         granted: Granted,
     ) -> Key {
-        let (permissions, channels) = (Permissions::new(self.hash.clone()), Channels::new(self.hash.clone()));
+        let (permissions, channels) = (Permissions::new(self.seed), Channels::new(self.seed));
         let call_bound = matches!(owner.identity(), Identity::Call(_));
         let (sent, received, icmp) = (Meter::default(), Meter::default(), Bucket::default());
         let allocation = Allocation {
@@ -116,14 +117,7 @@ impl Allocations {
             owner,
             granted,
         };
-        let key = match self.empty.pop() {
-            Some(place) => Key(place),
-            None => {
-                self.places.push(None);
-                Key(self.places.len() as u32 - 1)
-            }
-        };
-        self.places[key.0 as usize] = Some(allocation);
+        let key = Key(self.places.insert(allocation));
         self.by_client.insert(self.hash.hash_one(client), key);
         self.by_port.extend(relayed.ports().map(|port| (port, key)));
         self.ends.set(relayed.next_end(), key);
@@ -131,15 +125,16 @@ impl Allocations {
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<Allocation> {
-        let allocation = self.places.get_mut(key.0 as usize)?.take()?;
-        self.empty.push(key.0);
+        let allocation = self.places.remove(key.0)?;
         let hash = self.hash.hash_one(allocation.client);
         if self.by_client.get(&hash) == Some(&key) {
             self.by_client.remove(&hash);
+            give_back(&mut self.by_client);
         }
         for port in allocation.relayed.ports() {
             self.by_port.remove(&port);
         }
+        give_back(&mut self.by_port);
         self.ends.clear(allocation.relayed.next_end(), key);
         Some(allocation)
     }
@@ -154,22 +149,22 @@ impl Allocations {
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&Allocation> {
-        self.places.get(key.0 as usize)?.as_ref()
+        self.places.get(key.0)
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Allocation> {
-        self.places.get_mut(key.0 as usize)?.as_mut()
+        self.places.get_mut(key.0)
     }
 
     pub(crate) fn refill_meters(&mut self) {
-        for allocation in self.places.iter_mut().flatten() {
+        for allocation in self.places.iter_mut() {
             (allocation.sent, allocation.received) = Default::default();
         }
     }
 
     /// Moves the end of one of its relayed addresses.
     pub(crate) fn extend(&mut self, key: Key, ipv6: bool, expires: Millis) -> Option<RelayedPort> {
-        let allocation = self.places.get_mut(key.0 as usize)?.as_mut()?;
+        let allocation = self.places.get_mut(key.0)?;
         let port = allocation.relayed.of(ipv6)?;
         self.ends.clear(allocation.relayed.next_end(), key);
         allocation.relayed.set(ipv6, port, expires);
@@ -180,7 +175,7 @@ impl Allocations {
     /// Takes one of two relayed addresses away, and what belonged to it; the other one and what is its stay as they are
     /// (RFC 8656 §8.1). `None` if it is not there or the only one.
     pub(crate) fn shed(&mut self, key: Key, ipv6: bool) -> Option<RelayedPort> {
-        let allocation = self.places.get_mut(key.0 as usize)?.as_mut()?;
+        let allocation = self.places.get_mut(key.0)?;
         allocation.relayed.of(!ipv6)?;
         let end = allocation.relayed.next_end();
         let port = allocation.relayed.remove(ipv6)?;
@@ -203,7 +198,7 @@ impl Allocations {
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        let ports: usize = self.places.iter().flatten().map(|allocation| allocation.relayed.ports().count()).sum();
+        let ports: usize = self.places.iter().map(|allocation| allocation.relayed.ports().count()).sum();
         debug_assert_eq!(self.by_port.len(), ports);
         self.by_client.len()
     }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use super::peer::Peer;
 use super::small_map::SmallMap;
-use crate::hashing::Seeded;
 use crate::time::Millis;
 
 /// RFC 8656 §12: a binding lasts 600 s after it was last refreshed.
@@ -20,9 +19,10 @@ pub(crate) struct Channel {
 /// The channels of one allocation. A number has one peer and a peer one number.
 pub(crate) struct Channels {
     by_number: SmallMap<u16, Channel, 1>,
-    by_peer: SmallMap<SocketAddr, u16, 1>,
     /// No binding ends before this: until then sweeping is in vain.
     none_ends_before: Millis,
+    by_peer: SmallMap<SocketAddr, u16, 1>,
+    seed: u64,
 }
 
 /// Why a channel could not be bound.
@@ -43,12 +43,10 @@ pub(crate) fn is_channel_number(number: u16, legacy: bool) -> bool {
 }
 
 impl Channels {
-    pub(crate) fn new(hash: Seeded) -> Channels {
-        Channels {
-            by_number: SmallMap::new(hash.clone()),
-            by_peer: SmallMap::new(hash),
-            none_ends_before: Millis(u64::MAX),
-        }
+    /// `seed`: of the tables that many channels need.
+    pub(crate) fn new(seed: u64) -> Channels {
+        let (by_number, by_peer) = (SmallMap::new(), SmallMap::new());
+        Channels { by_number, none_ends_before: Millis(u64::MAX), by_peer, seed }
     }
 
     pub(crate) fn get(&self, number: u16, now: Millis) -> Option<&Channel> {
@@ -80,8 +78,8 @@ impl Channels {
     /// Binds or refreshes what [`Channels::check`] allowed; returns until when.
     pub(crate) fn bind(&mut self, number: u16, peer: Peer, now: Millis) -> Millis {
         let until = now.after(CHANNEL_MILLIS);
-        self.by_number.insert(number, Channel { peer, until });
-        self.by_peer.insert(peer.name, number);
+        self.by_number.insert(number, Channel { peer, until }, self.seed);
+        self.by_peer.insert(peer.name, number, self.seed);
         self.none_ends_before = self.none_ends_before.min(until);
         until
     }
@@ -115,7 +113,6 @@ impl Channels {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::hashing::seeded;
 
     fn peer(port: u16) -> Peer {
         let name = SocketAddr::from(([192, 0, 2, 1], port));
@@ -130,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_number_keeps_its_peer_and_a_peer_its_number_while_bound() {
-        let mut channels = Channels::new(seeded(1));
+        let mut channels = Channels::new(1);
         assert_eq!(bound(&mut channels, 0x4000, 1, 0), Ok(()));
         assert_eq!(bound(&mut channels, 0x4000, 2, 1), Err(CannotBind::Conflict));
         assert_eq!(bound(&mut channels, 0x4001, 1, 1), Err(CannotBind::Conflict));
@@ -143,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_ended_binding_frees_both_its_number_and_its_peer() {
-        let mut channels = Channels::new(seeded(1));
+        let mut channels = Channels::new(1);
         bound(&mut channels, 0x4000, 1, 0).unwrap();
         bound(&mut channels, 0x4001, 2, 0).unwrap();
         assert_eq!(bound(&mut channels, 0x4000, 2, 600_000), Ok(()), "number of one, peer of the other");
@@ -154,7 +151,7 @@ mod tests {
 
     #[test]
     fn channels_are_bounded_and_ended_ones_make_room() {
-        let mut channels = Channels::new(seeded(1));
+        let mut channels = Channels::new(1);
         bound(&mut channels, 0x4000, 1, 0).unwrap();
         bound(&mut channels, 0x4001, 2, 1).unwrap();
         assert_eq!(bound(&mut channels, 0x4002, 3, 599_999), Err(CannotBind::Full));

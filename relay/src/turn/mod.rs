@@ -30,6 +30,7 @@ mod request;
 mod send;
 mod settings;
 mod shared;
+mod slab;
 mod small_map;
 mod tcp;
 mod timers;

@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 
 use super::small_map::SmallMap;
-use crate::hashing::Seeded;
 use crate::time::Millis;
 
 /// RFC 8656 §9: a permission lasts 300 s after it was last refreshed.
@@ -15,11 +14,13 @@ pub(crate) struct Permissions {
     until: SmallMap<IpAddr, Millis, 2>,
     /// No permission ends before this: until then sweeping is in vain.
     none_ends_before: Millis,
+    seed: u64,
 }
 
 impl Permissions {
-    pub(crate) fn new(hash: Seeded) -> Permissions {
-        Permissions { until: SmallMap::new(hash), none_ends_before: Millis(u64::MAX) }
+    /// `seed`: of the table that many permissions need.
+    pub(crate) fn new(seed: u64) -> Permissions {
+        Permissions { until: SmallMap::new(), none_ends_before: Millis(u64::MAX), seed }
     }
 
     pub(crate) fn allow(&self, peer: IpAddr, now: Millis) -> bool {
@@ -39,7 +40,7 @@ impl Permissions {
     /// Installs or refreshes; returns until when.
     pub(crate) fn install(&mut self, peer: IpAddr, now: Millis) -> Millis {
         let until = now.after(PERMISSION_MILLIS);
-        self.until.insert(peer, until);
+        self.until.insert(peer, until, self.seed);
         self.none_ends_before = self.none_ends_before.min(until);
         until
     }
@@ -58,7 +59,6 @@ impl Permissions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hashing::seeded;
 
     fn ip(last: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, last])
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_permission_ends_300_seconds_after_its_last_refresh() {
-        let mut permissions = Permissions::new(seeded(1));
+        let mut permissions = Permissions::new(1);
         permissions.install(ip(1), Millis(0));
         permissions.install(ip(1), Millis(100_000));
         assert!(permissions.allow(ip(1), Millis(399_999)));
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn expired_permissions_make_room_and_living_ones_do_not() {
-        let mut permissions = Permissions::new(seeded(1));
+        let mut permissions = Permissions::new(1);
         permissions.install(ip(1), Millis(0));
         permissions.install(ip(2), Millis(1000));
         assert!(permissions.have_room(&[ip(1), ip(2)], 2, Millis(2000)));

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::reject::Reject;
 use crate::auth::{Identity, PersonHash};
-use crate::hashing::{Seeded, seeded};
+use crate::hashing::{Seeded, give_back, seeded};
 
 /// Counts per user and in total. A lock inside: control path only.
 pub(crate) struct Quota {
@@ -58,6 +58,7 @@ impl Quota {
             *used = used.saturating_sub(1);
             if *used == 0 {
                 inner.users.remove(&person);
+                give_back(&mut inner.users);
             }
         }
     }

@@ -4,24 +4,23 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::hashing::Seeded;
+use crate::hashing::{Seeded, seeded};
 
-/// `N` entries inside, any more in a seeded hash table. A key is in one place only.
+/// `N` entries inside, any more in a seeded hash table, which few ever need. A key is in one place only.
 pub(crate) struct SmallMap<K, V, const N: usize> {
     few: [Option<(K, V)>; N],
-    many: HashMap<K, V, Seeded>,
+    many: Option<Box<HashMap<K, V, Seeded>>>,
 }
 
 impl<K: Eq + Hash, V, const N: usize> SmallMap<K, V, N> {
-    pub(crate) fn new(hash: Seeded) -> SmallMap<K, V, N> {
-        SmallMap { few: [const { None }; N], many: HashMap::with_hasher(hash) }
+    pub(crate) const fn new() -> SmallMap<K, V, N> {
+        SmallMap { few: [const { None }; N], many: None }
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         match self.few.iter().flatten().find(|(known, _)| known == key) {
             Some((_, value)) => Some(value),
-            None if self.many.is_empty() => None,
-            None => self.many.get(key),
+            None => self.many.as_ref()?.get(key),
         }
     }
 
@@ -29,22 +28,23 @@ impl<K: Eq + Hash, V, const N: usize> SmallMap<K, V, N> {
         self.get(key).is_some()
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V) {
+    /// `seed`: of the hash table, should this be the first entry that needs one.
+    pub(crate) fn insert(&mut self, key: K, value: V, seed: u64) {
         if let Some((_, known)) = self.few.iter_mut().flatten().find(|(known, _)| *known == key) {
             *known = value;
-        } else if let Some(known) = self.many.get_mut(&key) {
+        } else if let Some(known) = self.many.as_mut().and_then(|many| many.get_mut(&key)) {
             *known = value;
         } else if let Some(place) = self.few.iter_mut().find(|place| place.is_none()) {
             *place = Some((key, value));
         } else {
-            self.many.insert(key, value);
+            self.many.get_or_insert_with(|| Box::new(HashMap::with_hasher(seeded(seed)))).insert(key, value);
         }
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         match self.few.iter_mut().find(|place| place.as_ref().is_some_and(|(known, _)| known == key)) {
             Some(place) => place.take().map(|(_, value)| value),
-            None => self.many.remove(key),
+            None => self.change_many(|many| many.remove(key)).flatten(),
         }
     }
 
@@ -54,15 +54,25 @@ impl<K: Eq + Hash, V, const N: usize> SmallMap<K, V, N> {
                 *place = None;
             }
         }
-        self.many.retain(|key, value| keep(key, value));
+        self.change_many(|many| many.retain(|key, value| keep(key, value)));
+    }
+
+    /// The table goes with its last entry.
+    fn change_many<T>(&mut self, change: impl FnOnce(&mut HashMap<K, V, Seeded>) -> T) -> Option<T> {
+        let many = self.many.as_mut()?;
+        let changed = change(many);
+        if many.is_empty() {
+            self.many = None;
+        }
+        Some(changed)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.few.iter().flatten().count() + self.many.len()
+        self.few.iter().flatten().count() + self.many.as_ref().map_or(0, |many| many.len())
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
-        self.few.iter().flatten().map(|(_, value)| value).chain(self.many.values())
+        self.few.iter().flatten().map(|(_, value)| value).chain(self.many.iter().flat_map(|many| many.values()))
     }
 }
 
@@ -71,18 +81,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hashing::seeded;
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
         #[test]
         fn it_behaves_like_a_hash_map(steps in prop::collection::vec((0..4_u8, 0..8_u8, any::<u16>()), 0..60)) {
-            let (mut map, mut model) = (SmallMap::<u8, u16, 2>::new(seeded(1)), HashMap::new());
+            let (mut map, mut model) = (SmallMap::<u8, u16, 2>::new(), HashMap::new());
             for (step, key, value) in steps {
                 match step {
                     0 | 1 => {
-                        map.insert(key, value);
+                        map.insert(key, value, 1);
                         model.insert(key, value);
                     }
                     2 => prop_assert_eq!(map.remove(&key), model.remove(&key)),
