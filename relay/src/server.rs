@@ -111,12 +111,19 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         None => None,
     };
     let talking = signalling.as_ref().map(|signalling| (signalling.controls(), signalling.counters()));
-    let admin = Admin::new(metrics(&workers, &shared, signalling.as_ref(), streams.as_deref()));
+    let waits = talking.as_ref().map(|(_, counters)| Arc::clone(counters));
+    let knows = move || waits.as_ref().is_none_or(|counters| counters.awaiting_revocations() == 0);
+    let admin = Admin::new(metrics(&workers, &shared, signalling.as_ref(), streams.as_deref()), knows);
     let website = signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
     let https = website.clone().filter(|_| streams.is_some() && certificates.is_some()).map(|router| (pages, router));
     let calls =
         bound.signalling.zip(website).map(|(listener, router)| Service { listener, connections: sessions, router });
-    let asks = signalling.as_ref().map(Signalling::operator_router).unwrap_or_default();
+    let (readiness, mailboxes) = (admin.clone(), workers.mailboxes());
+    let shut = move || {
+        readiness.set_ready(false);
+        mailboxes.post_all(turn::Command::Drain).is_ok()
+    };
+    let asks = signalling.as_ref().map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
     let router = admin.clone().router().merge(asks);
     let operator = bound.admin.map(|listener| Service { listener, connections: ADMIN_CONNECTIONS, router });
     let services = calls.into_iter().chain(operator).collect();

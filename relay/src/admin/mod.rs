@@ -1,7 +1,7 @@
 //! The operator's listener: metrics and health. Always on loopback, because it asks nobody who they are.
 //!
-//! `GET /metrics` Prometheus text · `GET /livez` 200 while the process answers · `GET /readyz` 200 once everything listens, 503
-//! before that and from the moment it stops.
+//! `GET /metrics` Prometheus text · `GET /livez` 200 while the process answers · `GET /readyz` 200 once everything listens
+//! and the list of `[revocations]` is here, 503 before that and from the moment it drains or stops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -19,12 +19,17 @@ use crate::metrics::CONTENT_TYPE;
 pub struct Admin {
     ready: Arc<AtomicBool>,
     render: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Whether everything that must be known is.
+    knows: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Admin {
-    /// `render` makes the metrics text at each scrape; it only reads counters.
-    pub fn new(render: impl Fn() -> String + Send + Sync + 'static) -> Admin {
-        Admin { ready: Arc::new(AtomicBool::new(false)), render: Arc::new(render) }
+    /// `render` makes the metrics text at each scrape; it only reads counters. Without what it `knows` a server is not ready.
+    pub fn new(
+        render: impl Fn() -> String + Send + Sync + 'static,
+        knows: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Admin {
+        Admin { ready: Arc::new(AtomicBool::new(false)), render: Arc::new(render), knows: Arc::new(knows) }
     }
 
     /// From now on `/readyz` says so.
@@ -46,7 +51,7 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
-    if admin.ready.load(Relaxed) {
+    if admin.ready.load(Relaxed) && (admin.knows)() {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")

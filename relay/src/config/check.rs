@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::backend;
 use super::file::{self, File};
 use super::listeners::listen;
 use super::problems::{Collector, quoted};
-use super::reports;
 use super::secret::Secret;
 use super::settings::{
     Access, Auth, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls, User,
@@ -35,7 +35,8 @@ pub(super) fn settings(file: &File, base_dir: &Path, found: &mut Collector) -> S
         limits: limits::limits(&file.limits, found),
         drain: drain::drain(&file.drain, found),
         signalling: signalling(&file.signalling, &listen, &auth, found),
-        reports: reports::reports(&file.reports, base_dir, found),
+        reports: backend::backend("reports", &file.reports, base_dir, found),
+        revocations: backend::backend("revocations", &file.revocations, base_dir, found),
         calls: calls(&file.calls, found),
         matching: matching(&file.matching, found),
         listen,

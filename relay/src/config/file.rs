@@ -29,6 +29,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("drain", drain::KEYS),
     ("signalling", &["origins", "turn_urls", "demo_page"]),
     ("reports", &["url", "secret", "ca"]),
+    ("revocations", &["url", "secret", "ca"]),
     ("calls", &["path", "direct_bands", "acceptance"]),
     ("matching", &["topics", "min_band"]),
 ];
@@ -49,7 +50,8 @@ pub(super) struct File {
     pub(super) limits: limits::Written,
     pub(super) drain: drain::Written,
     pub(super) signalling: Signalling,
-    pub(super) reports: Reports,
+    pub(super) reports: Backend,
+    pub(super) revocations: Backend,
     pub(super) calls: Calls,
     pub(super) matching: Matching,
 }
@@ -134,7 +136,7 @@ pub(super) struct Signalling {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Reports {
+pub(super) struct Backend {
     pub(super) url: Option<At<String>>,
     pub(super) secret: Option<At<String>>,
     pub(super) ca: Option<At<String>>,
@@ -170,7 +172,8 @@ pub(super) fn read(text: &str, found: &mut Collector) -> File {
         limits: limits::read(&section(root, "limits", "[limits]", found), found),
         drain: drain::read(&section(root, "drain", "[drain]", found), found),
         signalling: signalling(&section(root, "signalling", "[signalling]", found), found),
-        reports: reports(&section(root, "reports", "[reports]", found), found),
+        reports: backend(&section(root, "reports", "[reports]", found), found),
+        revocations: backend(&section(root, "revocations", "[revocations]", found), found),
         calls: calls(&section(root, "calls", "[calls]", found), found),
         matching: matching(&section(root, "matching", "[matching]", found), found),
     }
@@ -323,8 +326,8 @@ fn signalling(table: &Table<'_>, found: &mut Collector) -> Signalling {
     }
 }
 
-fn reports(table: &Table<'_>, found: &mut Collector) -> Reports {
-    Reports { url: table.string("url", found), secret: table.string("secret", found), ca: table.string("ca", found) }
+fn backend(table: &Table<'_>, found: &mut Collector) -> Backend {
+    Backend { url: table.string("url", found), secret: table.string("secret", found), ca: table.string("ca", found) }
 }
 
 fn calls(table: &Table<'_>, found: &mut Collector) -> Calls {

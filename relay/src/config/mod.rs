@@ -6,13 +6,13 @@
 //!
 //! Secrets travel as [`Secret`], which prints as `[redacted]`; a problem never quotes one.
 
+mod backend;
 mod check;
 mod drain;
 mod file;
 mod limits;
 mod listeners;
 mod problems;
-mod reports;
 mod secret;
 mod settings;
 mod table;
@@ -31,7 +31,7 @@ pub use limits::{Limits, Rates};
 pub use problems::{Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
-    Access, AgeBand, Auth, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Reports, Settings, Signalling, Tls,
+    Access, AgeBand, Auth, Backend, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls,
     TokenKey, User, VerifyingKey,
 };
 

@@ -22,7 +22,8 @@ pub struct Settings {
     pub limits: Limits,
     pub drain: Drain,
     pub signalling: Signalling,
-    pub reports: Option<Reports>,
+    pub reports: Option<Backend>,
+    pub revocations: Option<Backend>,
     pub calls: Calls,
     pub matching: Matching,
 }
@@ -210,15 +211,15 @@ pub struct Signalling {
     pub demo_page: bool,
 }
 
-/// The app's backend, for what users report.
+/// The app's backend: where it takes reports, or says what it has revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reports {
+pub struct Backend {
     pub https: bool,
     pub host: String,
     pub port: u16,
     /// With its query, if any.
     pub path: String,
-    /// Signs reports; tags of texts hang on it too, so that nodes that share it verify each other's.
+    /// Signs what is sent there. On that of reports tags of texts hang too, so that nodes that share it verify each other's.
     pub secret: Secret,
     /// Certificates to trust instead of this system's.
     pub ca: Option<PathBuf>,

@@ -16,8 +16,8 @@ pub enum StartError {
     Tcp { key: &'static str, address: SocketAddr, source: io::Error },
     /// What `[tls]` names cannot be used.
     Certificate(CertificateError),
-    /// The certificates that the webhook of reports is to trust.
-    ReportsCa(std::path::PathBuf),
+    /// The certificates that requests to the backend of this section are to trust.
+    BackendCa(&'static str, std::path::PathBuf),
     /// The system gave no random bytes.
     Random,
     /// The system did not list this machine's addresses, without which the deny list has a hole.
@@ -32,9 +32,9 @@ impl fmt::Display for StartError {
             StartError::Udp(error) => error.fmt(f),
             StartError::Tcp { key, address, source } => tcp(key, *address, source, f),
             StartError::Certificate(error) => error.fmt(f),
-            StartError::ReportsCa(file) => write!(
+            StartError::BackendCa(section, file) => write!(
                 f,
-                "no certificate to trust in {}, which https:// in reports.url needs. Install the system's (ca-certificates) or set reports.ca",
+                "no certificate to trust in {}, which https:// in {section}.url needs. Install the system's (ca-certificates) or set {section}.ca",
                 file.display()
             ),
             StartError::Random => f.write_str("the system gives no random bytes (getrandom), so no key can be made"),
@@ -75,7 +75,7 @@ impl std::error::Error for StartError {
             StartError::Tcp { source, .. } | StartError::OwnAddresses(source) | StartError::Threads(source) => {
                 Some(source)
             }
-            StartError::Random | StartError::ReportsCa(_) => None,
+            StartError::Random | StartError::BackendCa(..) => None,
         }
     }
 }

@@ -199,16 +199,19 @@ pub(super) fn signalling(
         heartbeat_ms: HEARTBEAT_MS,
         acceptance: settings.calls.acceptance,
         reports: settings.reports.is_some(),
+        await_revocations: settings.revocations.is_some(),
         tag_secret: settings.reports.as_ref().map(|reports| tag_secret(&reports.secret)),
     };
-    let reports = settings.reports.as_ref().map(webhook).transpose()?;
+    let reports = settings.reports.as_ref().map(|it| backend("reports", it)).transpose()?;
+    let revocations = settings.revocations.as_ref().map(|it| backend("revocations", it)).transpose()?;
     let (origins, exempt) = (settings.signalling.origins.clone(), settings.limits.exempt.clone());
-    Ok(signalling::Settings { desk, origins, exempt, demo, reports })
+    Ok(signalling::Settings { desk, origins, exempt, demo, reports, revocations })
 }
 
-fn webhook(reports: &crate::config::Reports) -> Result<webhook::Settings, StartError> {
-    let crate::config::Reports { https, host, port, path, secret, ca } = reports;
-    let tls = https.then(|| webhook_trust::client(ca.as_deref())).transpose().map_err(StartError::ReportsCa)?;
+fn backend(section: &'static str, written: &crate::config::Backend) -> Result<webhook::Settings, StartError> {
+    let crate::config::Backend { https, host, port, path, secret, ca } = written;
+    let tls = https.then(|| webhook_trust::client(ca.as_deref())).transpose();
+    let tls = tls.map_err(|file| StartError::BackendCa(section, file))?;
     let secret = secret.expose().as_bytes().to_vec();
     Ok(webhook::Settings { https: *https, host: host.clone(), port: *port, path: path.clone(), secret, tls })
 }

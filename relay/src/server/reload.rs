@@ -126,6 +126,8 @@ fn stays<'a>(settings: &'a Settings, written: &'a Settings) -> impl Iterator<Ite
         ("auth.audience", a.auth.audience == b.auth.audience),
         ("auth.tokens", a.auth.tokens == b.auth.tokens),
         ("[signalling]", a.signalling == b.signalling),
+        ("[reports]", a.reports == b.reports),
+        ("[revocations]", a.revocations == b.revocations),
         ("[calls]", a.calls == b.calls),
         ("[matching]", a.matching == b.matching),
     ]

@@ -185,6 +185,12 @@ fn desk(counters: &signalling::Counters, page: &mut Exposition) {
         "Reports of a child's safety that wait: alert on this.",
     )
     .value(counters.safety_undelivered());
+    page.family(
+        "relay_revocations_awaited",
+        Kind::Gauge,
+        "1 until the list of [revocations] was fetched; nobody is let in before.",
+    )
+    .value(counters.awaiting_revocations());
     for (name, help, value) in [
         ("relay_signalling_welcomes_total", "Connections that passed hello.", counters.welcomed()),
         ("relay_texts_relayed_total", "Texts relayed.", counters.texts()),

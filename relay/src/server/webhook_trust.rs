@@ -1,4 +1,4 @@
-//! Whom the webhook of reports trusts: the roots of this machine, or those the operator names.
+//! Whom requests to the app's backend trust: the roots of this machine, or those the operator names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -47,6 +47,7 @@ pub struct Counters {
     reports_delivered: AtomicU64,
     reports_failed: AtomicU64,
     safety_undelivered: AtomicU64,
+    awaiting_revocations: AtomicU64,
     positions_dropped: AtomicU64,
     refused_upgrades: AtomicU64,
     ended: [AtomicU64; Why::ALL.len()],
@@ -97,6 +98,8 @@ read! {
     reports_failed,
     /// Reports of a child's safety that wait to be delivered. Anything but 0 for long is an emergency.
     safety_undelivered,
+    /// 1 until the list of what the app has revoked was fetched; nobody is let in before.
+    awaiting_revocations,
     /// Droppable frames that gave way to others on a slow connection.
     positions_dropped,
     /// Upgrades refused for their origin or their haste.
@@ -146,6 +149,10 @@ impl Counters {
 
     pub(super) fn set_safety_undelivered(&self, waiting: usize) {
         self.safety_undelivered.store(waiting as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_awaiting_revocations(&self, awaiting: bool) {
+        self.awaiting_revocations.store(awaiting.into(), Ordering::Relaxed);
     }
 
     pub(super) fn count_text(&self) {

@@ -29,6 +29,7 @@ use super::message::{MAX_FRAME_BYTES, SUBPROTOCOL};
 use super::operator::Operator;
 use super::outbox::{Outbox, Pushed};
 use super::relay_desk::RelayDesk;
+use super::revocations;
 use super::socket::{Event, Line};
 use super::token::Minter;
 use super::webhook;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub demo: Option<Minter>,
     /// Where reports go; `desk.reports` says whether anywhere.
     pub reports: Option<webhook::Settings>,
+    /// Where revocations are fetched at start; `desk.await_revocations` says whether anywhere.
+    pub revocations: Option<webhook::Settings>,
 }
 
 /// Where a connection comes from. The HTTP server provides it with `into_make_service_with_connect_info::<Peer>()`.
@@ -103,6 +106,9 @@ pub fn spawn(settings: Settings, relay: Box<dyn RelayDesk>, clock: Clock, seed: 
     let (events, inbox) = mpsc::channel(MAX_EVENTS);
     let operator = Operator::new(events.clone());
     let courier = settings.reports.map(|it| webhook::spawn(it, events.clone(), clock, Arc::clone(&counters)));
+    if let Some(backend) = settings.revocations {
+        revocations::spawn(backend, events.clone(), clock);
+    }
     let has_demo = settings.demo.is_some();
     let state = Arc::new(Entrance {
         events,
@@ -132,9 +138,10 @@ impl Signalling {
         self.controls.clone()
     }
 
-    /// What an app's backend may ask; for the operator's listener alone.
-    pub fn operator_router(&self) -> Router {
-        self.operator.clone().router()
+    /// What an app's backend may ask; for the operator's listener alone. `shut` keeps everybody new away from the rest of the server,
+    /// and answers whether that was done.
+    pub fn operator_router(&self, shut: impl Fn() -> bool + Send + Sync + 'static) -> Router {
+        self.operator.clone().router(shut)
     }
 
     pub fn counters(&self) -> Arc<Counters> {

@@ -1,10 +1,13 @@
 //! What an app's backend may ask over the operator's listener (matching.md §1.4, §1.5).
 //!
 //! `POST /v1/revoke` ends a person or a token now · `POST /v1/calls` the relay alone, for an app with its own matchmaker ·
-//! `GET`, `DELETE /v1/subjects/{sub}` what is held, and its end · `POST /v1/drain` nobody new from here on.
+//! `GET`, `DELETE /v1/subjects/{sub}` what is held, and its end · `POST /v1/drain` nobody new from here on:
+//! what SIGTERM begins with, without the end.
 //!
 //! The listener is on loopback and asks nobody who they are, so a page in a browser on the same machine must not get through: whatever
 //! names another host, or comes from a page, is refused.
+
+use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -40,7 +43,12 @@ impl Operator {
         Operator { desk }
     }
 
-    pub(super) fn router(self) -> Router {
+    pub(super) fn router(self, shut: impl Fn() -> bool + Send + Sync + 'static) -> Router {
+        let shut = Arc::new(shut);
+        let drain = move |State(operator): State<Operator>, body: Body<Drain>| {
+            let shut = read(body).map(|wish| (wish, shut()));
+            async move { drain(operator, shut?).await }
+        };
         Router::new()
             .route("/v1/revoke", post(revoke))
             .route("/v1/calls", post(bind_call))
@@ -193,8 +201,8 @@ struct Drain {
     to: Option<String>,
 }
 
-async fn drain(State(operator): State<Operator>, body: Body<Drain>) -> Answer {
-    let Drain { in_ms, to } = read(body)?;
+/// May be asked again: for another notice, or because a worker had too much to do to hear of it.
+async fn drain(operator: Operator, (Drain { in_ms, to }, shut): (Drain, bool)) -> Answer {
     operator.ask(move |desk, now| desk.handle_drain(now, in_ms.min(MAX_DRAIN_MS), to.as_deref())).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    if shut { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(Refusal(StatusCode::SERVICE_UNAVAILABLE)) }
 }

@@ -5,18 +5,14 @@
 //! one about a child's safety is tried until it is taken, and a gauge says how many wait.
 
 use std::fmt::Write as _;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
+use tokio::time::sleep;
 
+pub use super::backend::Settings;
 use super::counters::Counters;
 use super::desk::{Dispatch, MAX_REPORTS};
 use super::evidence::hmac;
@@ -33,21 +29,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const MAX_AT_ONCE: usize = 8;
 /// Urgent reports that are held until they are taken; more go back to their reporters like others.
 const MAX_URGENT: usize = 1_024;
-/// A status line is shorter.
-const MAX_STATUS_BYTES: usize = 512;
-
-/// Where reports go.
-#[derive(Clone)]
-pub struct Settings {
-    pub https: bool,
-    pub host: String,
-    pub port: u16,
-    /// With its query, if any.
-    pub path: String,
-    pub secret: Vec<u8>,
-    /// Whom to trust; needed for HTTPS.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
-}
 
 /// Takes reports until the desk is gone.
 pub(super) fn spawn(
@@ -122,7 +103,7 @@ impl Courier {
     async fn try_to_deliver(&self, report: &Dispatch) -> bool {
         let Ok(_place) = self.at_once.acquire().await else { return false };
         let request = self.request(&report.json);
-        matches!(timeout(TRY_PATIENCE, self.post(request)).await, Ok(Ok(200..=299)))
+        matches!(self.settings.status(&request, TRY_PATIENCE).await, Ok(200..=299))
     }
 
     fn request(&self, body: &str) -> Vec<u8> {
@@ -136,19 +117,6 @@ impl Courier {
         )
         .into_bytes()
     }
-
-    /// The status of the answer.
-    async fn post(&self, request: Vec<u8>) -> io::Result<u16> {
-        let Settings { https, host, port, tls, .. } = &self.settings;
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((bare, *port)).await?;
-        if !https {
-            return converse(stream, &request).await;
-        }
-        let config = tls.clone().ok_or(io::ErrorKind::InvalidInput)?;
-        let name = ServerName::try_from(bare.to_owned()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        converse(TlsConnector::from(config).connect(name, stream).await?, &request).await
-    }
 }
 
 /// Hex HMAC-SHA256 of the time, a dot and the body: what a backend compares in constant time, having looked at the time.
@@ -161,31 +129,6 @@ pub fn sign(secret: &[u8], at: u64, body: &str) -> String {
     })
 }
 
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> io::Result<u16> {
-    stream.write_all(request).await?;
-    stream.flush().await?;
-    let mut answer = Vec::new();
-    while !answer.contains(&b'\n') && answer.len() < MAX_STATUS_BYTES {
-        if stream.read_buf(&mut answer).await? == 0 {
-            break;
-        }
-    }
-    status(&answer).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// RFC 9112 §4.
-fn status(answer: &[u8]) -> Option<u16> {
-    let line = answer.split(|byte| *byte == b'\n').next()?;
-    let rest = line.strip_prefix(b"HTTP/1.")?;
-    std::str::from_utf8(rest.get(2..5)?).ok()?.parse().ok()
-}
-
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Settings[redacted]")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,14 +138,5 @@ mod tests {
         // printf '1800000000.{}' | openssl dgst -sha256 -hmac secret
         let expected = "bb7079132825ac793cea8c013c1dd24d926b9b02132245b10588d9e5c0df70d7";
         assert_eq!(sign(b"secret", 1_800_000_000, "{}"), expected);
-    }
-
-    #[test]
-    fn only_a_status_line_is_a_status() {
-        assert_eq!(status(b"HTTP/1.1 204 No Content\r\n\r\n"), Some(204));
-        assert_eq!(status(b"HTTP/1.0 500\r\n"), Some(500));
-        for noise in [&b""[..], b"HTTP/2 200", b"SSH-2.0-x\r\n", b"HTTP/1.1 2"] {
-            assert_eq!(status(noise), None);
-        }
     }
 }

@@ -8,7 +8,7 @@ use crate::matchmaking::Person;
 use crate::time::Unix;
 
 /// Revocations held at once.
-pub(super) const MAX_DENIED: usize = 1 << 16;
+pub const MAX_DENIED: usize = 1 << 16;
 
 /// The deny set is full of revocations that still count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,7 +38,7 @@ use self::bound::Bound;
 pub use self::bound::{BOUND_SECS, Lifetime, MAX_BOUND, MAX_BOUND_SECS, MAX_START_SECS};
 use self::call::Call;
 use self::deny::Deny;
-pub use self::deny::DenyFull;
+pub use self::deny::{DenyFull, MAX_DENIED};
 pub use self::operator::{DENY_SECS, Held, MAX_DENY_SECS, Subject};
 use self::session::{Place, Session};
 use self::timers::{Timer, Timers};
@@ -109,6 +109,8 @@ pub struct Settings {
     pub acceptance: bool,
     /// There is somebody to deliver reports to.
     pub reports: bool,
+    /// Nobody is let in before [`Desk::recall`].
+    pub await_revocations: bool,
     /// Tags of texts hang on it; nodes that share it verify each other's. `None`: drawn at start.
     pub tag_secret: Option<[u8; 32]>,
 }
@@ -166,6 +168,8 @@ pub struct Desk {
     outputs: VecDeque<Output>,
     counters: Arc<Counters>,
     draining: bool,
+    /// What the app has revoked before this run is not known yet.
+    sealed: bool,
     /// Whose call ended while this server drains.
     leaving: Vec<Connection>,
 }
@@ -173,6 +177,7 @@ pub struct Desk {
 impl Desk {
     /// `seed` from a good source of randomness: identifiers and pseudonyms hang on it.
     pub fn new(settings: Settings, relay: Box<dyn RelayDesk>, seed: [u8; 32], counters: Arc<Counters>) -> Desk {
+        counters.set_awaiting_revocations(settings.await_revocations);
         let mut rng = ChaCha12Rng::from_seed(seed);
         let mut pepper = [0; 32];
         rng.fill_bytes(&mut pepper);
@@ -201,6 +206,7 @@ impl Desk {
             outputs: VecDeque::new(),
             counters,
             draining: false,
+            sealed: settings.await_revocations,
             leaving: Vec::new(),
             settings,
         }
@@ -209,7 +215,7 @@ impl Desk {
     /// A connection opened. Turned away with `E_BUSY` when nine tenths of the sessions are taken.
     pub fn handle_open(&mut self, now: Now, connection: Connection) {
         self.clock = now;
-        if self.draining || self.sessions.len() >= self.settings.max_sessions / 10 * 9 {
+        if self.draining || self.sealed || self.sessions.len() >= self.settings.max_sessions / 10 * 9 {
             self.turn_away(connection);
         } else {
             self.sessions.insert(connection, Session::new(now.mono));

@@ -46,10 +46,7 @@ impl Desk {
     /// [`DenyFull`]: what is there now has ended all the same, but it may come back.
     pub fn revoke(&mut self, now: Now, subject: Subject<'_>, secs: u64) -> Result<bool, DenyFull> {
         self.clock = now;
-        let denied = match subject {
-            Subject::Person(sub) => Denied::Person(self.verifier.person(sub)),
-            Subject::Token(jti) => Denied::Token(token_digest(jti)),
-        };
+        let denied = self.denied(subject);
         let ended = self.connection_of(denied);
         if let Some(connection) = ended {
             self.refuse(now, connection, None, ErrorCode::Revoked);
@@ -58,6 +55,27 @@ impl Desk {
         let held = self.deny.add(now.unix, denied, until);
         self.settle(now);
         held.map(|()| ended.is_some())
+    }
+
+    /// What was revoked before this run; from now on people are let in. Entries that are over are passed over.
+    ///
+    /// # Errors
+    /// [`DenyFull`]: not all of it can be held, and nobody is let in.
+    pub fn recall<'a>(&mut self, now: Now, revoked: impl Iterator<Item = (Subject<'a>, Unix)>) -> Result<(), DenyFull> {
+        for (subject, until) in revoked.filter(|(_, until)| *until > now.unix) {
+            let denied = self.denied(subject);
+            self.deny.add(now.unix, denied, until.min(Unix(now.unix.0.saturating_add(MAX_DENY_SECS))))?;
+        }
+        self.sealed = false;
+        self.counters.set_awaiting_revocations(false);
+        Ok(())
+    }
+
+    fn denied(&self, subject: Subject<'_>) -> Denied {
+        match subject {
+            Subject::Person(sub) => Denied::Person(self.verifier.person(sub)),
+            Subject::Token(jti) => Denied::Token(token_digest(jti)),
+        }
     }
 
     fn connection_of(&self, denied: Denied) -> Option<Connection> {

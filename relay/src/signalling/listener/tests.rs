@@ -78,6 +78,7 @@ fn settings() -> Settings {
         heartbeat_ms: 20_000,
         acceptance: false,
         reports: false,
+        await_revocations: false,
         tag_secret: None,
     };
     Settings {
@@ -86,6 +87,7 @@ fn settings() -> Settings {
         exempt: vec!["127.0.0.0/8".parse().unwrap()],
         demo: Some(minter()),
         reports: None,
+        revocations: None,
     }
 }
 
@@ -124,11 +126,14 @@ impl Server {
         }
     }
 
+    fn token(&self, name: &str) -> String {
+        let now = Clock::start().now().unix;
+        minter().mint(now, 60, name, &Profile::adult(format!("pseudonym-of-caller-{name}")))
+    }
+
     async fn enter(&self, name: &str) -> Socket {
         let mut socket = self.connect().await;
-        let now = Clock::start().now().unix;
-        let token = minter().mint(now, 60, name, &Profile::adult(format!("pseudonym-of-caller-{name}")));
-        say(&mut socket, json!({ "t": "hello", "v": [1], "token": token })).await;
+        say(&mut socket, json!({ "t": "hello", "v": [1], "token": self.token(name) })).await;
         hear(&mut socket, "welcome").await;
         socket
     }

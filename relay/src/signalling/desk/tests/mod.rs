@@ -140,6 +140,7 @@ pub(super) fn settings() -> Settings {
         heartbeat_ms: 20_000,
         acceptance: false,
         reports: true,
+        await_revocations: false,
         tag_secret: None,
     }
 }

@@ -55,6 +55,34 @@ fn a_single_token_can_be_revoked_before_and_after_it_is_used() {
 }
 
 #[test]
+fn nobody_is_let_in_before_it_is_known_whom_the_app_has_revoked() {
+    let mut world = World::with(Settings { await_revocations: true, ..settings() });
+    let banned = profile(1);
+    let jti = world.claims(&profile(2));
+    world.open(1);
+    assert!(world.hear_error(1, "E_BUSY")["retry_ms"].as_u64().unwrap() > 0);
+    assert_eq!((world.closed[&1], world.counters.awaiting_revocations()), (4503, 1));
+    let until = Unix(world.now.unix.0 + 300);
+    let (sub, token) = (banned.sub.clone(), jti["jti"].as_str().unwrap().to_owned());
+    let over = profile(3).sub;
+    let list = [
+        (Subject::Person(&sub), until),
+        (Subject::Token(&token), until),
+        (Subject::Person(&over), Unix(world.now.unix.0)),
+    ];
+    world.desk.recall(world.now, list.into_iter()).unwrap();
+    assert_eq!(world.counters.awaiting_revocations(), 0);
+    for (who, token) in [(2, world.token(&banned)), (3, world.sign(&jti))] {
+        world.open(who);
+        world.say(who, json!({ "t": "hello", "q": 1, "v": [1], "token": token }));
+        world.hear_error(who, "E_REVOKED");
+    }
+    world.enter_as(4, &profile(3));
+    world.pass(301_000);
+    world.enter_as(5, &banned);
+}
+
+#[test]
 fn who_is_revoked_while_away_cannot_come_back() {
     let mut world = World::new();
     let welcome = world.enter(1);

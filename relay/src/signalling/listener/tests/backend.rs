@@ -129,13 +129,68 @@ impl Server {
     async fn operator(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = self.signalling.operator_router();
+        let router = self.signalling.operator_router(|| true);
         tokio::spawn(async move { axum::serve(listener, router).await });
         address
     }
 }
 
 /// Status and body of one request.
+/// A backend that answers like this, one after the other, and remembers what it was asked.
+async fn list_server(answers: Vec<&'static str>) -> (webhook::Settings, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            log.lock().unwrap().push(String::from_utf8(request[..length].to_vec()).unwrap());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let (host, port, path) = (address.ip().to_string(), address.port(), "/revoked?n=1".to_owned());
+    (webhook::Settings { https: false, host, port, path, secret: KEY.to_vec(), tls: None }, asked)
+}
+
+#[tokio::test]
+async fn revocations_of_before_the_start_are_fetched_and_hold_and_nobody_is_let_in_meanwhile() {
+    let (backend, asked) = list_server(vec![
+        "HTTP/1.1 503 Later\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\n<html>not the list</html>",
+        "HTTP/1.1 200 OK\r\nContent-Length: 79\r\n\r\n{\"revoked\":[]}",
+        "HTTP/1.1 200 OK\r\n\r\n{\"revoked\":[{\"sub\":\"pseudonym-of-caller-a\",\"until\":99999999999}]}",
+    ])
+    .await;
+    let mut settings = settings();
+    settings.desk.await_revocations = true;
+    settings.revocations = Some(backend);
+    let server = serve(settings).await;
+    let counters = server.signalling.counters();
+    let mut early = server.connect().await;
+    assert_eq!(hear(&mut early, "error").await["code"], "E_BUSY");
+    assert_eq!(hear_close(&mut early).await, 4503);
+    let fetched = async {
+        while counters.awaiting_revocations() != 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, fetched).await.unwrap();
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 4, "503, nonsense and half an answer are no list");
+    let head = &asked[3];
+    assert!(head.starts_with("GET /revoked?n=1 HTTP/1.0\r\n"), "{head}");
+    let signature = head.lines().find_map(|line| line.strip_prefix("X-Pair-Signature: ")).unwrap();
+    let at = signature.strip_prefix("t=").unwrap().split(',').next().unwrap().parse().unwrap();
+    assert_eq!(signature, format!("t={at},v1={}", sign(KEY, at, "/revoked?n=1")));
+    server.enter("b").await;
+    let mut banned = server.connect().await;
+    say(&mut banned, json!({ "t": "hello", "v": [1], "token": server.token("a") })).await;
+    assert_eq!(hear(&mut banned, "error").await["code"], "E_REVOKED");
+}
+
 async fn ask(to: SocketAddr, method: &str, path: &str, more: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(to).await.unwrap();
     let length = body.len();

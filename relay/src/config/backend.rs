@@ -1,4 +1,4 @@
-//! `[reports]`: where reports of users go, and the secret they are signed with.
+//! `[reports]` and `[revocations]`: where the app's backend is, and the secret that requests to it are signed with.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -6,39 +6,47 @@ use std::path::{Path, PathBuf};
 use super::file;
 use super::problems::{Collector, quoted};
 use super::secret::Secret;
-use super::settings::Reports;
+use super::settings::Backend;
 use super::table::At;
 
 /// As long as what it makes (RFC 2104 §3).
 const SECRET_BYTES: usize = 32;
 
 /// `None` where nothing is written, or not enough.
-pub(super) fn reports(written: &file::Reports, base_dir: &Path, found: &mut Collector) -> Option<Reports> {
+pub(super) fn backend(
+    section: &str,
+    written: &file::Backend,
+    base_dir: &Path,
+    found: &mut Collector,
+) -> Option<Backend> {
     let secret = written.secret.as_ref();
     if let Some(short) = secret.filter(|secret| secret.value.len() < SECRET_BYTES) {
-        found.value(short.at, format!("reports.secret has fewer than {SECRET_BYTES} bytes"));
+        found.value(short.at, format!("{section}.secret has fewer than {SECRET_BYTES} bytes"));
     }
     let (url, secret) = match (&written.url, secret) {
         (Some(url), Some(secret)) => (url, secret),
         (Some(At { at, .. }), None) => {
-            found.absence(*at, "reports.url needs reports.secret: the backend could not tell a report from a forgery");
+            let message = format!("{section}.url needs {section}.secret: the backend could not tell who asks");
+            found.absence(*at, message);
             return None;
         }
         (None, Some(At { at, .. })) => {
-            found.absence(*at, "reports.secret is of no use without reports.url");
+            found.absence(*at, format!("{section}.secret is of no use without {section}.url"));
             return None;
         }
         (None, None) => return None,
     };
     let Some((https, host, port, path)) = parts(&url.value) else {
-        found.value(url.at, format!("reports.url: {} is not https://host/path", quoted(&url.value)));
+        found.value(url.at, format!("{section}.url: {} is not https://host/path", quoted(&url.value)));
         return None;
     };
     if !https && !is_loopback(&host) {
-        found.value(url.at, "reports.url: http:// is for this machine alone; what people report travels over https://");
+        let message =
+            format!("{section}.url: http:// is for this machine alone; what concerns people travels over https://");
+        found.value(url.at, message);
     }
     let ca = written.ca.as_ref().map(|ca| base_dir.join(PathBuf::from(&ca.value)));
-    Some(Reports { https, host, port, path, secret: Secret::new(secret.value.as_str()), ca })
+    Some(Backend { https, host, port, path, secret: Secret::new(secret.value.as_str()), ca })
 }
 
 /// Whether TLS, host, port, and path with query.
