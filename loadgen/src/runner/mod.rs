@@ -36,11 +36,11 @@ use crate::{
     arrival::Schedule,
     book::Book,
     caller::Terms,
-    media::{Media, Window},
-    peer::turn::Credential,
+    media::{Measured, Media, Window},
+    peer::{note::Note, turn::Credential},
     report::{Generator, Run, Target, Traffic},
     rules::Violation,
-    scenario::Scenario,
+    scenario::{Depth, Scenario},
     scrape, sys,
     time::{Clock, Nanos},
     token::Minter,
@@ -91,6 +91,8 @@ pub(crate) struct Context {
     pub(crate) turn_only: Option<(SocketAddr, Credential)>,
     pub(crate) scenario: Scenario,
     pub(crate) book: RefCell<Book>,
+    /// Of callers whose media does not pass through the media thread's packets.
+    pub(crate) measured: RefCell<Measured>,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) arrived: Cell<u64>,
     pub(crate) present: Cell<u64>,
@@ -101,6 +103,20 @@ pub(crate) struct Context {
     pub(crate) came_up: Cell<u64>,
     /// Members of a closed population that came again inside the window.
     pub(crate) came_again: Cell<u64>,
+}
+
+impl Context {
+    /// Counts what a caller noticed of media that is its own to read.
+    pub(crate) fn note(&self, note: Note) {
+        self.media.note(note);
+        match note {
+            Note::Sent { due, late } if self.window.contains(due) => self.measured.borrow_mut().lateness.record(late),
+            Note::Heard { at, delay, .. } if self.window.contains(at) => {
+                self.measured.borrow_mut().delay.record(delay);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// One caller is due.
@@ -122,17 +138,23 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
     let context = Rc::new(Context {
         clock,
         window,
-        media: Media::start(clock, window, priority)?.behind(scenario.network, scenario.seed),
+        media: Media::start(clock, window, priority)?
+            .behind(scenario.network, scenario.seed)
+            .speaking(scenario.voice, scenario.seed)
+            .opaque(scenario.depth == Depth::Full),
         terms: Terms {
             depth: scenario.depth,
             setup_timeout: scenario.setup_timeout,
             media: scenario.media,
             turn: aim.turn,
             transport: scenario.transport,
+            clock,
+            voice: (scenario.voice, scenario.seed),
         },
         address: aim.address.clone(),
         minter: aim.minter.clone(),
         turn_only: aim.turn_only.clone(),
+        measured: RefCell::default(),
         book: RefCell::new(Book::new(window, scenario.standard())),
         scenario,
         stage,
@@ -190,7 +212,8 @@ struct Ended {
 /// Stops the media thread, closes the book and puts the parts together.
 fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator) -> io::Result<Run> {
     let Ended { schedule, window, interrupted, sampled, server_metrics } = ended;
-    let media = context.media.stop().ok_or_else(|| io::Error::other("the media thread died"))?;
+    let mut media = context.media.stop().ok_or_else(|| io::Error::other("the media thread died"))?;
+    media.merge(&context.measured.borrow());
     let counters = context.media.counters();
     let mut book = context.book.into_inner();
     book.close();
