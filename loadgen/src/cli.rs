@@ -155,7 +155,7 @@ struct RunArgs {
     /// Same seed: same schedule, same people [key: seed]
     #[arg(long)]
     seed: Option<u64>,
-    /// g711 or none [key: media.kind]
+    /// g711, opus or none; with pauses: "opus,vad" [key: media.kind]
     #[arg(long, value_name = "KIND")]
     media: Option<String>,
     /// The network callers are behind: wifi, lte, 3g-poor … or its parts; see --print-config [key: media.impair]

@@ -265,21 +265,20 @@ impl Outbox {
         self.waiting
     }
 
-    /// Adds a datagram of `LEN` bytes that `write` fills in, from local address `source` to `to`. Must not be full.
-    pub fn push<const LEN: usize>(
+    /// Adds a datagram of `length` bytes (at most [`OUTGOING`]) that `write` fills in, from local address `source` to `to`.
+    /// Must not be full.
+    pub fn push(
         &mut self,
         source: Option<Ipv4Addr>,
         to: SocketAddr,
-        write: impl FnOnce(&mut [u8; LEN]),
+        length: usize,
+        write: impl FnOnce(&mut [u8]),
     ) {
-        const { assert!(LEN <= OUTGOING) };
         let at = self.waiting;
-        if let Some(slot) = self.data[at].first_chunk_mut::<LEN>() {
-            write(slot);
-        }
+        write(&mut self.data[at][..length]);
         let name = write_name(&mut self.names[at], to);
         let control = source.map_or(0, |source| write_source(&mut self.control[at], source));
-        self.lengths[at] = Lengths { data: LEN, name, control };
+        self.lengths[at] = Lengths { data: length, name, control };
         self.waiting += 1;
     }
 
@@ -472,7 +471,7 @@ mod tests {
         let to = server.local_addr().unwrap();
         let mut outbox = Outbox::default();
         for last in [7, 8] {
-            outbox.push::<4>(Some(Ipv4Addr::new(127, 9, 9, last)), to, |bytes| *bytes = [last; 4]);
+            outbox.push(Some(Ipv4Addr::new(127, 9, 9, last)), to, 4, |bytes| bytes.fill(last));
         }
         assert_eq!(outbox.flush(client.as_fd()), 2);
         send(client.as_fd(), b"nine", Some(Ipv4Addr::new(127, 9, 9, 9)), to).unwrap();

@@ -53,6 +53,9 @@ pub struct Media {
 /// Allocations of one handle: one per address family, or one old and one new around an ICE restart.
 pub const MAX_ALLOCATIONS: usize = 2;
 
+/// What a side holds: each allocation by the worker that has it and its relayed port.
+pub type Held = [Option<(u16, RelayedPort)>; MAX_ALLOCATIONS];
+
 /// Handle → leg → partner. A lock inside: control path only; packets see its decisions in the routes.
 pub struct Ledger {
     routes: Arc<Routes>,
@@ -71,7 +74,7 @@ struct Leg {
     partner: Option<Handle>,
     /// This side of the call, for the routes; the default before there is one.
     side: CallSide,
-    allocations: [Option<(u16, RelayedPort)>; MAX_ALLOCATIONS],
+    allocations: Held,
     heard: Heard,
 }
 
@@ -142,7 +145,7 @@ impl Ledger {
     }
 
     /// What was heard of that side when its workers were last asked ([`crate::turn::Command::Listen`]), and whom to ask now.
-    pub fn heard(&self, handle: &Handle) -> Option<(Heard, [Option<(u16, RelayedPort)>; MAX_ALLOCATIONS])> {
+    pub fn heard(&self, handle: &Handle) -> Option<(Heard, Held)> {
         self.lock().legs.get(handle).map(|leg| (leg.heard, leg.allocations))
     }
 

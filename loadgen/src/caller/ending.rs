@@ -133,6 +133,7 @@ impl Caller {
     }
 
     pub(super) fn hush(&mut self) {
+        self.hush_full();
         if self.leg.as_mut().is_some_and(|leg| std::mem::take(&mut leg.hearing)) {
             self.awaiting_account = true;
             self.outputs.push_back(Output::Hush);

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     media::packet::{self, StreamId},
     peer::{
+        full::FullPeer,
         ice::Check,
         sdp::{self, Access, Kind},
         stun::{CHANNEL_HEADER, View, write_channel_header},
@@ -30,6 +31,9 @@ pub(super) struct Leg {
     remote: Option<Access>,
     /// The partner's relayed transport address.
     partner: Option<SocketAddr>,
+    /// Does everything between descriptions and media itself, where callers are full.
+    pub(super) full: Option<Box<FullPeer>>,
+    binding: bool,
     bound: bool,
     candidate_sent: bool,
 }
@@ -50,27 +54,38 @@ impl Caller {
             local,
             remote: None,
             partner: None,
+            full: None,
+            binding: false,
             bound: false,
             candidate_sent: false,
         });
         if self.terms.depth == Depth::Matching {
             return self.come_through(now);
         }
+        if self.terms.depth == Depth::Full {
+            self.begin_full(now);
+        }
         self.allocate(now, ice);
         if role == Role::Offerer {
-            self.describe(Kind::Offer);
+            self.describe(now, Kind::Offer, None);
         }
-        self.offer_candidate();
+        self.offer_candidate(now);
     }
 
     pub(super) fn in_call(&self, call: &str) -> bool {
         self.leg.as_ref().is_some_and(|leg| leg.call == call)
     }
 
-    fn describe(&mut self, kind: Kind) {
+    /// Describes this side; an answer is one to `offer`.
+    fn describe(&mut self, now: Nanos, kind: Kind, offer: Option<&str>) {
         let fingerprint = self.draw();
-        let Some(leg) = &self.leg else { return };
-        let sdp = sdp::write(kind, &leg.local, &fingerprint);
+        let Some(leg) = &mut self.leg else { return };
+        let sdp = match (&mut leg.full, offer) {
+            (None, _) => Some(sdp::write(kind, &leg.local, &fingerprint)),
+            (Some(full), None) => full.offer(now),
+            (Some(full), Some(offer)) => full.accept_offer(now, offer),
+        };
+        let Some(sdp) = sdp else { return self.fail(now, Cause::Protocol) };
         let word = if kind == Kind::Offer { "offer" } else { "answer" };
         let frame = signal::description(word, &leg.call, leg.generation, &sdp);
         self.signal(frame);
@@ -84,7 +99,9 @@ impl Caller {
         };
         leg.remote = Some(access);
         if leg.role == Role::Answerer {
-            self.describe(Kind::Answer);
+            self.describe(now, Kind::Answer, Some(description));
+        } else if leg.full.as_mut().is_some_and(|full| !full.accept_answer(now, description)) {
+            return self.fail(now, Cause::Protocol);
         }
         if self.terms.depth == Depth::Signalling && self.state == State::Negotiating {
             return self.connected(now, now); // nothing to check without a relay: the descriptions are the call
@@ -96,15 +113,21 @@ impl Caller {
         let Some(leg) = &mut self.leg else { return };
         if let Some(partner) = sdp::read_candidate(line).filter(|_| leg.partner.is_none()) {
             leg.partner = Some(partner);
+            if leg.full.as_mut().is_some_and(|full| !full.remote_candidate(now, partner, line)) {
+                return self.fail(now, Cause::Protocol);
+            }
             self.bind(now);
         }
     }
 
     /// Tells the partner where we are relayed, once we are and there is a partner.
-    pub(super) fn offer_candidate(&mut self) {
+    pub(super) fn offer_candidate(&mut self, now: Nanos) {
         let (Some(relayed), Some(leg)) = (self.relayed, &mut self.leg) else { return };
         if !std::mem::replace(&mut leg.candidate_sent, true) {
-            let line = sdp::write_candidate(relayed);
+            let line = match &mut leg.full {
+                None => sdp::write_candidate(relayed),
+                Some(full) => full.local_candidate(now, relayed).unwrap_or_default(),
+            };
             let candidate = signal::candidate(&leg.call, leg.generation, Some(&line));
             let end = signal::candidate(&leg.call, leg.generation, None);
             self.signal(candidate);
@@ -116,9 +139,14 @@ impl Caller {
     pub(super) fn bind(&mut self, now: Nanos) {
         let id = self.draw();
         let (Some(_), Some(turn), Some(leg)) = (self.relayed, &mut self.turn, &mut self.leg) else { return };
-        let Some(partner) = leg.partner.filter(|_| leg.check.is_none()) else { return };
+        let Some(partner) = leg.partner.filter(|_| !std::mem::replace(&mut leg.binding, leg.partner.is_some())) else {
+            return;
+        };
         turn.permit(now, partner);
         turn.bind(now, CHANNEL, partner);
+        if leg.full.is_some() {
+            return;
+        }
         leg.check = Some(Check::new(leg.local.clone(), leg.role == Role::Offerer, partner, id));
         if self.terms.media {
             leg.hearing = true;
@@ -131,6 +159,9 @@ impl Caller {
     pub(super) fn start_check(&mut self, now: Nanos) {
         let bound = self.record.times.channel.is_some();
         let Some(leg) = &mut self.leg else { return };
+        if let Some(full) = leg.full.as_mut().filter(|_| bound && !leg.bound) {
+            full.handle_bound(now);
+        }
         leg.bound = bound;
         let check = leg.check.as_mut().filter(|check| bound && check.first_sent.is_none());
         if let (Some(remote), Some(check)) = (&leg.remote, check) {
@@ -140,6 +171,9 @@ impl Caller {
 
     /// What came from the partner through the relay and is not media.
     pub(super) fn handle_peer_data(&mut self, at: Nanos, now: Nanos, data: &[u8]) {
+        if let Some(full) = self.leg.as_mut().and_then(|leg| leg.full.as_mut()) {
+            return full.handle_data(at, data);
+        }
         let check = self.leg.as_mut().and_then(|leg| leg.check.as_mut());
         if let (Some(check), Some(message)) = (check, View::parse(data)) {
             check.handle_message(at, now, &message);
@@ -158,12 +192,13 @@ impl Caller {
         }
     }
 
-    fn connected(&mut self, now: Nanos, at: Nanos) {
+    pub(super) fn connected(&mut self, now: Nanos, at: Nanos) {
         let Some(leg) = &self.leg else { return };
         let (frame, stream) = (signal::ice_connected(&leg.call), leg.stream());
+        let full = leg.full.is_some();
         self.record.times.connected = Some(at);
         self.signal(frame);
-        if self.terms.media {
+        if self.terms.media && !full {
             self.outputs.push_back(Output::Talk { channel: CHANNEL, stream });
         }
         self.come_through(now);
@@ -184,12 +219,12 @@ impl Caller {
 }
 
 impl Leg {
-    fn stream(&self) -> StreamId {
+    pub(super) fn stream(&self) -> StreamId {
         StreamId { call: packet::hash(&self.call), side: u8::from(self.role == Role::Answerer) }
     }
 }
 
-fn channel_data(message: &[u8]) -> Vec<u8> {
+pub(super) fn channel_data(message: &[u8]) -> Vec<u8> {
     let mut header = [0; CHANNEL_HEADER];
     write_channel_header(&mut header, CHANNEL, message.len() as u16);
     [&header[..], message].concat()

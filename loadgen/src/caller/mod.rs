@@ -8,6 +8,7 @@
 //! ```
 
 mod ending;
+mod full;
 mod leg;
 mod machine;
 mod plan;
@@ -178,6 +179,9 @@ impl Machine for Caller {
         if let Some(check) = self.leg.as_mut().and_then(|leg| leg.check.as_mut()) {
             check.handle_timeout(now);
         }
+        if let Some(full) = self.leg.as_mut().and_then(|leg| leg.full.as_mut()) {
+            full.handle_timeout(now);
+        }
         if self.hang_up_at.is_some_and(|at| at <= now) {
             self.settle(Outcome::Completed);
             self.hang_up(now);
@@ -205,7 +209,8 @@ impl Machine for Caller {
     fn poll_timeout(&self) -> Option<Nanos> {
         let turn = self.turn.as_ref().and_then(TurnClient::poll_timeout);
         let check = self.leg.as_ref().and_then(|leg| leg.check.as_ref()).and_then(|check| check.poll_timeout());
-        [turn, check, self.hang_up_at, self.deadline].into_iter().flatten().min()
+        let full = self.leg.as_ref().and_then(|leg| leg.full.as_ref()).and_then(|full| full.poll_timeout());
+        [turn, check, full, self.hang_up_at, self.deadline].into_iter().flatten().min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -319,7 +324,7 @@ impl Caller {
                 self.record.times.allocate_sent = Some(sent);
                 self.record.times.allocated = Some(at);
                 self.relayed = Some(relayed);
-                self.offer_candidate();
+                self.offer_candidate(now);
                 self.bind(now);
             }
             Event::Permitted { sent } => self.record.times.permit = Some((sent, at)),
@@ -380,6 +385,7 @@ impl Caller {
             self.handle_turn(at, now, event);
         }
         self.pump_check(now);
+        self.pump_full(now);
         while let Some(bytes) = self.turn.as_mut().and_then(TurnClient::poll_transmit) {
             self.outputs.push_back(Output::Datagram(bytes));
         }

@@ -3,10 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::{
-    media::packet::StreamId,
+    media::{packet::StreamId, voice::Voice},
+    peer::note::Note,
     population::Person,
     scenario::{Depth, Transport},
-    time::Nanos,
+    time::{Clock, Nanos},
 };
 
 /// What holds for every caller of a run.
@@ -19,6 +20,10 @@ pub struct Terms {
     /// Used instead of the TURN server in `ice`.
     pub turn: Option<SocketAddr>,
     pub transport: Transport,
+    /// The run's clock: the full peer's library wants it as the standard library's.
+    pub clock: Clock,
+    /// How full callers speak, and what their pauses are drawn from.
+    pub voice: (Voice, u64),
 }
 
 /// What one caller sets out with.
@@ -46,6 +51,8 @@ pub enum Output {
     Hear { channel: u16, stream: StreamId },
     /// Send this stream.
     Talk { channel: u16, stream: StreamId },
+    /// What a full caller noticed of its media.
+    Note(Note),
     /// Stop both and send the account.
     Hush,
     /// Nothing more: close the WebSocket.

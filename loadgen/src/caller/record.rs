@@ -35,6 +35,8 @@ pub struct Times {
     pub check_sent: Option<Nanos>,
     /// t6: its answer came.
     pub connected: Option<Nanos>,
+    /// t7: DTLS done, of a full caller.
+    pub secured: Option<Nanos>,
     /// t8: first voice of the partner.
     pub first_voice: Option<Nanos>,
     /// One-way delay of the partner's text through the server.
@@ -53,7 +55,7 @@ impl Times {
         match depth {
             Depth::Matching => self.matched.is_some(),
             Depth::Turn if !media => self.allocated.is_some(),
-            Depth::Signalling | Depth::Light | Depth::Turn => {
+            Depth::Signalling | Depth::Light | Depth::Full | Depth::Turn => {
                 self.connected.is_some() && (!media || self.first_voice.is_some())
             }
         }

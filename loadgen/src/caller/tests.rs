@@ -18,6 +18,8 @@ fn terms() -> Terms {
         media: true,
         turn: None,
         transport: Transport::Udp,
+        clock: crate::time::Clock::start(),
+        voice: Default::default(),
     }
 }
 

@@ -18,9 +18,10 @@ use tokio::sync::mpsc::Sender;
 use super::{
     Command, Counters, Mail, Measured, Queue, Window,
     impair::Impairment,
-    packet::{self, StreamId},
+    packet::{self, Frame, StreamId},
     sockets::{Key, SHARED, Sockets, Source, shared_key},
     stream::{Account, Arrival, Hearing, Sending, Wheel, judge},
+    voice::Tick,
 };
 use crate::{
     sys::{BATCH, Epoll, EventFd, Inbox, Outbox, sharpen_sleeps},
@@ -79,6 +80,8 @@ struct Party {
     source: Source,
     mailbox: Sender<Mail>,
     network: Option<Box<Impairment>>,
+    /// Media is the caller's own to read.
+    opaque: bool,
     sending: Option<(Sending, usize)>,
     hearing: Option<Hearing>,
     closed: Option<StreamId>,
@@ -156,23 +159,23 @@ impl Engine {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Attach { source, mailbox, network } => self.attach(source, mailbox, network),
+            Command::Attach { source, mailbox, network, opaque } => self.attach(source, mailbox, network, opaque),
             Command::Hear { key, channel, stream } => {
                 if let Some((_, party)) = self.parties.get(key) {
                     party.hearing = Some(Hearing::new(channel, stream));
                 }
             }
-            Command::Talk { key, server, channel, stream } => {
+            Command::Talk { key, server, channel, stream, speaker } => {
                 let now = self.clock.now();
                 if let Some((place, party)) = self.parties.get(key) {
                     let step = self.wheel.add(place, now);
-                    party.sending = Some((Sending { server, channel, stream, next: 0 }, step));
+                    party.sending = Some((Sending { server, channel, stream, speaker, next: 0 }, step));
                     Counters::add(&self.counters.talking, 1);
                 }
             }
             Command::Hush { key } => {
                 if let Some(account) = self.hush(key) {
-                    self.mail(key, Mail::Account(account));
+                    self.mail(key, Mail::Account(Box::new(account)));
                 }
             }
             Command::Detach { key } => {
@@ -183,13 +186,19 @@ impl Engine {
         }
     }
 
-    fn attach(&mut self, source: Source, mailbox: Sender<Mail>, network: Option<Box<Impairment>>) {
+    fn attach(
+        &mut self,
+        source: Source,
+        mailbox: Sender<Mail>,
+        network: Option<Box<Impairment>>,
+        opaque: bool,
+    ) {
         let key = source.key();
         if let Source::Own { socket, .. } = &source {
             // A socket that cannot be watched hears nothing, and its caller fails with a time-out that is counted.
             let _ = self.epoll.add(socket.as_fd(), key.0);
         }
-        self.parties.insert(key, Party { source, mailbox, network, sending: None, hearing: None, closed: None });
+        self.parties.insert(key, Party { source, mailbox, network, opaque, sending: None, hearing: None, closed: None });
     }
 
     fn hush(&mut self, key: Key) -> Option<Account> {
@@ -210,6 +219,7 @@ impl Engine {
             for place in places {
                 let Some(Some(party)) = self.parties.places.get_mut(*place as usize) else { continue };
                 let Some((sending, _)) = &mut party.sending else { continue };
+                let Tick::Packet { bytes, marker, timestamp } = sending.speaker.tick() else { continue };
                 let sent = self.clock.now();
                 if self.window.contains(due) {
                     self.measured.lateness.record(sent.since(due));
@@ -220,8 +230,12 @@ impl Engine {
                     }
                     Source::Own { socket, .. } => (&mut self.single, None, &**socket),
                 };
-                let Sending { server, channel, stream, next } = *sending;
-                outbox.push(address, server, |buffer| packet::write(buffer, channel, stream, next, sent.0));
+                let Sending { server, channel, stream, next: number, .. } = *sending;
+                let (sent, payload_type) = (sent.0, sending.speaker.payload_type());
+                let frame = Frame { stream, number, sent, payload_type, timestamp, marker };
+                outbox.push(address, server, packet::OVERHEAD + bytes, |buffer| {
+                    packet::write_frame(buffer, channel, frame);
+                });
                 sending.next += 1;
                 if outbox.is_full() || address.is_none() {
                     flush(outbox, socket, &self.counters);
@@ -306,7 +320,11 @@ impl Engine {
 
 /// What a datagram that arrived at `at` is to its caller, and the letter it makes.
 fn deliver(party: &mut Party, measured: &mut Measured, counters: &Counters, window: Window, at: Nanos, bytes: &[u8]) {
-    let letter = match judge(party.hearing.as_mut(), party.closed, at, bytes) {
+    let arrival = match party.opaque {
+        true => Arrival::Control,
+        false => judge(party.hearing.as_mut(), party.closed, at, bytes),
+    };
+    let letter = match arrival {
         Arrival::Voice { delay, first } => {
             Counters::add(&counters.received, 1);
             if window.contains(at) {

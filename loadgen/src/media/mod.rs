@@ -8,6 +8,7 @@ pub mod packet;
 pub mod sockets;
 pub mod stream;
 mod tls;
+pub mod voice;
 
 use std::{
     collections::VecDeque,
@@ -23,6 +24,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
+    peer::note::Note,
     stats::latency::Distribution,
     sys::{EventFd, go_real_time},
     time::{Clock, Nanos},
@@ -31,6 +33,7 @@ use impair::{Impairment, Profile};
 use packet::StreamId;
 use sockets::{Key, Sockets, Source};
 use stream::Account;
+use voice::{Speaker, Voice};
 
 /// Letters waiting for one caller at most; more means that the generator does not keep up, which is counted.
 pub const MAILBOX: usize = 32;
@@ -42,8 +45,8 @@ pub enum Mail {
     Datagram { at: Nanos, bytes: Box<[u8]> },
     /// The partner's first packet arrived.
     FirstVoice { at: Nanos },
-    /// The account after [`Media::hush`].
-    Account(Account),
+    /// The account after [`Media::hush`]. Boxed, for every mailbox has room for many letters.
+    Account(Box<Account>),
 }
 
 /// When something counts.
@@ -93,10 +96,17 @@ pub struct Measured {
     pub delay: Distribution,
 }
 
+impl Measured {
+    pub fn merge(&mut self, other: &Measured) {
+        self.lateness.merge(&other.lateness);
+        self.delay.merge(&other.delay);
+    }
+}
+
 pub(crate) enum Command {
-    Attach { source: Source, mailbox: mpsc::Sender<Mail>, network: Option<Box<Impairment>> },
+    Attach { source: Source, mailbox: mpsc::Sender<Mail>, network: Option<Box<Impairment>>, opaque: bool },
     Hear { key: Key, channel: u16, stream: StreamId },
-    Talk { key: Key, server: SocketAddr, channel: u16, stream: StreamId },
+    Talk { key: Key, server: SocketAddr, channel: u16, stream: StreamId, speaker: Speaker },
     Hush { key: Key },
     Detach { key: Key },
     Stop,
@@ -112,6 +122,8 @@ pub struct Media {
     bell: Arc<EventFd>,
     counters: Arc<Counters>,
     network: Option<(Profile, u64)>,
+    voice: (Voice, u64),
+    opaque: bool,
     thread: Mutex<Option<JoinHandle<Measured>>>,
 }
 
@@ -130,7 +142,7 @@ impl Media {
             }
             engine.run()
         })?;
-        Ok(Media { sockets, queue, bell, counters, network: None, thread: Mutex::new(Some(thread)) })
+        Ok(Media { sockets, queue, bell, counters, network: None, voice: Default::default(), opaque: false, thread: Mutex::new(Some(thread)) })
     }
 
     /// Puts callers who attach from now on behind a network like this, drawn from `seed`.
@@ -139,18 +151,41 @@ impl Media {
         self
     }
 
+    /// How callers who talk from now on speak, their pauses drawn from `seed`.
+    pub fn speaking(mut self, voice: Voice, seed: u64) -> Media {
+        self.voice = (voice, seed);
+        self
+    }
+
+    /// What comes to callers who attach from now on is theirs to read, media too; they count it by [`Media::note`].
+    pub fn opaque(mut self, opaque: bool) -> Media {
+        self.opaque = opaque;
+        self
+    }
+
+    /// Counts what a caller whose media is opaque noticed. From one thread only.
+    pub fn note(&self, note: Note) {
+        match note {
+            Note::Sent { .. } => Counters::add(&self.counters.sent, 1),
+            Note::Heard { .. } => Counters::add(&self.counters.received, 1),
+            Note::Foreign => Counters::add(&self.counters.foreign, 1),
+            Note::Corrupt => Counters::add(&self.counters.corrupt, 1),
+            Note::Checking | Note::Connected | Note::Secured => {}
+        }
+    }
+
     /// Gives caller `number` a source towards `server`; what arrives there goes to `mailbox`.
     pub fn attach(&self, number: u32, server: SocketAddr, mailbox: mpsc::Sender<Mail>) -> io::Result<Source> {
         let source = self.sockets.source(number, server)?;
         let network = self.network.map(|(profile, seed)| Box::new(Impairment::new(profile, seed, number)));
-        self.post(Command::Attach { source: source.clone(), mailbox, network });
+        self.post(Command::Attach { source: source.clone(), mailbox, network, opaque: self.opaque });
         Ok(source)
     }
 
     /// Gives caller `number` a connected socket of its own as its source.
     pub fn attach_socket(&self, number: u32, socket: UdpSocket, mailbox: mpsc::Sender<Mail>) -> io::Result<Source> {
         let source = Source::of_socket(number, socket)?;
-        self.post(Command::Attach { source: source.clone(), mailbox, network: None });
+        self.post(Command::Attach { source: source.clone(), mailbox, network: None, opaque: self.opaque });
         Ok(source)
     }
 
@@ -166,7 +201,9 @@ impl Media {
 
     /// Sends `stream` through `channel` until hushed.
     pub fn talk(&self, key: Key, server: SocketAddr, channel: u16, stream: StreamId) {
-        self.post(Command::Talk { key, server, channel, stream });
+        let (voice, seed) = self.voice;
+        let speaker = Speaker::new(voice, seed ^ packet::mix(key.0));
+        self.post(Command::Talk { key, server, channel, stream, speaker });
     }
 
     /// Stops both directions; the account comes by mail.

@@ -1,24 +1,28 @@
-//! One voice-like packet: ChannelData around RTP around 160 bytes that say whose they are and when they left.
+//! One voice-like packet: ChannelData around RTP around a payload that says whose it is and when it left.
 //!
 //! ```text
-//! 0        4             16        24          32         36      40      48                176
-//! channel  RTP header    magic     call hash   side ‖ 0   number  check   sent, ns   filler
+//! 0        4             16        24          32                  36      40      48         56      at most 176
+//! channel  RTP header    magic     call hash   side ‖ 0 ‖ length   number  check   sent, ns   filler
 //! ```
 
 use crate::peer::stun::{CHANNEL_HEADER, write_channel_header};
 
 /// RTP header without contributing sources or extension (RFC 3550 §5.1).
 const RTP_HEADER: usize = 12;
-/// G.711 at 20 ms.
+/// The longest payload: G.711 at 20 ms.
 pub const PAYLOAD: usize = 160;
-/// The whole datagram.
+/// The shortest: what identifies a packet, without filler.
+pub const SHORTEST: usize = 40;
+/// In front of the payload.
+pub const OVERHEAD: usize = CHANNEL_HEADER + RTP_HEADER;
+/// The whole datagram with the longest payload.
 pub const LEN: usize = CHANNEL_HEADER + RTP_HEADER + PAYLOAD;
 /// Packets a second in each direction.
 pub const RATE: u32 = 50;
 /// RTP clock ticks a packet: 8 kHz.
 const TICKS: u32 = 160;
 const MAGIC: u64 = 0x6c6f_6164_6765_6e31; // "loadgen1"
-const FILLER: usize = PAYLOAD - 40;
+const FILLER: usize = PAYLOAD - SHORTEST;
 
 /// Who sends: every packet of one direction of one call carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,25 +61,52 @@ impl StreamId {
     }
 }
 
-/// Writes packet `number` of `stream` for `channel`.
+/// What one packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub stream: StreamId,
+    pub number: u32,
+    /// Nanoseconds on the run's clock.
+    pub sent: u64,
+    pub payload_type: u8,
+    /// RTP clock.
+    pub timestamp: u32,
+    /// The first packet of a talk spurt (RFC 3551 §4.1).
+    pub marker: bool,
+}
+
+/// Writes packet `number` of `stream` for `channel`, as G.711 without pauses has it.
 pub fn write(buffer: &mut [u8; LEN], channel: u16, stream: StreamId, number: u32, sent: u64) {
+    let (timestamp, marker) = (number.wrapping_mul(TICKS), number == 0);
+    write_frame(buffer, channel, Frame { stream, number, sent, payload_type: 0, timestamp, marker });
+}
+
+/// Writes `frame` for `channel`; the payload, a multiple of eight bytes from [`SHORTEST`] on, fills the buffer.
+pub fn write_frame(buffer: &mut [u8], channel: u16, frame: Frame) {
     let (header, rest) = buffer.split_at_mut(CHANNEL_HEADER);
     if let Ok(header) = header.try_into() {
-        write_channel_header(header, channel, (RTP_HEADER + PAYLOAD) as u16);
+        write_channel_header(header, channel, rest.len() as u16);
     }
     let (rtp, payload) = rest.split_at_mut(RTP_HEADER);
+    let Frame { stream, number, sent, .. } = frame;
     rtp[0] = 0x80;
-    rtp[1] = if number == 0 { 0x80 } else { 0 }; // PCMU; the marker starts the talk spurt
+    rtp[1] = frame.payload_type | if frame.marker { 0x80 } else { 0 };
     rtp[2..4].copy_from_slice(&(number as u16).to_be_bytes());
-    rtp[4..8].copy_from_slice(&number.wrapping_mul(TICKS).to_be_bytes());
+    rtp[4..8].copy_from_slice(&frame.timestamp.to_be_bytes());
     rtp[8..12].copy_from_slice(&(mix(stream.call ^ u64::from(stream.side)) as u32).to_be_bytes());
+    write_payload(payload, stream, number, sent);
+}
+
+/// The payload alone.
+pub fn write_payload(payload: &mut [u8], stream: StreamId, number: u32, sent: u64) {
+    let [high, low] = (payload.len() as u16).to_be_bytes();
     payload[..8].copy_from_slice(&MAGIC.to_be_bytes());
     payload[8..16].copy_from_slice(&stream.call.to_be_bytes());
-    payload[16..20].copy_from_slice(&[stream.side, 0, 0, 0]);
+    payload[16..20].copy_from_slice(&[stream.side, 0, high, low]);
     payload[20..24].copy_from_slice(&number.to_be_bytes());
     payload[24..32].copy_from_slice(&checksum(stream, number, sent).to_be_bytes());
     payload[32..40].copy_from_slice(&sent.to_be_bytes());
-    fill(&mut payload[40..], stream, number);
+    fill(&mut payload[SHORTEST..], stream, number);
 }
 
 /// Reads what came behind the ChannelData header; every byte is checked.
@@ -84,20 +115,30 @@ pub fn read(data: &[u8]) -> Content {
     if rtp[0] >> 6 != 2 {
         return Content::Other; // STUN begins with two zero bits (RFC 7983)
     }
-    if payload.len() != PAYLOAD || word(payload, 0) != MAGIC {
-        return Content::Corrupt;
+    let sequence = u16::from_be_bytes([rtp[2], rtp[3]]);
+    match read_payload(payload) {
+        Some(packet) if packet.number as u16 == sequence => Content::Media(Packet { sequence, ..packet }),
+        _ => Content::Corrupt,
+    }
+}
+
+/// What a payload says, if every byte of it is as it was written; the sequence number is the payload's own.
+pub fn read_payload(payload: &[u8]) -> Option<Packet> {
+    let length = payload.len();
+    if !(SHORTEST..=PAYLOAD).contains(&length) || length % 8 != 0 || word(payload, 0) != MAGIC {
+        return None;
     }
     let stream = StreamId { call: word(payload, 8), side: payload[16] };
     let number = word(payload, 16) as u32;
     let sent = word(payload, 32);
     let mut expected = [0; FILLER];
-    fill(&mut expected, stream, number);
-    let whole = word(payload, 24) == checksum(stream, number, sent) && payload[40..] == expected;
-    let sequence = u16::from_be_bytes([rtp[2], rtp[3]]);
-    if !whole || sequence != number as u16 {
-        return Content::Corrupt;
-    }
-    Content::Media(Packet { stream, number, sequence, sent })
+    let expected = &mut expected[..length - SHORTEST];
+    fill(expected, stream, number);
+    let whole = word(payload, 24) == checksum(stream, number, sent)
+        && payload[17] == 0
+        && payload[18..20] == (length as u16).to_be_bytes()
+        && payload[SHORTEST..] == *expected;
+    whole.then_some(Packet { stream, number, sequence: number as u16, sent })
 }
 
 /// A hash of text that is the same in every build.
@@ -118,7 +159,7 @@ fn checksum(stream: StreamId, number: u32, sent: u64) -> u64 {
 }
 
 /// The finaliser of SplitMix64.
-fn mix(value: u64) -> u64 {
+pub(super) fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
@@ -158,8 +199,7 @@ mod tests {
             let mut buffer = written();
             buffer[at] ^= 0x10;
             let changed = read(&buffer[CHANNEL_HEADER..]);
-            let unused = (CHANNEL_HEADER + RTP_HEADER + 17..CHANNEL_HEADER + RTP_HEADER + 20).contains(&at);
-            assert!(unused || changed == Content::Corrupt, "byte {at}: {changed:?}");
+            assert!(changed == Content::Corrupt, "byte {at}: {changed:?}");
         }
     }
 
@@ -167,6 +207,7 @@ mod tests {
     fn a_truncated_packet_is_corrupt_and_stun_is_something_else() {
         let buffer = written();
         assert_eq!(read(&buffer[CHANNEL_HEADER..LEN - 1]), Content::Corrupt);
+        assert_eq!(read(&buffer[CHANNEL_HEADER..LEN - 8]), Content::Corrupt);
         assert_eq!(read(&[0x01, 0x01, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0]), Content::Other);
         assert_eq!(read(&[]), Content::Other);
     }

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::packet::{self, Content, RATE, StreamId};
+use super::{
+    packet::{self, Content, RATE, StreamId},
+    voice::Speaker,
+};
 use crate::{
     peer::stun,
     stats::reception::{Reception, Summary},
@@ -22,6 +25,8 @@ pub struct Sending {
     pub server: SocketAddr,
     pub channel: u16,
     pub stream: StreamId,
+    pub speaker: Speaker,
+    /// Number of the next packet.
     pub next: u32,
 }
 

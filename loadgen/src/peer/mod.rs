@@ -2,7 +2,13 @@
 //!
 //! Written without the relay's own codec, so that the two check each other.
 
+#[cfg(feature = "full")]
+pub mod full;
 pub mod ice;
+#[cfg(not(feature = "full"))]
+#[path = "no_full.rs"]
+pub mod full;
+pub mod note;
 pub mod sdp;
 pub mod stun;
 pub mod turn;

@@ -65,6 +65,7 @@ const FEWEST_CALLS_AT_ONCE: f64 = 3.0;
 pub(crate) fn callers(depth: Depth) -> &'static str {
     match depth {
         Depth::Light => "light: no DTLS, one connectivity check through the relay, media not encrypted",
+        Depth::Full => "full: ICE, DTLS and SRTP by str0m through our own TURN client, Opus-framed RTP",
         Depth::Signalling => "signalling: WebSocket only, descriptions exchanged, no TURN, no media",
         Depth::Turn => "TURN only: no signalling, an allocation each, its voice comes back to it",
         Depth::Matching => "matching: WebSocket only, hang up when matched",

@@ -261,9 +261,10 @@ fn resources(out: &mut String, run: &Run) {
     let generator = run.sampled.generator_bytes as f64 / 1e6;
     let _ = write!(
         text,
-        "generator {:.0} % CPU (busiest thread {thread} {:.0} %), {generator:.1} MB · machine {:.0} % busy, {:.0} % stolen{}",
+        "generator {:.0} % CPU (busiest thread {thread} {:.0} %), {generator:.1} MB{} · machine {:.0} % busy, {:.0} % stolen{}",
         share(run.sampled.used.generator_cpu),
         busiest * 100.0,
+        generator_per_caller(run),
         run.sampled.used.machine_busy * 100.0,
         run.sampled.used.machine_stolen * 100.0,
         if run.generator.priority_raised { " · priority raised" } else { "" },
@@ -279,6 +280,21 @@ fn resources(out: &mut String, run: &Run) {
             counts.turn_retransmissions, counts.check_retransmissions, counts.requeued, counts.allocated, counts.freed,
         ),
     );
+}
+
+/// Callers below which the process itself outweighs them.
+const ENOUGH_CALLERS: u64 = 100;
+
+/// What one caller costs the generator: memory when most were there, CPU while calls were up.
+fn generator_per_caller(run: &Run) -> String {
+    let (growth, callers) = run.sampled.generator_growth;
+    if callers < ENOUGH_CALLERS {
+        return String::new();
+    }
+    let talking = run.sampled.calls_mean * f64::from(run.scenario.depth.callers_per_call());
+    let cpu = millis(run.sampled.used.generator_cpu) / run.sampled.elapsed.as_secs_f64();
+    let cpu = if talking >= 1.0 { format!(", {:.2} ms a second talking", cpu / talking) } else { String::new() };
+    format!(" ({:.1} KiB per caller of {callers}{cpu})", growth as f64 / 1024.0 / callers as f64)
 }
 
 fn failures(out: &mut String, run: &Run) {

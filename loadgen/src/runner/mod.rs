@@ -38,11 +38,11 @@ pub use connection::{Address, Unreachable, check as check_reachable};
 use crate::{
     book::Book,
     caller::{Terms, record::Record},
-    media::{Media, Window},
-    peer::turn::Credential,
+    media::{Measured, Media, Window},
+    peer::{note::Note, turn::Credential},
     report::{Generator, Run, Target, Traffic},
     rules::Violation,
-    scenario::Scenario,
+    scenario::{Depth, Scenario},
     scrape,
     slice::{Moment, Share},
     sys,
@@ -116,6 +116,8 @@ pub(crate) struct Context {
     pub(crate) turn_only: Option<(SocketAddr, Credential)>,
     pub(crate) scenario: Scenario,
     pub(crate) book: RefCell<Book>,
+    /// Of callers whose media does not pass through the media thread's packets.
+    pub(crate) measured: RefCell<Measured>,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) arrived: Cell<u64>,
     pub(crate) present: Cell<u64>,
@@ -135,6 +137,18 @@ impl Context {
         let finished = self.book.borrow_mut().add(record);
         if let (Some(finished), Some(ledger)) = (finished, &mut *self.ledger.borrow_mut()) {
             ledger.add(&finished);
+        }
+    }
+
+    /// Counts what a caller noticed of media that is its own to read.
+    pub(crate) fn note(&self, note: Note) {
+        self.media.note(note);
+        match note {
+            Note::Sent { due, late } if self.window.contains(due) => self.measured.borrow_mut().lateness.record(late),
+            Note::Heard { at, delay, .. } if self.window.contains(at) => {
+                self.measured.borrow_mut().delay.record(delay);
+            }
+            _ => {}
         }
     }
 }
@@ -172,17 +186,23 @@ pub async fn run_as(
     let context = Rc::new(Context {
         clock,
         window,
-        media: Media::start(clock, window, priority)?.behind(scenario.network, scenario.seed),
+        media: Media::start(clock, window, priority)?
+            .behind(scenario.network, scenario.seed)
+            .speaking(scenario.voice, scenario.seed)
+            .opaque(scenario.depth == Depth::Full),
         terms: Terms {
             depth: scenario.depth,
             setup_timeout: scenario.setup_timeout,
             media: scenario.media,
             turn: aim.turn,
             transport: scenario.transport,
+            clock,
+            voice: (scenario.voice, scenario.seed),
         },
         address: aim.address.clone(),
         minter: aim.minter.clone(),
         turn_only: aim.turn_only.clone(),
+        measured: RefCell::default(),
         book: RefCell::new(Book::new(window, scenario.standard())),
         scenario,
         stage,
@@ -264,7 +284,8 @@ struct Ended {
 /// Stops the media thread, closes the book and puts the parts together.
 fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator) -> io::Result<Run> {
     let Ended { schedule, window, interrupted, sampled, server_metrics, share, aborted } = ended;
-    let media = context.media.stop().ok_or_else(|| io::Error::other("the media thread died"))?;
+    let mut media = context.media.stop().ok_or_else(|| io::Error::other("the media thread died"))?;
+    media.merge(&context.measured.borrow());
     let counters = context.media.counters();
     let mut book = context.book.into_inner();
     let alone = if share.is_some() { book.close_as_part() } else { book.close() };

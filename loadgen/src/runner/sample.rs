@@ -8,6 +8,7 @@ use crate::{
     host::{Snapshot, Used},
     media::Window,
     report::{Second, progress},
+    scenario::Depth,
     time::Nanos,
 };
 
@@ -25,6 +26,8 @@ pub struct Sampled {
     /// Callers in the run when the server's memory peaked.
     pub callers_at_peak: u64,
     pub generator_bytes: u64,
+    /// What the generator's memory grew by from before the first caller to when most were there, and how many those were.
+    pub generator_growth: (u64, u64),
     pub seconds: Vec<Second>,
 }
 
@@ -42,6 +45,8 @@ pub(super) struct Sampler<R> {
     peak: u64,
     server_peak_bytes: u64,
     callers_at_peak: u64,
+    generator_before: u64,
+    generator_growth: (u64, u64),
     seconds: Vec<Second>,
 }
 
@@ -61,6 +66,8 @@ impl<R: FnMut(&str)> Sampler<R> {
             peak: 0,
             server_peak_bytes: 0,
             callers_at_peak: 0,
+            generator_before: Snapshot::take(None).generator.resident_bytes,
+            generator_growth: (0, 0),
             seconds: Vec::new(),
         }
     }
@@ -73,7 +80,7 @@ impl<R: FnMut(&str)> Sampler<R> {
     /// One look; every second it becomes a line.
     pub(super) fn look(&mut self, context: &Context, stage: &str) {
         let now = context.clock.now();
-        let talking = if context.scenario.media {
+        let talking = if context.scenario.media && context.scenario.depth != Depth::Full {
             context.media.counters().talking.load(Ordering::Relaxed)
         } else {
             context.talking.get()
@@ -115,6 +122,10 @@ impl<R: FnMut(&str)> Sampler<R> {
             self.server_peak_bytes = server_bytes;
             self.callers_at_peak = context.present.get();
         }
+        let (present, generator_bytes) = (context.present.get(), snapshot.generator.resident_bytes);
+        if present >= self.generator_growth.1 {
+            self.generator_growth = (generator_bytes.saturating_sub(self.generator_before), present);
+        }
         let now = Second {
             second,
             arrived: context.arrived.get(),
@@ -151,6 +162,7 @@ impl<R: FnMut(&str)> Sampler<R> {
             server_bytes_peak: self.server_peak_bytes,
             callers_at_peak: self.callers_at_peak,
             generator_bytes: after.generator.resident_bytes,
+            generator_growth: self.generator_growth,
             seconds: self.seconds,
         }
     }

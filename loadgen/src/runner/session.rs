@@ -99,7 +99,8 @@ impl Session {
     }
 
     async fn connect(&mut self) {
-        match connection::connect(&self.context.address, self.number).await {
+        // Boxed: what connecting needs is not kept for as long as the caller lives.
+        match Box::pin(connection::connect(&self.context.address, self.number)).await {
             Ok(socket) => {
                 self.socket = Some(socket);
                 self.caller.handle_open();
@@ -125,7 +126,7 @@ impl Session {
         match letter {
             Mail::Datagram { at, bytes } => self.caller.handle_datagram(at, now, &bytes),
             Mail::FirstVoice { at } => self.caller.handle_first_voice(at, now),
-            Mail::Account(account) => self.caller.handle_account(now, account),
+            Mail::Account(account) => self.caller.handle_account(now, *account),
         }
     }
 
@@ -159,7 +160,8 @@ impl Session {
         while let Some(output) = self.caller.poll_output() {
             match output {
                 Output::Signal(frame) => written |= self.feed(frame).await,
-                Output::Attach(server) => self.source = self.attach(server).await.ok(), // without, allocating times out
+                // Without a source, allocating times out.
+                Output::Attach(server) => self.source = Box::pin(self.attach(server)).await.ok(),
                 Output::Datagram(bytes) => {
                     if let Some((source, server)) = &self.source {
                         let _ = self.context.media.send(source, &bytes, *server); // lost like any other datagram
@@ -175,6 +177,7 @@ impl Session {
                         self.context.media.talk(source.key(), *server, channel, stream);
                     }
                 }
+                Output::Note(note) => self.context.note(note),
                 Output::Hush => {
                     if let Some((source, _)) = &self.source {
                         self.context.media.hush(source.key());

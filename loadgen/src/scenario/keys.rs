@@ -9,7 +9,7 @@ use super::{Depth, Problems, Scenario, Transport, parse_span};
 use crate::{
     arrival::{MAX_RATE, Shape, Spread},
     length::Length,
-    media::impair::Profile,
+    media::{impair::Profile, voice::Voice},
     population::{MAX_BLOCKS, Mix},
 };
 
@@ -150,7 +150,7 @@ impl File {
             measured: arrivals.r#for.0,
             drain: arrivals.drain.0,
             hold: notes.read("hold.length", &self.hold.length, fixed),
-            depth: notes.choose("peer.depth", &peer.depth, &Depth::WORDS),
+            depth: notes.choose("peer.depth", &peer.depth, Depth::WORDS),
             transport: notes.choose(
                 "peer.transport",
                 &peer.transport,
@@ -166,7 +166,11 @@ impl File {
             setup_timeout: peer.setup_timeout.0,
             max_callers: peer.max_callers,
             mix: peer.mix.into(),
-            media: notes.choose("media.kind", &self.media.kind, &[("g711", true), ("none", false)]),
+            media: self.media.kind != "none",
+            voice: match self.media.kind.as_str() {
+                "none" => Voice::default(),
+                text => notes.read("media.kind", text, Voice::default()),
+            },
             network: match self.media.impair.as_str() {
                 "none" => None,
                 text => Some(notes.read("media.impair", text, Profile::default())),

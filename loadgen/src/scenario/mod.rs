@@ -13,7 +13,7 @@ use crate::{
     arrival::{Schedule, Shape, Spread},
     book::Standard,
     length::Length,
-    media::impair::Profile,
+    media::{impair::Profile, voice::Voice},
     population::{Mix, Person},
     slo::Objective,
 };
@@ -34,13 +34,17 @@ pub enum Depth {
     Signalling,
     /// TURN, a connectivity check and voice-like packets as well.
     Light,
+    /// As a browser: ICE, DTLS, SRTP through TURN; in builds with the feature `full`.
+    Full,
     /// No signalling: an allocation each at a TURN server, its voice sent to itself.
     Turn,
 }
 
 impl Depth {
-    pub const WORDS: [(&str, Depth); 4] = [
+    pub const WORDS: &[(&str, Depth)] = &[
         ("light", Depth::Light),
+        #[cfg(feature = "full")]
+        ("full", Depth::Full),
         ("signalling", Depth::Signalling),
         ("matching", Depth::Matching),
         ("turn", Depth::Turn),
@@ -52,7 +56,7 @@ impl Depth {
 
     /// Whether callers use a TURN server.
     pub fn relays(self) -> bool {
-        matches!(self, Depth::Light | Depth::Turn)
+        matches!(self, Depth::Light | Depth::Full | Depth::Turn)
     }
 
     /// Callers who make one call together.
@@ -105,6 +109,8 @@ pub struct Scenario {
     pub mix: Mix,
     /// Whether voice-like packets flow.
     pub media: bool,
+    /// What they are like.
+    pub voice: Voice,
     /// The network every caller is behind; none: as it is.
     pub network: Option<Profile>,
     pub objectives: Vec<Objective>,

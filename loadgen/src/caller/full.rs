@@ -1,0 +1,59 @@
+//! The full caller's side of a call: what it adds to a leg is a [`FullPeer`], which does ICE, DTLS and media by itself.
+
+use super::{Caller, Output, State, leg::channel_data, record::Cause};
+use crate::{
+    media::voice::{Codec, Speaker, Voice},
+    peer::{full::FullPeer, note::Note},
+    time::Nanos,
+};
+
+impl Caller {
+    pub(super) fn begin_full(&mut self, now: Nanos) {
+        let Some(leg) = &mut self.leg else { return };
+        let (voice, seed) = self.terms.voice;
+        // The descriptions offer Opus alone.
+        let voice = Voice { codec: Codec::Opus, ..voice };
+        let speaker = Speaker::new(voice, seed ^ u64::from(self.record.number));
+        leg.full = FullPeer::new(self.terms.clock, now, leg.stream(), speaker).map(Box::new);
+        if leg.full.is_none() {
+            self.fail(now, Cause::Protocol);
+        }
+    }
+
+    /// Moves what the full peer has to say into outputs and stamps.
+    pub(super) fn pump_full(&mut self, now: Nanos) {
+        loop {
+            let Some(full) = self.leg.as_mut().and_then(|leg| leg.full.as_mut()) else { return };
+            if let Some(data) = full.poll_transmit() {
+                self.outputs.push_back(Output::Datagram(channel_data(&data)));
+            } else if let Some(note) = full.poll_note() {
+                self.handle_note(now, note);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn handle_note(&mut self, now: Nanos, note: Note) {
+        match note {
+            Note::Checking => _ = self.record.times.check_sent.get_or_insert(now),
+            Note::Connected if self.state == State::Negotiating => self.connected(now, now),
+            Note::Connected => {}
+            Note::Secured => _ = self.record.times.secured.get_or_insert(now),
+            Note::Heard { at, first: true, .. } => {
+                self.record.times.first_voice.get_or_insert(at);
+                self.outputs.push_back(Output::Note(note));
+                self.come_up(now);
+            }
+            _ => self.outputs.push_back(Output::Note(note)),
+        }
+    }
+
+    /// The account of a full caller's media, taken when it stops.
+    pub(super) fn hush_full(&mut self) {
+        let account = self.leg.as_mut().and_then(|leg| leg.full.as_mut()).and_then(|full| full.hush());
+        if account.is_some() {
+            self.record.account = account;
+        }
+    }
+}
