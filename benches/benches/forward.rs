@@ -1,73 +1,46 @@
 //! What the core's decision costs per packet: five-tuple, channel, permission, route, header. No socket, no kernel.
 //!
-//! `cargo bench -p benches --bench forward` prints the median over rounds for 1 allocation each and for 10 000.
+//! `cargo bench -p benches --bench forward` prints the median over rounds for each number of allocations.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a bench prints, and stops at the first surprise
 
-use std::hint::black_box;
-use std::net::SocketAddr;
-use std::sync::Arc;
+mod world;
 
-use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
-use relay::access::{self, Policy, ReplyLimits};
-use relay::auth::{self, Authenticator, CallKeys};
-use relay::calls::Handle;
-use relay::time::{Millis, Now, Unix};
-use relay::turn::{
-    Action, FiveTuple, Forward, HEADROOM, Limits, Packet, RelayedAddress, RelayedPort, Settings, Shared, TAILROOM,
-    Transport, Turn,
-};
-use relay::wire::{Key, Message, Method, Request, TransactionId};
+use world::{PAYLOAD, Scene};
 
-const REALM: &str = "bench";
-const PAYLOAD: usize = 172; // Opus at 64 kbit/s in SRTP
 const ROUNDS: usize = 31;
 const PACKETS: usize = 50_000;
-/// Receive buffers in turn, as in a worker's batch: what arrives is warm, what the machine remembers may not be.
-const BUFFERS: usize = 64;
-const CHANNEL: u16 = 0x4000;
-const NOW: Now = Now { mono: Millis(1_000_000), unix: Unix(1_800_000_000) };
+const ALLOCATIONS: [usize; 6] = [2, 100, 1000, 8000, 10_000, 100_000];
 
 fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return; // `cargo test --benches` only wants to know that it starts
     }
     println!("core only, {PAYLOAD} B payload, ns of processor time per packet, median of {ROUNDS} rounds of {PACKETS}");
-    println!("{:<38} {:>9} {:>9} {:>9}   allocations", "", 2, 1000, 10_000);
+    print_row("allocations", &ALLOCATIONS.map(|count| count.to_string()));
     for (name, scene) in [
         ("hairpin, ChannelData to ChannelData", Scene::calls as fn(usize) -> Scene),
         ("hairpin, Send to Data indication", Scene::calls_by_indication),
         ("client to peer outside, ChannelData", Scene::clients_of_a_peer),
         ("peer outside to client, ChannelData", Scene::peer_of_clients),
     ] {
-        let [few, some, many] = [2, 1000, 10_000].map(|allocations| median(&mut scene(allocations)));
-        println!("{name:<38} {few:>9.1} {some:>9.1} {many:>9.1}");
+        print_row(name, &ALLOCATIONS.map(|count| format!("{:.1}", median(&mut scene(count)))));
     }
 }
 
-/// A worker with allocations, and the packets that arrive for them in random order.
-struct Scene {
-    turn: Turn,
-    order: Vec<u32>,
-    /// The beginning of each client's datagram, or of everybody's.
-    fronts: Vec<Vec<u8>>,
-    length: usize,
-    /// Packets of the peer to these ports instead of the clients' own.
-    ports: Option<Vec<RelayedPort>>,
-    buffers: Vec<Vec<u8>>,
-}
-
-struct Client {
-    index: usize,
-    username: String,
-    key: Key,
-    relayed: SocketAddr,
+fn print_row(name: &str, cells: &[String]) {
+    let cells: String = cells.iter().map(|cell| format!("{cell:>9}")).collect();
+    println!("{name:<38}{cells}");
 }
 
 fn median(scene: &mut Scene) -> f64 {
-    scene.round();
-    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| scene.round()).collect();
+    let mut round = || {
+        let start = processor_time();
+        scene.pass(PACKETS);
+        (processor_time() - start) as f64 / PACKETS as f64
+    };
+    round();
+    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| round()).collect();
     rounds.sort_by(f64::total_cmp);
     rounds[ROUNDS / 2]
 }
@@ -80,165 +53,4 @@ fn processor_time() -> u64 {
     let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(result, 0);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-impl Scene {
-    fn new(turn: Turn, clients: usize, datagrams: &[Vec<u8>]) -> Scene {
-        let mut order: Vec<u32> = (0..clients as u32).collect();
-        order.shuffle(&mut rand_chacha::ChaCha12Rng::seed_from_u64(7));
-        let length = datagrams[0].len();
-        let mut buffer = vec![0; HEADROOM + length + TAILROOM];
-        buffer[HEADROOM..HEADROOM + length].copy_from_slice(&datagrams[0]);
-        let fronts = datagrams.iter().map(|datagram| datagram[..length.min(48)].to_vec()).collect();
-        Scene { turn, order, fronts, length, ports: None, buffers: vec![buffer; BUFFERS] }
-    }
-
-    fn round(&mut self) -> f64 {
-        let start = processor_time();
-        let mut forwarded = 0;
-        for (done, &index) in self.order.iter().cycle().take(PACKETS).enumerate() {
-            let front = &self.fronts[index as usize % self.fronts.len()];
-            let buffer = &mut self.buffers[done % BUFFERS];
-            buffer[HEADROOM..HEADROOM + front.len()].copy_from_slice(front);
-            let mut packet = Packet::new(buffer, HEADROOM..HEADROOM + self.length);
-            let forward = match &self.ports {
-                None => self.turn.handle_client(NOW, &five_tuple(index as usize), &mut packet),
-                Some(ports) => self.turn.handle_peer(NOW, ports[index as usize], peer(), &mut packet),
-            };
-            forwarded += usize::from(black_box(forward) != Forward::None);
-        }
-        assert_eq!(forwarded, PACKETS, "every packet goes somewhere");
-        assert!(self.turn.poll_action().is_none());
-        (processor_time() - start) as f64 / PACKETS as f64
-    }
-
-    fn calls(allocations: usize) -> Scene {
-        let (mut world, clients) = World::in_calls(allocations);
-        for client in &clients {
-            world.bind(client, clients[client.index ^ 1].relayed);
-        }
-        Scene::new(world.turn, allocations, &[channel_data()])
-    }
-
-    fn calls_by_indication(allocations: usize) -> Scene {
-        let (world, clients) = World::in_calls(allocations);
-        let send = |peer| Request::indication(Method::Send, TransactionId([1; 12])).xor_peer_address(peer);
-        let datagram = |client: &Client| send(clients[client.index ^ 1].relayed).data(&[0xAB; PAYLOAD]).finish(None);
-        Scene::new(world.turn, allocations, &clients.iter().map(datagram).collect::<Vec<_>>())
-    }
-
-    fn clients_of_a_peer(allocations: usize) -> Scene {
-        let (world, _) = World::with_a_peer(allocations);
-        Scene::new(world.turn, allocations, &[channel_data()])
-    }
-
-    fn peer_of_clients(allocations: usize) -> Scene {
-        let (world, clients) = World::with_a_peer(allocations);
-        let ports = clients.iter().map(|client| world.shared.routes.locate(client.relayed).unwrap()).collect();
-        Scene { ports: Some(ports), ..Scene::new(world.turn, allocations, &[vec![0xAB; PAYLOAD]]) }
-    }
-}
-
-struct World {
-    turn: Turn,
-    shared: Arc<Shared>,
-    call_keys: Arc<CallKeys>,
-}
-
-impl World {
-    fn new() -> World {
-        let call_keys = Arc::new(CallKeys::new([1; 32]));
-        let users = vec![("user".to_owned(), "secret".to_owned())];
-        let auth = auth::Settings { realm: REALM.to_owned(), users, ..auth::Settings::default() };
-        let authenticator = Authenticator::new(auth, Arc::clone(&call_keys), [2; 32]);
-        let settings = Settings {
-            addresses: vec![RelayedAddress::same("203.0.113.7".parse().unwrap())],
-            user_allocations: u32::MAX,
-            // Counted as in a call, but never reached in the one moment all this happens in.
-            call_limits: Limits { packets_per_second: u32::MAX, bits_per_second: u64::MAX >> 8 },
-            unauthenticated: ReplyLimits { per_second: 0, ..ReplyLimits::default() },
-            ..Settings::default()
-        };
-        let shared = Shared::new(settings, authenticator, Policy::new(&access::Settings::default()), [3; 32]);
-        World { turn: Turn::new(Arc::clone(&shared), 0, [4; 32]), shared, call_keys }
-    }
-
-    /// Clients 2n and 2n + 1 are in a call.
-    fn in_calls(allocations: usize) -> (World, Vec<Client>) {
-        let mut world = World::new();
-        let mut random = rand_chacha::ChaCha12Rng::seed_from_u64(8);
-        let handles: Vec<_> = (0..allocations).map(|_| Handle(random.random())).collect();
-        handles.iter().for_each(|&handle| world.shared.ledger.open(handle).unwrap());
-        handles.chunks_exact(2).for_each(|pair| world.shared.ledger.pair(pair[0], pair[1]).unwrap());
-        let client = |(index, &handle): (usize, &Handle)| {
-            let credential = world.call_keys.mint(NOW, handle, 1, 60);
-            world.allocate(index, credential.username, &credential.password)
-        };
-        let clients = handles.iter().enumerate().map(client).collect();
-        (world, clients)
-    }
-
-    /// Each client has a channel to the same peer outside.
-    fn with_a_peer(allocations: usize) -> (World, Vec<Client>) {
-        let mut world = World::new();
-        let clients: Vec<_> =
-            (0..allocations).map(|index| world.allocate(index, "user".to_owned(), "secret")).collect();
-        for client in &clients {
-            world.bind(client, peer());
-        }
-        (world, clients)
-    }
-
-    fn allocate(&mut self, index: usize, username: String, password: &str) -> Client {
-        let key = Key::long_term(username.as_bytes(), REALM.as_bytes(), password.as_bytes());
-        let mut client = Client { index, username, key, relayed: peer() };
-        let reply = self.ask(&client, Method::Allocate, |request| request.requested_transport(17));
-        client.relayed = Message::parse(&reply).unwrap().xor_relayed_address().unwrap().unwrap();
-        client
-    }
-
-    fn bind(&mut self, client: &Client, peer: SocketAddr) {
-        let reply =
-            self.ask(client, Method::ChannelBind, |request| request.channel_number(CHANNEL).xor_peer_address(peer));
-        assert_eq!(Message::parse(&reply).unwrap().error_code(), Ok(None));
-    }
-
-    fn ask(&mut self, client: &Client, method: Method, fill: impl Fn(Request) -> Request) -> Vec<u8> {
-        let request = || fill(Request::new(method, TransactionId([9; 12])));
-        let challenge = self.deliver(client, &request().finish(None));
-        let message = Message::parse(&challenge).unwrap();
-        let nonce = std::str::from_utf8(message.nonce().unwrap().unwrap()).unwrap();
-        let signed = request().credentials(&client.username, REALM, nonce).finish(Some(&client.key));
-        self.deliver(client, &signed)
-    }
-
-    fn deliver(&mut self, client: &Client, datagram: &[u8]) -> Vec<u8> {
-        let mut buffer = datagram.to_vec();
-        let range = 0..buffer.len();
-        self.turn.handle_client(NOW, &five_tuple(client.index), &mut Packet::new(&mut buffer, range));
-        loop {
-            match self.turn.poll_action().unwrap() {
-                Action::Reply { bytes, .. } => return bytes,
-                Action::Open { port } => self.turn.handle_opened(NOW, port, Ok(())),
-                Action::Close { .. } | Action::Tcp(_) => {}
-            }
-        }
-    }
-}
-
-fn five_tuple(index: usize) -> FiveTuple {
-    let [_, b, c, d] = (index as u32).to_be_bytes();
-    let remote = SocketAddr::from(([100, b + 1, c, d], 40_000));
-    FiveTuple { listener: 0, transport: Transport::Udp, local: SocketAddr::from(([203, 0, 113, 7], 3478)), remote }
-}
-
-fn peer() -> SocketAddr {
-    SocketAddr::from(([93, 184, 216, 34], 9000))
-}
-
-fn channel_data() -> Vec<u8> {
-    let mut datagram = CHANNEL.to_be_bytes().to_vec();
-    datagram.extend_from_slice(&(PAYLOAD as u16).to_be_bytes());
-    datagram.resize(4 + PAYLOAD, 0xAB);
-    datagram
 }

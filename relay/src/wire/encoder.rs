@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use stun::addr::MappedAddress;
 use stun::attributes::AttrType;
-use stun::integrity::MessageIntegrity;
 use stun::message::{Message, MessageType, Setter};
 use stun::xoraddr::XorMappedAddress;
 
@@ -61,12 +60,14 @@ impl Encoder {
 
     /// Adds the attribute the key signs with, over what is there so far (RFC 8489 §14.5, §14.6).
     pub(super) fn integrity(self, key: &Key) -> Encoder {
-        match key.signs() {
-            Integrity::Sha1 => self.put(&MessageIntegrity(key.as_bytes().to_vec())),
-            Integrity::Sha256 => match integrity::sha256(&self.0.raw, integrity::SHA256, key) {
-                Some(mac) => self.raw(Integrity::Sha256.attribute(), &mac),
-                None => self, // longer than a STUN message can be: the receiver refuses it either way
-            },
+        let number = key.signs().attribute();
+        let signed = match key.signs() {
+            Integrity::Sha1 => integrity::sha1(&self.0.raw, key).map(Vec::from),
+            Integrity::Sha256 => integrity::sha256(&self.0.raw, integrity::SHA256, key).map(Vec::from),
+        };
+        match signed {
+            Some(mac) => self.raw(number, &mac),
+            None => self, // longer than a STUN message can be: the receiver refuses it either way
         }
     }
 

@@ -3,7 +3,8 @@
 #![allow(dead_code, unsafe_code, clippy::unwrap_used, clippy::new_without_default, unreachable_pub)] // each binary uses its part; GlobalAlloc is an unsafe trait
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -78,20 +79,24 @@ impl World {
         World::with_ports(1024..=65535)
     }
 
-    pub fn with_ports(ports: std::ops::RangeInclusive<u16>) -> World {
+    pub fn with_ports(ports: RangeInclusive<u16>) -> World {
+        World::at("203.0.113.7".parse().unwrap(), ports, access::Settings::default())
+    }
+
+    pub fn at(address: IpAddr, ports: RangeInclusive<u16>, access: access::Settings) -> World {
         let call_keys = Arc::new(CallKeys::new([1; 32]));
         let users = vec![("user".to_owned(), "secret".to_owned())];
         let auth = auth::Settings { realm: REALM.to_owned(), users, ..auth::Settings::default() };
         let authenticator = Authenticator::new(auth, Arc::clone(&call_keys), [2; 32]);
         let settings = Settings {
-            addresses: vec![RelayedAddress::same("203.0.113.7".parse().unwrap())],
+            addresses: vec![RelayedAddress::same(address)],
             ports,
             user_allocations: u32::MAX,
             call_limits: Limits { packets_per_second: u32::MAX, bits_per_second: u64::MAX >> 8 },
             unauthenticated: ReplyLimits { per_second: 0, ..ReplyLimits::default() },
             ..Settings::default()
         };
-        let shared = Shared::new(settings, authenticator, Policy::new(&access::Settings::default()), [3; 32]);
+        let shared = Shared::new(settings, authenticator, Policy::new(&access), [3; 32]);
         World { turn: Turn::new(Arc::clone(&shared), 0, [4; 32]), shared, call_keys }
     }
 
