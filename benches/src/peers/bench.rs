@@ -41,6 +41,9 @@ pub(crate) struct Bench<'a> {
 
 /// A server whose callers may speak.
 pub(crate) struct Ready {
+    kind: Kind,
+    plan: Plan,
+    tls: Option<Arc<ClientConfig>>,
     /// As the table shows it.
     pub(crate) name: String,
     pub(crate) server: Server,
@@ -103,7 +106,8 @@ impl Bench<'_> {
         let down = |(caller, to): (usize, &SocketAddrV4)| Flow { source: peer_address(caller), to: *to, channel: None };
         let down = if outside.is_some() { relayed.iter().enumerate().map(down).collect() } else { Vec::new() };
         let (name, links, bound) = (kind.name().to_owned(), Vec::new(), Instant::now());
-        Ok(Ready { name, server, crowd, links, up, down, bound })
+        let (kind, plan, tls) = (kind.clone(), plan.clone(), None);
+        Ok(Ready { kind, plan, tls, name, server, crowd, links, up, down, bound })
     }
 
     /// As [`Bench::prepare`], with callers over TCP, or over TLS.
@@ -118,7 +122,20 @@ impl Bench<'_> {
         let to = to.ok_or("it does not listen for that")?;
         let links = callers_on_streams::connect(&server, to, tls, plan.callers)?;
         let (up, down, bound) = (Vec::new(), Vec::new(), Instant::now());
-        Ok(Ready { name: kind.name().to_owned(), server, crowd: None, links, up, down, bound })
+        let (name, kind, plan, tls) = (kind.name().to_owned(), kind.clone(), plan.clone(), tls.cloned());
+        Ok(Ready { kind, plan, tls, name, server, crowd: None, links, up, down, bound })
+    }
+
+    /// The same server anew: too much of everything has cost it its sessions.
+    pub(crate) fn restart(&self, ready: &mut Ready) -> Result<(), String> {
+        let fresh = if ready.links.is_empty() {
+            self.prepare(&ready.kind, &ready.plan)?
+        } else {
+            self.prepare_streams(&ready.kind, &ready.plan, ready.tls.as_ref())?
+        };
+        let name = std::mem::take(&mut ready.name);
+        *ready = Ready { name, ..fresh };
+        Ok(())
     }
 
     /// Loads a server for a while.
@@ -206,6 +223,11 @@ impl Sample {
         self.used.map_or(f64::NAN, |used| used.nanos as f64 / 1000.0 / self.stretch.received.max(1) as f64)
     }
 
+    /// Share of one core.
+    pub(crate) fn busy(&self) -> f64 {
+        self.used.map_or(f64::NAN, |used| used.nanos as f64 / 1e9 / self.length.as_secs_f64())
+    }
+
     /// What every sample tells, by the names of the table.
     pub(crate) fn values(&mut self) -> Vec<(&'static str, f64)> {
         self.stretch.latencies.sort_unstable();
@@ -218,6 +240,7 @@ impl Sample {
             ("packets/s", received / self.length.as_secs_f64()),
             ("µs/packet", self.micros()),
             ("loss %", self.loss() * 100.0),
+            ("server busy %", self.busy() * 100.0),
             ("p50 µs", latency(0.5)),
             ("p99 µs", latency(0.99)),
             ("switches/packet", self.used.map_or(f64::NAN, |used| used.switches as f64 / received)),

@@ -63,6 +63,8 @@ pub(crate) struct Crowd {
     out: Mmsg,
     inn: Mmsg,
     waiting: usize,
+    /// Tells answers to this crowd from those to others on the same socket, which may come late.
+    id: u32,
 }
 
 /// What a closed loop came to.
@@ -78,7 +80,8 @@ impl Crowd {
     pub(crate) fn new(socket: &Arc<UdpSocket>, server: &mut Server, callers: usize) -> Result<Crowd, String> {
         let (out, inn) = (Mmsg::new(64, 2048), Mmsg::new(256, 2048));
         let (socket, address) = (Arc::clone(socket), server.udp);
-        let mut crowd = Crowd { socket, server: address, callers: Vec::new(), out, inn, waiting: 0 };
+        let mut crowd =
+            Crowd { socket, server: address, callers: Vec::new(), out, inn, waiting: 0, id: rand::random() };
         crowd.callers = vec![Caller::default(); callers];
         crowd.open(server)?;
         Ok(crowd)
@@ -185,7 +188,7 @@ impl Crowd {
             self.flush();
         }
         let caller = &mut self.callers[number];
-        let Some(message) = caller.request(number) else { return };
+        let Some(message) = caller.request(number, self.id) else { return };
         caller.tries += 1;
         caller.sent = Some(Instant::now());
         self.out.write(self.waiting, caller_address(number), self.server, |bytes| {
@@ -218,7 +221,10 @@ impl Crowd {
     /// Reads an answer; answers whose it was if its caller is now to ask the next thing.
     fn hear(&mut self, i: usize) -> Result<Option<usize>, String> {
         let Ok(message) = Message::parse(self.inn.received(i)) else { return Ok(None) };
-        let [a, b, c, d, e, f, g, h, ..] = message.transaction().0;
+        let [a, b, c, d, e, f, g, h, id @ ..] = message.transaction().0;
+        if u32::from_be_bytes(id) != self.id {
+            return Ok(None);
+        }
         let (number, serial) = (u32::from_be_bytes([a, b, c, d]) as usize, u32::from_be_bytes([e, f, g, h]));
         let Some(caller) = self.callers.get_mut(number).filter(|caller| caller.serial == serial) else {
             return Ok(None);
@@ -260,7 +266,7 @@ impl Caller {
     pub(crate) fn ask_for(&mut self, ask: Ask, number: usize) -> Option<Vec<u8>> {
         self.ask = Some(ask);
         self.serial = self.serial.wrapping_add(1);
-        self.request(number)
+        self.request(number, 0)
     }
 
     pub(crate) fn succeed(&mut self, message: &Message) {
@@ -287,10 +293,11 @@ impl Caller {
         true
     }
 
-    fn request(&self, number: usize) -> Option<Vec<u8>> {
+    fn request(&self, number: usize, crowd: u32) -> Option<Vec<u8>> {
         let mut id = [0; 12];
         id[..4].copy_from_slice(&(number as u32).to_be_bytes());
         id[4..8].copy_from_slice(&self.serial.to_be_bytes());
+        id[8..].copy_from_slice(&crowd.to_be_bytes());
         let id = TransactionId(id);
         let request = match self.ask? {
             Ask::Allocate => Request::new(Method::Allocate, id).requested_transport(UDP).lifetime(LIFETIME_SECS),

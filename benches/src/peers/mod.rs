@@ -14,6 +14,7 @@ mod process;
 mod results;
 mod servers;
 mod table;
+mod targets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,7 +70,8 @@ fn report(files: &[PathBuf]) -> Result<(), String> {
         }
         book.merge(Book::read(file)?);
     }
-    print!("{}", table::page(&book));
+    targets::compare(&mut book);
+    print!("{}{}", table::page(&book), targets::page(&book));
     Ok(())
 }
 
@@ -114,12 +116,13 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
     let mut book = std::mem::take(&mut bench.book);
     book.runs.push(Run { command, seconds: start.elapsed().as_secs(), environment });
     print!("{}", table::page(&book));
+    let failed = !book.failures.is_empty();
     if let Some(file) = &arguments.json {
         let mut all = Book::read(file)?;
         all.merge(book);
         all.write(file)?;
     }
-    Ok(())
+    if failed { Err("not everything could be measured; see above".to_owned()) } else { Ok(()) }
 }
 
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Column>, String> {
@@ -135,9 +138,15 @@ fn chosen(arguments: &Arguments) -> Result<Vec<&'static Column>, String> {
     Ok(COLUMNS.iter().filter(|column| !arguments.quick || quick.contains(&column.name)).collect())
 }
 
+/// Of the servers and of the generator.
 fn cores(arguments: &Arguments) -> Result<(usize, usize), String> {
-    let [first, second, ..] = cpu::allowed()[..] else {
-        return Err("two cores are needed: one for the servers, one for the generator".to_owned());
+    let (first, second) = match cpu::allowed()[..] {
+        [first, second, ..] => (first, second),
+        [only] if arguments.quick => {
+            eprintln!("careful: servers and generator share the only core, so that no number means anything");
+            (only, only)
+        }
+        _ => return Err("two cores are needed: one for the servers, one for the generator".to_owned()),
     };
     Ok((arguments.server_core.unwrap_or(second), arguments.generator_core.unwrap_or(first)))
 }

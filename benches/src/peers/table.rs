@@ -113,7 +113,8 @@ fn cell(values: Vec<f64>, decimals: usize, spread: bool) -> String {
 /// When to distrust a row.
 fn warn(page: &mut String, book: &Book, column: &str, server: &str) {
     let above = |value: &str, most: f64| book.median(column, server, value).filter(|value| *value > most);
-    if let Some(busy) = above("generator busy %", BUSY_PERCENT) {
+    let idle = book.median(column, server, "server busy %").is_none_or(|busy| busy < BUSY_PERCENT);
+    if let Some(busy) = above("generator busy %", BUSY_PERCENT).filter(|_| idle) {
         let _ = writeln!(page, "\n{server}: the generator was {busy:.0} % busy, it may have been the limit.");
     }
     if above("generator-bound", 0.5).is_some() {

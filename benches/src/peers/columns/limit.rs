@@ -10,6 +10,10 @@ const LOSS: f64 = 0.001;
 /// Packets that come later than this after the end of a probe count as lost: what has piled up in a receive buffer
 /// was not carried.
 const GRACE: Duration = Duration::from_millis(20);
+/// Loss at an easy rate, after too much, that still counts as recovered.
+const SETTLED: f64 = 0.05;
+/// A server this busy is the limit itself, whatever the generator thinks.
+const SATURATED: f64 = 0.93;
 /// The limit is known when the rates that work and that do not are this close.
 const CLOSE: f64 = 1.02;
 /// The first steps up and down.
@@ -46,7 +50,7 @@ pub(super) fn measure(bench: &mut Bench, servers: &mut [Ready], reference: &str)
         };
         let load = Load { grace: GRACE, ..bench.load(limit.rate as u64, bench.arguments.seconds()) };
         let mut sample = bench.measure(ready, load)?;
-        let bound = if limit.by_generator { 1.0 } else { 0.0 };
+        let bound = if limit.by_generator && sample.busy() < SATURATED { 1.0 } else { 0.0 };
         bench.record(ready, round, &mut sample, &[("limit packets/s", limit.rate), ("generator-bound", bound)]);
         Ok(())
     });
@@ -105,7 +109,13 @@ fn probe(bench: &mut Bench, ready: &mut Ready, rate: f64) -> Result<Probe, Strin
             (false, false) => worst = Probe::Lost,
         }
     }
-    let settle = Load { grace: GRACE, ..bench.load(PACED, 0.1) };
-    bench.measure(ready, settle)?; // lets what has piled up run off
+    // What has piled up runs off. Who is still losing then has lost its sessions, and begins anew.
+    for _ in 0..2 {
+        let settle = bench.load(PACED, 0.2);
+        if bench.measure(ready, settle)?.loss() < SETTLED {
+            return Ok(worst);
+        }
+    }
+    bench.restart(ready)?;
     Ok(worst)
 }
