@@ -21,7 +21,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 # What a test needs, and the Debian package that has it.
 needs=(chromium:chromium chromedriver:chromium-driver firefox-esr:firefox-esr certutil:libnss3-tools
-  turnutils_uclient:coturn ip:iproute2 nft:nftables)
+  turnutils_uclient:coturn ip:iproute2 nft:nftables valgrind:valgrind)
 if ((long)); then needs+=(faketime:faketime); fi
 missing=()
 for need in "${needs[@]}"; do
@@ -46,6 +46,7 @@ if ((${#missing[@]})); then
         libnss3-tools) left_out+=("browser_transports") ;;
         coturn) left_out+=("uclient" "coturn") ;;
         faketime) left_out+=("f07_") ;;
+        valgrind) left_out+=("instructions") ;;
       esac
     done
     echo "not root: cannot install ${missing[*]}; to run everything: apt-get install ${missing[*]}" >&2
@@ -98,6 +99,12 @@ for attempt in 1 2; do
   ((code == 5)) || exit "$code"
 done
 ((measured)) || echo "warning: the machine was too busy for numbers to be trusted; nothing else failed" >&2
+
+# Counts of instructions, which no noise touches: two per cent more than stored is a failure, another compiler a note.
+if command -v valgrind >/dev/null; then
+  step "instructions of the data path and of an Allocate, under callgrind"
+  cargo bench --quiet -p benches --bench instructions
+fi
 
 if ((${#skips[@]})); then
   printf '\nleft out (see above for what to install): %s\n' "${left_out[*]}"

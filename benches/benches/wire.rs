@@ -43,7 +43,7 @@ fn main() {
     time("verify a request's integrity", || request.integrity_matches(black_box(&key)));
     time("write a signed success", || Reply::success(black_box(&request)).lifetime(600).finish(Some(&key)).len());
     time("write a challenge", || {
-        Reply::error(black_box(&request), ErrorCode::Unauthorized)
+        Reply::error(black_box(&request), ErrorCode::Unauthenticated)
             .realm("bench")
             .nonce("obMatJos2gAAAthA")
             .finish(None)

@@ -9,6 +9,7 @@ use crate::hashing::{Seeded, seeded};
 /// `N` entries inside, any more in a seeded hash table, which few ever need. A key is in one place only.
 pub(crate) struct SmallMap<K, V, const N: usize> {
     few: [Option<(K, V)>; N],
+    #[allow(clippy::box_collection)] // one word instead of six, in each of many thousands
     many: Option<Box<HashMap<K, V, Seeded>>>,
 }
 
