@@ -105,6 +105,16 @@ pub(crate) enum Length {
     Full,
 }
 
+impl Length {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Length::Short => "short",
+            Length::Standard => "standard",
+            Length::Full => "full",
+        }
+    }
+}
+
 impl Arguments {
     pub(crate) fn length(&self) -> Length {
         if self.quick { Length::Short } else { self.length }

@@ -104,25 +104,39 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
     let mut bench =
         Bench { arguments, scratch: &scratch, kinds, plan, callers, peers, lanes, book: Book::default(), column: "" };
     println!("servers on core {server_core}, generator on core {home}\n");
-    let (ticks, start) = (Ticks::now(), Instant::now());
+    let mut all = Book::default();
     for column in columns {
-        bench.column = column.name;
         eprintln!("{}: {} …", column.name, column.about);
-        (column.measure)(&mut bench)?;
+        let run = piece(&mut bench, column, &Environment { cores: all_cores, ..environment.clone() });
+        let mut book = std::mem::take(&mut bench.book);
+        book.runs.push(run);
+        if let Some(file) = &arguments.json {
+            let mut kept = Book::read(file)?;
+            kept.merge(book.clone());
+            kept.write(file)?;
+        }
+        all.merge(book);
+    }
+    print!("{}", table::page(&all));
+    if all.failures.is_empty() { Ok(()) } else { Err("not everything could be measured; see above".to_owned()) }
+}
+
+/// Measures one column; one that breaks leaves the others alone.
+fn piece(bench: &mut Bench, column: &Column, environment: &Environment) -> Run {
+    let (ticks, start) = (Ticks::now(), Instant::now());
+    bench.column = column.name;
+    if let Err(why) = (column.measure)(bench) {
+        eprintln!("{}: {why}", column.name);
+        bench.book.fail(column.name, "all", &why);
     }
     let steal_percent = Ticks::now().steal_percent_since(&ticks);
-    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let environment = Environment { steal_percent, cores: all_cores, ..environment };
-    let mut book = std::mem::take(&mut bench.book);
-    book.runs.push(Run { command, seconds: start.elapsed().as_secs(), environment });
-    print!("{}", table::page(&book));
-    let failed = !book.failures.is_empty();
-    if let Some(file) = &arguments.json {
-        let mut all = Book::read(file)?;
-        all.merge(book);
-        all.write(file)?;
+    let (length, rounds) = (bench.arguments.length().name(), bench.arguments.rounds());
+    Run {
+        column: column.name.to_owned(),
+        command: format!("--column {} --length {length} --rounds {rounds}", column.name),
+        seconds: start.elapsed().as_secs(),
+        environment: Environment { steal_percent, ..environment.clone() },
     }
-    if failed { Err("not everything could be measured; see above".to_owned()) } else { Ok(()) }
 }
 
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Column>, String> {

@@ -17,7 +17,7 @@ pub(crate) struct Record {
 }
 
 /// Everything a run came to, and all the runs before it in the same file.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Book {
     pub(crate) runs: Vec<Run>,
     pub(crate) records: Vec<Record>,
@@ -28,6 +28,8 @@ pub(crate) struct Book {
 /// Where and how a piece was measured.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Run {
+    #[serde(default)]
+    pub(crate) column: String,
     pub(crate) command: String,
     pub(crate) seconds: u64,
     pub(crate) environment: Environment,
@@ -105,6 +107,11 @@ impl Book {
         let fresh: BTreeSet<_> = records.chain(failures).collect();
         self.records.retain(|record| !fresh.contains(&measured(&record.column, &record.server)));
         self.failures.retain(|failure| !fresh.contains(&measured(&failure.column, &failure.server)));
+        // An earlier run of which nothing is left need not be told of. `outside` measures `outside-paced` and so on.
+        let left: BTreeSet<&str> = self.records.iter().map(|record| record.column.as_str()).collect();
+        let again: BTreeSet<&str> = newer.runs.iter().map(|run| run.column.as_str()).collect();
+        let has_left = |run: &Run| left.iter().any(|column| column.starts_with(run.column.as_str()));
+        self.runs.retain(|run| !again.contains(run.column.as_str()) || has_left(run));
         self.records.extend(newer.records);
         self.failures.extend(newer.failures);
         self.runs.extend(newer.runs);
