@@ -9,7 +9,8 @@ pub(super) const MAX_ENGINES: usize = (1 << 16) - 1;
 /// Tickets at most, so that a tag says where home is in a table half as large again.
 pub(super) const MAX_SLOTS: usize = 1 << 23;
 
-const TAG: u64 = (1 << 24) - 1;
+const TAG_BITS: u32 = 24;
+const TAG: u64 = (1 << TAG_BITS) - 1;
 
 /// Where a ticket waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(super) struct Place {
 }
 
 pub(super) struct Directory {
-    /// Tag (24 bits), engine + 1 (16), slot (24); 0 is empty. A power of two of them.
+    /// Tag (24 bits), engine + 1 (16), slot (24); 0 is empty.
     entries: Vec<u64>,
     tag: fn(u64) -> u64,
 }
@@ -79,16 +80,17 @@ impl Directory {
         self.entries[gap] = 0;
     }
 
+    /// The tag as a fraction of the table.
     fn home(&self, tag: u64) -> usize {
-        tag as usize & (self.entries.len() - 1)
+        (tag * self.entries.len() as u64 >> TAG_BITS) as usize
     }
 
     fn after(&self, at: usize) -> usize {
-        (at + 1) & (self.entries.len() - 1)
+        if at + 1 == self.entries.len() { 0 } else { at + 1 }
     }
 
     fn distance(&self, from: usize, to: usize) -> usize {
-        to.wrapping_sub(from) & (self.entries.len() - 1)
+        if to >= from { to - from } else { to + self.entries.len() - from }
     }
 }
 
@@ -99,9 +101,9 @@ const fn mix(number: u64) -> u64 {
     mixed ^ mixed >> 31
 }
 
-/// At most three quarters full.
-fn capacity(bound: usize) -> usize {
-    (bound + bound / 3 + 1).next_power_of_two()
+/// At most seven ninths full. Not a power of two: two such tables are a good part of what a ticket costs in memory.
+const fn capacity(bound: usize) -> usize {
+    bound + bound / 7 * 2 + 16
 }
 
 fn entry(tag: u64, place: Place) -> u64 {

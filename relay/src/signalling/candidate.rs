@@ -41,6 +41,21 @@ pub fn direct(line: &str, issued: &[SocketAddr]) -> Verdict {
     }
 }
 
+/// The lines for addresses this server issued to one side, as far as it can write them itself (matching.md §4.8).
+pub fn of_issued(issued: &[SocketAddr]) -> impl Iterator<Item = String> + '_ {
+    (0..).zip(issued).map(|(place, address)| relay_line(RELAY_OVER_UDP, place, *address))
+}
+
+/// The type preference that browsers give a relay they reach over UDP.
+const RELAY_OVER_UDP: u32 = 2;
+
+/// RFC 8445 §5.1.2.1 with the type preference, by which browsers rank relaying over UDP before TCP and TLS, and this server's own
+/// order in place of a local preference, which would tell of the client's networks.
+fn relay_line(type_preference: u32, place: u32, address: SocketAddr) -> String {
+    let (priority, ip, port) = (type_preference << 24 | (0xFFFF - place) << 8 | 0xFF, address.ip(), address.port());
+    format!("candidate:{} 1 udp {priority} {ip} {port} typ relay raddr 0.0.0.0 rport 9", place + 1)
+}
+
 struct Candidate<'a> {
     foundation: &'a str,
     component: u16,
@@ -130,13 +145,9 @@ impl Candidate<'_> {
         if self.tcp || self.typ != Typ::Relay {
             return None;
         }
-        let place = issued.iter().position(|address| *address == SocketAddr::new(ip, self.port))?;
-        let place = u32::try_from(place).ok()?.min(0xFFFF);
-        // RFC 8445 §5.1.2.1 with the type preference, by which browsers rank relaying over UDP before TCP and TLS, and
-        // this server's own order in place of a local preference, which would tell of the client's networks.
-        let priority = (self.priority >> 24).min(30) << 24 | (0xFFFF - place) << 8 | 0xFF;
-        let mut line =
-            format!("candidate:{} 1 udp {priority} {ip} {} typ relay raddr 0.0.0.0 rport 9", place + 1, self.port);
+        let address = SocketAddr::new(ip, self.port);
+        let place = issued.iter().position(|known| *known == address)?;
+        let mut line = relay_line((self.priority >> 24).min(30), u32::try_from(place).ok()?.min(0xFFFF), address);
         self.write_ufrag(&mut line);
         Some(line)
     }
@@ -200,6 +211,14 @@ mod tests {
             Verdict::Pass(line) => line,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_this_server_writes_itself_would_pass() {
+        for line in of_issued(&issued()) {
+            assert_eq!(passes(relay_only(&line, &issued())), line);
+        }
+        assert_eq!(of_issued(&issued()).count(), 2);
     }
 
     #[test]

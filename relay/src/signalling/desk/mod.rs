@@ -71,6 +71,8 @@ pub const RESTART_MS: u64 = 15_000;
 pub const RESUME_MS: u64 = 15_000;
 /// The last partner may be blocked or reported for so long after the call.
 pub const LAST_CALL_MS: u64 = 10 * 60_000;
+/// The generation every call begins with.
+const FIRST_GENERATION: u32 = 1;
 /// ICE generations of one call.
 const MAX_RESTARTS: u32 = 32;
 /// Reports on their way to the app's backend.

@@ -4,7 +4,8 @@
 use super::call::{EarlyCandidate, MAX_EARLY, Seat};
 use super::session::{Place, Side};
 use super::timers::Timer;
-use super::{Connection, DESCRIPTION_MS, Desk};
+use super::{Connection, DESCRIPTION_MS, Desk, FIRST_GENERATION};
+use crate::calls::Handle;
 use crate::signalling::candidate::{self, Verdict};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::evidence::Said;
@@ -124,9 +125,16 @@ impl Desk {
         let generation = call.generation;
         let seat = call.seat_mut(side);
         seat.described = true;
-        let early = std::mem::take(&mut seat.early);
+        let (early, handle) = (std::mem::take(&mut seat.early), seat.handle);
+        let sdp = if generation == FIRST_GENERATION { &self.with_own_candidates(sdp, &handle) } else { sdp };
         self.tell_partner(id, side, &Reply::Offer { call: id, generation, sdp });
         self.tell_candidates(id, side, generation, early);
+    }
+
+    /// What a warm relay was issued needs no word of its client's: the partner can check it at once (matching.md §4.6, §4.8). In later
+    /// generations addresses of the one before may still be held, so the client says which are meant.
+    pub(super) fn with_own_candidates(&self, sdp: &str, handle: &Handle) -> String {
+        sdp::with_candidates(sdp, candidate::of_issued(&self.relay.relayed(handle)))
     }
 
     fn cand(&mut self, context: Context, cand: Cand) {

@@ -6,7 +6,7 @@ use super::call::{Call, Seat};
 use super::hearing::Window;
 use super::session::{Place, Session, Side, Standing, Waiting};
 use super::timers::Timer;
-use super::{ACCEPT_MS, ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk};
+use super::{ACCEPT_MS, ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk, FIRST_GENERATION};
 use crate::matchmaking::{Criteria, MAX_AVOID, Match, Refused, Ticket, TicketId};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
@@ -22,8 +22,6 @@ pub(super) const POSITION_MS: u64 = 1_000;
 const LATER_POSITION_MS: u64 = 5_000;
 const EARLY_WAIT_MS: u64 = 10_000;
 const LAST_STAGE: u8 = crate::matchmaking::STAGES - 1;
-/// The generation every call begins with.
-const FIRST_GENERATION: u32 = 1;
 
 /// A wish to wait, checked.
 pub(super) struct Entry {
@@ -246,7 +244,7 @@ impl Desk {
         if self.relay.pair(first.handle, second.handle).is_err() {
             return self.unpaired(now, [(waiter, first), (arrival, second)]);
         }
-        let offer = first.offer.take();
+        let offer = first.offer.take().map(|offer| self.with_own_candidates(&offer, &first.handle));
         let acceptance = self.settings.acceptance;
         let (Some(one), Some(other)) = (self.claims(waiter), self.claims(arrival)) else { return };
         let ((one, one_sub), (other, other_sub)) =

@@ -2,7 +2,8 @@
 //!
 //! What is not on the list does not reach the partner: addresses, candidates, session and stream names, canonical names,
 //! SSRC lines, header extensions that would show loudness in the clear. What remains is one audio line, at most one data
-//! channel line, and what ICE, DTLS and Opus need. Candidates travel on their own, see [`super::candidate`].
+//! channel line, and what ICE, DTLS and Opus need. Candidates travel on their own, see [`super::candidate`]; those that
+//! the server knows anyway it writes itself.
 
 mod emit;
 mod media;
@@ -34,6 +35,14 @@ pub enum Kind {
 pub fn rebuild(sdp: &str, kind: Kind, generation: u32) -> Result<String, BadSdp> {
     let description = parse::description(sdp, kind).ok_or(BadSdp)?;
     Ok(emit::description(&description, generation))
+}
+
+/// A rebuilt description with these candidates in its first section, which carries all the others.
+pub fn with_candidates(sdp: &str, lines: impl Iterator<Item = String>) -> String {
+    let sections: Vec<usize> = sdp.match_indices("\r\nm=").map(|(at, _)| at + 2).collect();
+    let (first, rest) = sdp.split_at(sections.get(1).copied().unwrap_or(sdp.len()));
+    let lines: String = lines.map(|line| format!("a={line}\r\n")).collect();
+    format!("{first}{lines}{rest}")
 }
 
 pub(in crate::signalling) use self::text::is_ice_chars;

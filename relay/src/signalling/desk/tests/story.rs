@@ -246,3 +246,28 @@ impl World {
         self.hear(a, "matched")["call"].as_str().unwrap().to_owned()
     }
 }
+
+#[test]
+fn what_a_warm_relay_was_issued_stands_in_the_description_and_nothing_else_does() {
+    let mut world = World::new();
+    let mut lines = Vec::new();
+    for who in [1, 2] {
+        let handle = handle_of(&world.enter(who));
+        lines.push(world.allocate(handle).split(' ').nth(5).unwrap().to_owned());
+    }
+    world.say(1, json!({ "t": "queue", "offer": { "gen": 1, "sdp": CHROMIUM } }));
+    world.hear(1, "queued");
+    world.queue(2);
+    let (_, matched) = (world.hear(1, "matched"), world.hear(2, "matched"));
+    let call = matched["call"].as_str().unwrap();
+    world.say(2, json!({ "t": "answer", "call": call, "gen": 1, "sdp": FIREFOX_ANSWER }));
+    let answer = world.hear(1, "answer");
+    for (sdp, port) in [(&matched["offer"]["sdp"], &lines[0]), (&answer["sdp"], &lines[1])] {
+        let said: Vec<&str> = sdp.as_str().unwrap().lines().filter(|line| line.starts_with("a=candidate")).collect();
+        let expected = format!("a=candidate:1 1 udp 50331647 203.0.113.7 {port} typ relay raddr 0.0.0.0 rport 9");
+        assert_eq!(said, [expected]);
+        let sdp = sdp.as_str().unwrap();
+        let section = sdp.match_indices("\r\nm=").filter(|(at, _)| *at < sdp.find("a=candidate").unwrap()).count();
+        assert_eq!(section, 1, "in the first section: {sdp}");
+    }
+}
