@@ -35,7 +35,7 @@ pub(crate) enum NoLeg {
 }
 
 /// Allocations of one handle: one per address family, or one old and one new around an ICE restart.
-pub(crate) const MAX_ALLOCATIONS: usize = 4;
+pub(crate) const MAX_ALLOCATIONS: usize = 2;
 
 /// Handle → leg → partner. A lock inside: control path only; packets see its decisions in the routes.
 pub struct Ledger {

@@ -1,5 +1,7 @@
 //! A long way to the server: datagrams and streams arrive later, in both directions. In user space, because not every kernel has netem.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -52,21 +54,32 @@ impl Distance {
 
 /// Each client has a socket of its own towards the daemon.
 async fn datagrams(socket: Arc<UdpSocket>, daemon: Arc<OnceLock<[SocketAddr; 2]>>, one_way: Duration) {
-    let mut clients = std::collections::HashMap::<SocketAddr, UnboundedSender<Late>>::new();
+    let mut clients = HashMap::<SocketAddr, UnboundedSender<Late>>::new();
     let mut buffer = vec![0; 2_048];
     while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
         let Some(&[server, _]) = daemon.get() else { continue };
-        if !clients.contains_key(&client) {
-            let upstream = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-            upstream.connect(server).await.unwrap();
-            let ((out, late_out), (back, late_back)) = (unbounded_channel(), unbounded_channel());
-            tokio::spawn(send_out(late_out, Arc::clone(&upstream)));
-            tokio::spawn(send_back(late_back, Arc::clone(&socket), client));
-            tokio::spawn(hear(upstream, back, one_way));
-            clients.insert(client, out);
-        }
-        let _ = clients[&client].send((Instant::now() + one_way, buffer[..length].to_vec()));
+        let out = match clients.entry(client) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(way(client, server, Arc::clone(&socket), one_way).await),
+        };
+        let _ = out.send((Instant::now() + one_way, buffer[..length].to_vec()));
     }
+}
+
+/// What goes to the daemon for this client; what comes back finds its way by itself.
+async fn way(
+    client: SocketAddr,
+    server: SocketAddr,
+    socket: Arc<UdpSocket>,
+    one_way: Duration,
+) -> UnboundedSender<Late> {
+    let upstream = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    upstream.connect(server).await.unwrap();
+    let ((out, late_out), (back, late_back)) = (unbounded_channel(), unbounded_channel());
+    tokio::spawn(send_out(late_out, Arc::clone(&upstream)));
+    tokio::spawn(send_back(late_back, socket, client));
+    tokio::spawn(hear(upstream, back, one_way));
+    out
 }
 
 async fn hear(upstream: Arc<UdpSocket>, back: UnboundedSender<Late>, one_way: Duration) {

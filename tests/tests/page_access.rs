@@ -2,7 +2,7 @@
 
 use crate::people::{one_test_at_a_time, two_in_a_call};
 use e2e::browser::{Browser, Driver};
-use e2e::{Daemon, daemon, report};
+use e2e::{Daemon, daemon, report, webhook};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,7 +22,8 @@ const NAMELESS: &str = "
 fn every_screen_obeys_the_rules_of_accessibility_in_both_schemes_and_on_a_phone() {
     let _turn = one_test_at_a_time();
     let axe = axe();
-    let (daemon, driver) = (Daemon::local().start(), Driver::start());
+    let backend = webhook::Receiver::start();
+    let (daemon, driver) = (Daemon::local().set(&backend.settings()).start(), Driver::start());
     let (ana, ben) = two_in_a_call(&daemon, &driver);
     ben.types("Hello");
     ana.reads("Hello");

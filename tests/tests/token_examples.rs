@@ -29,7 +29,10 @@ async fn is_let_in(interpreter: &str, file: &str) {
     let path = format!("{}/../relay/docs/tokens/{file}", env!("CARGO_MANIFEST_DIR"));
     assert!(std::fs::read_to_string(&path).unwrap().lines().count() <= LINES_MAX, "{file} is too long for an example");
     if Command::new(interpreter).arg("--version").output().is_err() {
-        let why = format!("not tested: {file}, because there is no `{interpreter}`: apt-get install {}", package(interpreter));
+        let why = format!(
+            "not tested: {file}, because there is no `{interpreter}`: apt-get install {}",
+            package(interpreter)
+        );
         e2e::report(&format!("not-tested-{interpreter}.txt"), &why);
         return;
     }
@@ -45,7 +48,7 @@ async fn is_let_in(interpreter: &str, file: &str) {
     for user in ["user 17", "user 18", "user 17"] {
         let mut command = Command::new(interpreter);
         command.arg(&path).arg(user).env("PAIR_SECRET", SECRET).env("PAIR_PSEUDONYMS", SECRET);
-        command.env("PAIR_PRIVATE_KEY", key.serialize_pem());
+        command.env("PAIR_PRIVATE_KEY", pem(&key.serialize_der()));
         command.env("PAIR_ISSUER", e2e::daemon::ISSUER).env("PAIR_AUDIENCE", e2e::daemon::AUDIENCE);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
@@ -58,6 +61,15 @@ async fn is_let_in(interpreter: &str, file: &str) {
         let (_caller, welcome) = Caller::connect(&daemon, token).await;
         assert_eq!(welcome["policy"]["text"], true, "{file}: {welcome}");
     }
+}
+
+/// What `openssl genpkey -algorithm ed25519` writes: PKCS #8 in its first version. OpenSSL does not read the second, with the public key in it.
+fn pem(der: &[u8]) -> String {
+    const SEED: [u8; 4] = [0x04, 0x22, 0x04, 0x20];
+    let at = der.windows(SEED.len()).position(|window| window == SEED).unwrap() + SEED.len();
+    let first = [b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20", &der[at..at + 32]].concat();
+    let text = base64::engine::general_purpose::STANDARD.encode(first);
+    format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
 }
 
 fn pseudonym(token: &str) -> String {
