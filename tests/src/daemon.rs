@@ -326,7 +326,7 @@ fn profile_directory() -> PathBuf {
 }
 
 /// Cargo's target directory.
-pub(crate) fn target_directory() -> PathBuf {
+pub fn target_directory() -> PathBuf {
     profile_directory().parent().unwrap().to_owned()
 }
 

@@ -10,6 +10,10 @@
 //! client     Caller::connect(&daemon, &token)                             pair.v1 by hand, frame by frame
 //! token      Claims::adult("lea").sign(…)                                 what an app's backend would mint
 //! http       get(address, "/")                                            one request, one answer
+//! distance   Distance::of(one_way)                                      a long way to the daemon
+//! webhook    Receiver::start() → its url, the reports that arrive         an app's backend, as far as reports go
+//! meddler    Meddler::bind() → a server between browser and daemon that swaps fingerprints
+//! websocket  Socket::connect(&daemon), frame(…)                          frames that no library would send
 //! process    every child has an owner, and dies with it
 //! raw        any bytes over UDP, TCP or TLS, and what comes back
 //! vitals     a daemon's memory, processor time, descriptors and counters
@@ -24,14 +28,18 @@ pub mod browser;
 pub mod certificate;
 pub mod client;
 pub mod daemon;
+pub mod distance;
 pub mod fuzzing;
 pub mod http;
+pub mod meddler;
 pub mod network;
 pub mod process;
 pub mod raw;
 pub mod token;
 pub mod virtual_relay;
 pub mod vitals;
+pub mod webhook;
+pub mod websocket;
 
 pub use browser::{Browser, Driver};
 pub use client::Caller;

@@ -110,6 +110,18 @@ impl Network {
         host
     }
 
+    /// Whether this host's packets arrive. While they do not, TCP connections break as soon as anything is said on them.
+    pub fn cut(host: &str, off: bool) {
+        let rules = if off {
+            "table inet cut { chain in { type filter hook input priority -10; iifname \"wan\" meta l4proto tcp reject with tcp reset; \
+             iifname \"wan\" drop; }; chain out { type filter hook output priority -10; \
+             oifname \"wan\" meta l4proto tcp reject with tcp reset; oifname \"wan\" drop; }; }"
+        } else {
+            "delete table inet cut"
+        };
+        run(command_inside(host, Path::new("nft")).args(["-f", "-"]), rules);
+    }
+
     /// Makes a host on the wire, or behind another NAT, a NAT with one host behind it, `10.<net>.0.2`. Returns the latter's namespace.
     pub fn behind(&mut self, nat: &str, short: &str, net: u8, ports: Ports, lets: Lets) -> String {
         let inside = self.namespace(short);

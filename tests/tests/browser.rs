@@ -201,10 +201,14 @@ fn a_microphone_revoked_in_mid_call_is_a_state_and_the_call_goes_on() {
 
     ana.page.devtools("Browser.setPermission", microphone);
     ana.page.until("document.querySelector('#call-microphone').dataset.state === 'lost'");
+    ana.frame_at("server", "mic");
+    assert!(ana.page.run("return document.querySelector('#toast').hidden").as_bool().unwrap(), "it is not an error");
     ana.is_talking();
     ana.hears_more_than(&ana.media());
     ana.types("my microphone is gone");
     ben.reads("my microphone is gone");
+    ben.page.run("recorder.tell({ t: 'peer', call: recorder.call(), s: 'mic_off' })");
+    ben.page.until("document.querySelector('#peer-microphone').innerText === 'Your partner’s microphone is off.'");
 }
 
 #[test]
@@ -365,15 +369,16 @@ fn pictures_for_the_documentation() {
     std::fs::create_dir_all(&docs).unwrap();
 
     let ana = Person::arrives(&driver, &daemon, "Ana", Microphone::Allowed);
-    ana.page.screenshot(&docs.join("page-choosing.png"));
     ana.page.click("[name=topic][value='0']");
     ana.page.click("[name=topic][value='3']");
     ana.looks_for_someone();
     ana.page.until("document.querySelector('#waited').textContent === '3 s'");
+    let place = "{ t: 'position', ahead: 2, eta: { p50: 4000, p90: 9000 }, stage: 2, hint: { relax: 'level', would_match: 12 } }";
+    ana.page.run(&format!("recorder.tell({place})"));
     ana.page.screenshot(&docs.join("page-waiting.png"));
 
     let ben = Person::arrives(&driver, &daemon, "Ben", Microphone::Allowed);
-    let phone = json!({ "width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true });
+    let phone = json!({ "width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": true });
     ben.page.click("[name=topic][value='3']");
     ben.looks_for_someone();
     for person in [&ana, &ben] {
@@ -388,8 +393,7 @@ fn pictures_for_the_documentation() {
         to.reads(words);
     }
     std::thread::sleep(Duration::from_secs(4));
-    ana.page.screenshot(&docs.join("page-in-call-ana.png"));
-    ben.page.screenshot(&docs.join("page-in-call-ben.png"));
+    ana.page.screenshot(&docs.join("page-in-call.png"));
     ben.page.devtools("Emulation.setDeviceMetricsOverride", phone);
     ben.page.devtools(
         "Emulation.setEmulatedMedia",
@@ -424,7 +428,8 @@ fn relay_candidates_only(person: &Person<'_>) -> Vec<String> {
                 frame["to"]
             );
         }
-        if let Some(sdp) = message["sdp"].as_str() {
+        // Alone, in a ticket, or with the news of a match.
+        if let Some(sdp) = message["sdp"].as_str().or(message["offer"]["sdp"].as_str()) {
             descriptions += 1;
             assert!(!sdp.contains("a=candidate"), "candidates travel as `cand`");
         }

@@ -4,14 +4,19 @@
 
 mod aiortc;
 mod browser;
+mod browser_trace;
 mod browser_transports;
 mod conformance;
 mod fuzz;
 mod nat;
 mod nat_virtual;
 mod operating;
+mod page_access;
+mod pair_browser;
 mod people;
 mod streams;
 mod tcp_relay;
+mod token_examples;
 mod uclient;
 mod webrtc_rs;
+mod websocket_cases;

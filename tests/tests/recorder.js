@@ -2,7 +2,7 @@
 // peer connections so that the test can ask the browser itself, not the page, what it sends and receives.
 
 (() => {
-  const recorder = { frames: [], connections: [], microphones: [], closedAt: 0, holdOn: false, deaf: false };
+  const recorder = { frames: [], connections: [], microphones: [], socket: null, closedAt: 0, holdOn: false, deaf: false };
   Object.defineProperty(window, "recorder", { value: recorder });
 
   // A slow network, at will: while `deaf`, what the server says lies waiting.
@@ -12,10 +12,15 @@
     for (const deliver of late.splice(0)) deliver();
   };
 
+  // A frame as if the server had sent it, and the call that it would be about.
+  recorder.tell = (message) => recorder.socket.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) }));
+  recorder.call = () => recorder.frames.map((frame) => JSON.parse(frame.data)).findLast((message) => message.t === "matched").call;
+
   const Socket = window.WebSocket;
   window.WebSocket = class extends Socket {
     constructor(...given) {
       super(...given);
+      recorder.socket = this;
       this.addEventListener("message", (event) => {
         if (recorder.deaf) {
           event.stopImmediatePropagation();

@@ -195,7 +195,7 @@ function showText({ from, text }) {
   line.className = from;
   line.append(who, text);
   $("log").append(line);
-  $("log").scrollTop = $("log").scrollHeight;
+  $("log-region").scrollTop = $("log-region").scrollHeight;
 }
 
 function showQuality({ grade, rttMs, loss, jitterMs, local, remote }) {

@@ -69,8 +69,13 @@ impl Driver {
 
     /// A new Chromium with an empty profile.
     pub fn browser(&self, microphone: Microphone) -> Browser<'_> {
+        self.browser_with(microphone, &[])
+    }
+
+    /// The same with more flags.
+    pub fn browser_with(&self, microphone: Microphone, flags: &[&str]) -> Browser<'_> {
         let profile = own_directory();
-        let mut arguments: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+        let mut arguments: Vec<String> = FLAGS.iter().chain(flags).map(ToString::to_string).collect();
         arguments.push(format!("--user-data-dir={}", profile.display()));
         arguments.push(match microphone {
             Microphone::Allowed => "--use-fake-ui-for-media-stream".to_owned(),

@@ -88,8 +88,8 @@ export class Call {
     this.#gen = gen;
     this.#early = [];
     return this.#attempt(async () => {
-      if (ice) this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers: ice.servers });
       this.#watchRestart();
+      if (ice) this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers: ice.servers });
       if (this.#role !== "offerer") return;
       this.#pc.restartIce();
       await this.#pc.setLocalDescription();

@@ -8,9 +8,12 @@ const SDK = "pair.js/2";
 /** What is said while the connection is away waits for it, up to this many frames. */
 const UNSENT_MAX = 64;
 /** How long to wait before the second, third … attempt to resume. */
-const RESUME_PAUSES_MS = [0, 300, 700, 1500, 3000];
-/** An attempt that has not been answered by then is given up for the next: a network that swallows packets says nothing. */
-const ATTEMPT_MS = 4000;
+const RESUME_PAUSES_MS = [0, 500, 1500, 3000];
+/**
+ * An attempt that has not been answered by then is given up for the next: a network that swallows packets says nothing. Not sooner,
+ * because Chromium itself holds an attempt back for up to five seconds after others have failed.
+ */
+const ATTEMPT_MS = 7000;
 /** A server that does not say for how long it resumes keeps to this. */
 const RESUME_MS = 15000;
 /** Closing with this says that the session will be resumed. */
