@@ -197,7 +197,7 @@ impl Desk {
             let (own, partner) = (&self.people[&who], &self.people[&other]);
             let common: Vec<u64> = own.topics.iter().copied().filter(|topic| partner.topics.contains(topic)).collect();
             let frame = json!({"t": "matched", "call": format!("call-{waiter}"), "role": role, "gen": 1,
-                "peer": {"lvl": if self.faults.wrong_level { "C2" } else { &partner.level }, "topics": common}, "ice": self.ice(who)});
+                "peer": {"lvl": if self.faults.wrong_level { "C2" } else { partner.level.as_str() }, "topics": common}, "ice": self.ice(who)});
             self.people.get_mut(&who).unwrap().partner = Some(other);
             if self.faults.twice {
                 self.tell(who, frame.clone());
