@@ -176,6 +176,8 @@ struct Flood {
     inbox: Inbox,
     random: ChaCha12Rng,
     next_address: u32,
+    /// Challenges that were taken up.
+    insisted: u64,
     counters: Arc<Counters>,
 }
 
@@ -194,6 +196,7 @@ impl Flood {
             inbox: Inbox::default(),
             random: ChaCha12Rng::seed_from_u64(0xA77AC),
             next_address: 0,
+            insisted: 0,
             counters,
         })
     }
@@ -280,11 +283,11 @@ impl Flood {
 
     fn insist(&mut self, challenge: &View<'_>, local: Option<Ipv4Addr>) {
         let asked = self.counters.allocations.load(Ordering::Relaxed);
-        let settled = self.counters.granted.load(Ordering::Relaxed) + self.counters.refused.load(Ordering::Relaxed);
         let (Some(realm), Some(nonce)) = (challenge.get(attribute::REALM), challenge.get(attribute::NONCE)) else {
             return;
         };
-        let Some(Credential { username, password }) = self.user.clone().filter(|_| settled < asked) else { return };
+        let Some(Credential { username, password }) = self.user.clone().filter(|_| self.insisted < asked) else { return };
+        self.insisted += 1;
         let key = long_term_key(&username, &String::from_utf8_lossy(realm), &password);
         let signed = [(attribute::USERNAME, username.as_bytes()), (attribute::REALM, realm), (attribute::NONCE, nonce)];
         let request = self.request(&signed).integrity(&key).finish();

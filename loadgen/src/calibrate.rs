@@ -260,7 +260,10 @@ async fn probe(
     let depth = scenario.depth;
     let run = runner::run(scenario, aim(server, depth), false, |_| {}).await?;
     let mut faults = generator_faults(&run);
-    let success = run.book.counts.success().unwrap_or(0.0);
+    // A population comes in before the window.
+    let counts = &run.book.counts;
+    let (up, failed) = (counts.calls_up + counts.outside_calls_up, counts.failed() + counts.outside_failed);
+    let success = up as f64 / (up + failed).max(1) as f64;
     if success < 0.99 {
         faults.push(format!("{:.1} % of the calls came up", success * 100.0));
     }

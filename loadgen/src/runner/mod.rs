@@ -324,7 +324,9 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
     book.note(Violation::Corrupt, counters.corrupt.load(Ordering::Relaxed));
     if aim.own {
         let left = server_metrics.as_ref().and_then(|metrics| metrics.allocations);
-        book.note(Violation::Leak, left.unwrap_or(0));
+        // Attackers give nothing back: theirs are left for as long as an allocation lives.
+        let attackers = attack.map_or(0, |attack| attack.granted);
+        book.note(Violation::Leak, left.unwrap_or(0).saturating_sub(attackers));
     }
     if interrupted || aborted.is_some() {
         let share = window.until.since(window.from).as_secs_f64() / context.scenario.measured.as_secs_f64();
