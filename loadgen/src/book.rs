@@ -19,9 +19,10 @@ use crate::{
     caller::record::{Cause, Outcome, Record, Times},
     media::Window,
     rules::{self, Violation},
-    scenario::Depth,
+    scenario::{Depth, Mixed},
     slo::Objective,
     stats::{
+        bursts::Bursts,
         emodel::{self, G711_PLC},
         latency::{Phase, Scores},
     },
@@ -48,6 +49,7 @@ pub struct Voice {
     pub worst_jitter: Duration,
     /// Sum of ratings R, for the mean.
     pub rating: f64,
+    pub bursts: Bursts,
 }
 
 /// The counts a table begins with.
@@ -78,6 +80,8 @@ pub struct Counts {
     pub allocated: u64,
     /// Pairs the server joined before the documented widening, which have no decision latency.
     pub widened_early: u64,
+    /// Calls up whose media went from caller to caller, without a relay.
+    pub direct: u64,
     /// Callers and calls outside the window, shown but not judged.
     pub outside_callers: u64,
     pub outside_calls_up: u64,
@@ -97,14 +101,22 @@ impl Counts {
 }
 
 /// What makes a call a success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standard {
     pub depth: Depth,
+    /// Depths by caller, where there are several.
+    pub mixed: Option<Mixed>,
     pub media: bool,
     /// Giving up waiting for a partner is a failed attempt, not merely counted.
     pub abandonment_fails: bool,
     /// Allocations granted at a time; above 0 a refusal for want of room is blocking, not failure.
     pub lines: u32,
+}
+
+impl Standard {
+    fn depth_of(&self, number: u32) -> Depth {
+        self.mixed.map_or(self.depth, |mixed| mixed.of(number))
+    }
 }
 
 /// The collector. Holds one side of a call until the other comes in, so it is bounded by the callers at one time.
@@ -175,7 +187,7 @@ impl Book {
 
     /// One caller, complete; what it completes is handed back.
     pub fn add(&mut self, record: Record) -> Option<Finished> {
-        self.talk += talked_inside(&record.times, self.standard.depth, self.window);
+        self.talk += talked_inside(&record.times, self.standard.depth_of(record.number), self.window);
         let counts = self.window.contains(record.times.intended);
         if counts {
             self.add_caller(&record);
@@ -311,6 +323,9 @@ impl Book {
         for violation in rules::check(a, b) {
             self.note(violation, 1);
         }
+        if self.standard.depth_of(a.number) != self.standard.depth_of(b.number) {
+            self.note(Violation::Pool, 1);
+        }
         let up = self.is_up(a) && self.is_up(b) && failed(a, b).is_none();
         let counts = self.window.contains(a.times.intended.max(b.times.intended));
         if !counts {
@@ -321,6 +336,7 @@ impl Book {
         self.time_decision(a, b);
         if up {
             self.counts.calls_up += 1;
+            self.counts.direct += u64::from(a.direct && b.direct);
             self.counts.cut += u64::from(a.outcome == Outcome::Cut || b.outcome == Outcome::Cut);
             self.time_call(a, b);
             self.add_voice(a, b);
@@ -334,7 +350,8 @@ impl Book {
     }
 
     fn is_up(&self, record: &Record) -> bool {
-        record.times.is_up(self.standard.depth, self.standard.media)
+        let depth = self.standard.depth_of(record.number);
+        record.times.is_up(depth, self.standard.media && depth.relays())
     }
 
     /// From the later enqueueing, or from when the rules allowed the pair if that is later still.
@@ -391,6 +408,7 @@ impl Book {
         voice.duplicates += summary.duplicates;
         voice.reordered += summary.reordered;
         voice.late += summary.late;
+        voice.bursts.add(&summary.bursts);
         voice.jitter += summary.jitter;
         voice.worst_jitter = voice.worst_jitter.max(summary.jitter);
         if let Some(rating) = summary.rating(G711_PLC) {

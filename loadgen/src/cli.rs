@@ -1,7 +1,9 @@
 //! The command line: arguments → scenario and aim → run → table, file and exit code.
 
+mod calibrate;
 mod manner;
 mod results;
+mod victim;
 
 use std::{
     fs,
@@ -16,6 +18,7 @@ use rand::RngCore;
 use toml::Value;
 
 use crate::{
+    null_server,
     own_relay::{self, OwnRelay},
     peer::{turn::Credential, turn_url},
     report::{Run, json, table},
@@ -69,6 +72,9 @@ enum Command {
     /// Simulate callers against a relay and print what was measured
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Find out how much load this machine can make
+    #[command(after_help = calibrate::EXAMPLES)]
+    Calibrate(calibrate::CalibrateArgs),
     /// Join the results of all slices of one run
     #[command(after_help = results::MERGE_EXAMPLES)]
     Merge(results::MergeArgs),
@@ -90,6 +96,9 @@ enum Command {
     /// Serve a relay for a run: configuration on standard input (used by `run`)
     #[command(name = own_relay::SUBCOMMAND, hide = true)]
     ServeRelay,
+    /// Serve what loadgen is calibrated against (used by `calibrate`)
+    #[command(name = null_server::SUBCOMMAND, hide = true)]
+    ServeNothing,
 }
 
 #[derive(Args)]
@@ -221,6 +230,7 @@ pub fn main() -> ExitCode {
             }
             Ok(0)
         }
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Merge(args) => results::merge(&args),
         Command::Explain(args) => results::explain(&args),
         Command::Simulate(args) => results::simulate(&args),
@@ -229,6 +239,7 @@ pub fn main() -> ExitCode {
             say(&mut io::stdout(), json::PUBLISHED.trim_end());
             Ok(0)
         }
+        Command::ServeNothing => null_server::serve().map(|()| 0).map_err(|message| Stop(INTERNAL, message)),
         Command::ServeRelay => own_relay::serve().map(|()| 0).map_err(|message| Stop(INTERNAL, message)),
     };
     match result {
@@ -256,11 +267,12 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
         say(&mut io::stdout(), scenario.resolved.to_string().trim_end());
         return Ok(0);
     }
-    let manner = args.manner.manner(args.target.is_none() && args.turn.is_none())?;
+    let mut manner = args.manner.manner(args.target.is_none() && args.turn.is_none())?;
     check_descriptors(&scenario, args.target.is_none())?;
     // Before any thread and the relay of our own, which inherit it.
     let priority_raised = !args.ordinary_priority && sys::raise_priority(NICE);
     let (own, aim) = args.aim(&scenario)?;
+    manner.victim = args.victim(&scenario, own.as_ref(), &aim)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
     let run = runtime.block_on(async {
         if aim.turn_only.is_none() {
@@ -426,7 +438,9 @@ impl TokenArgs {
 
 /// A relay of our own.
 fn own(scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
-    let (relay, minter) = OwnRelay::start(scenario.mix.topics, scenario.lines).map_err(internal)?;
+    // Without signalling attackers and callers are one user, who needs no quota then.
+    let attacked = scenario.attack.is_any() && scenario.depth != Depth::Turn;
+    let (relay, minter) = OwnRelay::start(scenario.mix.topics, scenario.lines, attacked).map_err(internal)?;
     let (address, server_pid, admin) = (Address::usual(relay.signalling), Some(relay.pid()), relay.admin);
     let (server, turn) = match scenario.transport {
         Transport::Udp => (relay.turn, None),

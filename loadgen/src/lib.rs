@@ -14,7 +14,9 @@
 
 pub mod allowance;
 pub mod arrival;
+pub mod attack;
 pub mod book;
+pub mod calibrate;
 pub mod caller;
 pub mod cli;
 pub mod explain;
@@ -22,6 +24,7 @@ pub mod host;
 pub mod length;
 pub mod media;
 pub mod merge;
+pub mod null_server;
 pub mod own_relay;
 pub mod peer;
 pub mod population;

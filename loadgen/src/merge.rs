@@ -155,6 +155,9 @@ pub fn join(mut slices: Vec<Read>) -> Result<Run, Vec<String>> {
         slices: told,
         aborted: None,
         calls_unwritten: 0,
+        storm: None,
+        attack: None,
+        calibration: None,
     })
 }
 
@@ -228,6 +231,7 @@ fn merge_sampled<'a>(all: impl Iterator<Item = &'a Sampled> + Clone) -> Sampled 
         calls_peak: peak.unwrap_or(0),
         server_bytes_before: server.server_bytes_before,
         server_bytes_peak: server.server_bytes_peak,
+        allocations_at_peak: server.allocations_at_peak,
         seconds,
         ..merged
     }
@@ -239,6 +243,7 @@ fn merge_seconds<'a>(all: impl Iterator<Item = &'a Sampled>) -> Vec<Second> {
         let ours = merged.entry(theirs.second).or_default();
         ours.second = theirs.second;
         ours.arrived += theirs.arrived;
+        ours.callers += theirs.callers;
         ours.waiting += theirs.waiting;
         ours.calls += theirs.calls;
         ours.calls_up += theirs.calls_up;
@@ -247,6 +252,7 @@ fn merge_seconds<'a>(all: impl Iterator<Item = &'a Sampled>) -> Vec<Second> {
         ours.received += theirs.received;
         ours.generator_cpu += theirs.generator_cpu;
         ours.server_cpu = ours.server_cpu.or(theirs.server_cpu);
+        ours.server_allocations = ours.server_allocations.or(theirs.server_allocations);
         ours.server_bytes = ours.server_bytes.max(theirs.server_bytes);
     }
     merged.into_values().collect()

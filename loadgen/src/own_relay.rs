@@ -26,6 +26,10 @@ pub const SUBCOMMAND: &str = "serve-relay-for-a-run";
 const USER: &str = "loadgen";
 /// One for every port.
 const MAX_ALLOCATIONS: u32 = 60_000;
+/// Allocations of one user where some of them are attackers.
+const ATTACKED_QUOTA: u32 = 50;
+/// 127.0.0.0/8 without the addresses of [`crate::attack`].
+const CALLERS: &str = r#""127.0.0.0/9", "127.128.0.0/10", "127.192.0.0/11", "127.224.0.0/12", "127.240.0.0/13", "127.248.0.0/14", "127.252.0.0/15", "127.254.0.0/16""#;
 /// Ends the configuration on the child's input.
 const END: &str = "# end of configuration";
 
@@ -45,8 +49,9 @@ pub struct OwnRelay {
 
 impl OwnRelay {
     /// Starts it on free ports of the loopback interface, with `topics` topics and at most `lines` allocations (0: as many
-    /// as there are ports), and returns it with the key for tokens.
-    pub fn start(topics: u8, lines: u32) -> io::Result<(OwnRelay, Minter)> {
+    /// as there are ports), and returns it with the key for tokens. Where it is `attacked`, attackers are not exempt from its
+    /// limits as callers are, and a user has a quota.
+    pub fn start(topics: u8, lines: u32, attacked: bool) -> io::Result<(OwnRelay, Minter)> {
         let (mut secret, mut run) = ([0; 32], [0; 16]);
         rand::rng().fill_bytes(&mut secret);
         rand::rng().fill_bytes(&mut run);
@@ -58,7 +63,7 @@ impl OwnRelay {
             .process_group(0) // Ctrl-C ends the measurement, not the relay under it
             .spawn()?;
         let mut input = child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the relay"))?;
-        input.write_all(format!("{}\n{END}\n", configuration(&secret, topics, lines)).as_bytes())?;
+        input.write_all(format!("{}\n{END}\n", configuration(&secret, topics, lines, attacked)).as_bytes())?;
         let output =
             child.stdout.take().map(BufReader::new).ok_or_else(|| io::Error::other("no pipe from the relay"))?;
         let Listening { turn: Some(turn), tcp: Some(tcp), signalling: Some(signalling), admin } =
@@ -93,7 +98,7 @@ impl Drop for OwnRelay {
 }
 
 /// A relay for loopback and this run alone.
-fn configuration(secret: &str, topics: u8, lines: u32) -> String {
+fn configuration(secret: &str, topics: u8, lines: u32, attacked: bool) -> String {
     let topics: Vec<String> = (0..topics).map(|topic| format!("\"topic-{topic}\"")).collect();
     format!(
         r#"[listen]
@@ -118,13 +123,18 @@ allow_peers = ["127.0.0.0/8"]
 user_allocations = {allocations}
 
 [limits]
-exempt = ["127.0.0.0/8"]
+exempt = [{exempt}]
 
 [matching]
 topics = [{topics}]
 "#,
         topics = topics.join(", "),
-        allocations = if lines == 0 { MAX_ALLOCATIONS } else { lines },
+        allocations = match (lines, attacked) {
+            (0, true) => ATTACKED_QUOTA,
+            (0, false) => MAX_ALLOCATIONS,
+            (lines, _) => lines,
+        },
+        exempt = if attacked { CALLERS } else { "\"127.0.0.0/8\"" },
     )
 }
 

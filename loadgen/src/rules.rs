@@ -35,12 +35,16 @@ pub enum Violation {
     Roles,
     /// Told something untrue about the partner.
     Told,
+    /// Tokens named different pools.
+    Pool,
     /// Media of another call was heard.
     CrossTalk,
     /// Media was changed on its way.
     Corrupt,
     /// The relay still counts allocations after every call has ended.
     Leak,
+    /// So many lines cannot refuse so few, or so many.
+    Erlang,
 }
 
 impl Violation {
@@ -56,9 +60,11 @@ impl Violation {
             Violation::Blocked => "block ignored",
             Violation::Roles => "roles not offerer and answerer",
             Violation::Told => "told something untrue about the partner",
+            Violation::Pool => "pools met",
             Violation::CrossTalk => "media of another call",
             Violation::Corrupt => "media changed on its way",
             Violation::Leak => "allocations left behind",
+            Violation::Erlang => "blocking contradicts Erlang B",
         }
     }
 }
@@ -162,6 +168,7 @@ pub(crate) mod tests {
             check_rejections: 0,
             requeued: 0,
             double_matched: false,
+            direct: false,
         }
     }
 

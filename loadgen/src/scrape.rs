@@ -18,6 +18,9 @@ pub struct Metrics {
     pub allocations: Option<u64>,
     /// Datagrams that went no further, by reason, those that happened.
     pub drops: Vec<(String, u64)>,
+    /// What its process has used and holds, by the names Prometheus clients give them.
+    pub cpu: Option<Duration>,
+    pub resident_bytes: Option<u64>,
 }
 
 /// The metrics page at `admin`, or none if there is none to be read.
@@ -39,6 +42,11 @@ fn parse(page: &str) -> Metrics {
     for line in page.lines().filter(|line| !line.starts_with('#')) {
         let Some((name, value)) = line.rsplit_once(' ') else { continue };
         let Ok(value) = value.trim().parse::<f64>() else { continue };
+        match name {
+            "process_cpu_seconds_total" => metrics.cpu = Duration::try_from_secs_f64(value).ok(),
+            "process_resident_memory_bytes" => metrics.resident_bytes = Some(value as u64),
+            _ => {}
+        }
         let value = value as u64;
         if name == "relay_allocations" || name.starts_with("relay_allocations{") {
             *metrics.allocations.get_or_insert(0) += value;
@@ -65,5 +73,7 @@ mod tests {
         assert_eq!(metrics.allocations, Some(7));
         assert_eq!(metrics.drops, [("no_permission".to_owned(), 5)]);
         assert_eq!(parse("nothing of ours\n"), Metrics::default());
+        let process = parse("process_cpu_seconds_total 12.5\nprocess_resident_memory_bytes 4.2e+07\n");
+        assert_eq!(process.cpu.zip(process.resident_bytes), Some((Duration::from_millis(12_500), 42_000_000)));
     }
 }

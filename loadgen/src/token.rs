@@ -34,10 +34,15 @@ pub struct Minter {
 impl Minter {
     /// A token for caller `number`, minted at `now_unix`.
     pub fn mint(&self, number: u32, criteria: &Criteria, now_unix: u64) -> String {
-        let claims = json!({
+        self.mint_for(number, 0, None, criteria, now_unix)
+    }
+
+    /// The token of a person who comes for the `visit`-th time, for a pool of its own if it names one.
+    pub fn mint_for(&self, number: u32, visit: u32, pool: Option<&str>, criteria: &Criteria, now_unix: u64) -> String {
+        let mut claims = json!({
             "iss": self.issuer,
             "aud": self.audience,
-            "jti": format!("{}-{number}", URL_SAFE_NO_PAD.encode(self.run)),
+            "jti": format!("{}-{number}-{visit}", URL_SAFE_NO_PAD.encode(self.run)),
             "iat": now_unix,
             "nbf": now_unix,
             "exp": now_unix + LIFE_SECS,
@@ -49,6 +54,9 @@ impl Minter {
             "blk": criteria.blocks.iter().map(|other| self.block(*other)).collect::<Vec<_>>(),
             "cap": { "text": true, "next": true },
         });
+        if let Some(pool) = pool {
+            claims["pool"] = json!(pool);
+        }
         self.sign(&claims)
     }
 

@@ -6,6 +6,7 @@
 use crate::{
     allowance::Allowance,
     book::{MAX_HALVES, Timed},
+    calibrate::{MAX, WARN},
     host::Used,
     report::{Run, SliceFaults},
     slo::Held,
@@ -43,6 +44,8 @@ pub enum Word {
 pub struct Verdict {
     pub word: Word,
     pub reasons: Vec<String>,
+    /// What to keep in mind whatever the word.
+    pub warnings: Vec<String>,
 }
 
 impl Word {
@@ -87,7 +90,20 @@ pub fn judge(run: &Run) -> Verdict {
         [(Word::Violated, violations), (Word::Invalid, invalid), (Word::Fail, missed), (Word::Inconclusive, unknown)];
     let found = ladder.into_iter().find(|(_, reasons)| !reasons.is_empty());
     let (word, reasons) = found.unwrap_or((Word::Pass, Vec::new()));
-    Verdict { word, reasons }
+    Verdict { word, reasons, warnings: warnings(run) }
+}
+
+fn warnings(run: &Run) -> Vec<String> {
+    let near = run.load_share().filter(|(_, share)| (WARN..=MAX).contains(share));
+    let near = near.map(|(what, share)| {
+        format!(
+            "{what} at {:.0} % of what this machine was calibrated for: its own delays begin to show",
+            share * 100.0
+        )
+    });
+    let lost = run.calls_unwritten;
+    let unwritten = (lost > 0).then(|| format!("the file of calls lacks {lost}: the disk was too slow"));
+    near.into_iter().chain(unwritten).collect()
 }
 
 /// What is wrong with the generator or generators of a run.
@@ -115,6 +131,10 @@ pub fn generator_faults(run: &Run) -> Vec<String> {
     fault(run.generator.stuck > 0, format!("{} callers did not end by themselves", run.generator.stuck));
     let halves = run.book.halves();
     fault(halves >= MAX_HALVES, format!("{halves} calls with other slices: more than one part can keep"));
+    if let Some((what, share)) = run.load_share() {
+        let text = format!("{what} at {:.0} % of what this machine was calibrated for", share * 100.0);
+        fault(share > MAX, text);
+    }
     let little = run.little_error().unwrap_or(0.0);
     let unlike = little > MAX_LITTLE_ERROR && !run.interrupted && run.aborted.is_none();
     fault(unlike, format!("Little's law off by {:.1} % > {:.0} %", little * 100.0, MAX_LITTLE_ERROR * 100.0));

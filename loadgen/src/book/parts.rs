@@ -125,6 +125,7 @@ impl Counts {
             freed,
             allocated,
             widened_early,
+            direct,
             outside_callers,
             outside_calls_up,
             outside_failed,
@@ -145,6 +146,7 @@ impl Counts {
             (&mut self.freed, freed),
             (&mut self.allocated, allocated),
             (&mut self.widened_early, widened_early),
+            (&mut self.direct, direct),
             (&mut self.outside_callers, outside_callers),
             (&mut self.outside_calls_up, outside_calls_up),
             (&mut self.outside_failed, outside_failed),
@@ -169,6 +171,7 @@ impl Voice {
             jitter,
             worst_jitter,
             rating,
+            bursts,
         } = *other;
         let fields = [
             (&mut self.streams, streams),
@@ -186,5 +189,6 @@ impl Voice {
         self.jitter += jitter;
         self.worst_jitter = self.worst_jitter.max(worst_jitter);
         self.rating += rating;
+        self.bursts.add(&bursts);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 const MS: u64 = 1_000_000;
 
 fn book() -> Book {
-    with(Standard { depth: Depth::Light, media: true, abandonment_fails: true, lines: 0 })
+    with(Standard { depth: Depth::Light, mixed: None, media: true, abandonment_fails: true, lines: 0 })
 }
 
 fn with(standard: Standard) -> Book {
@@ -108,7 +108,8 @@ fn unmatched_at_the_end_is_neither_and_no_partner_in_time_is_failure() {
 
 #[test]
 fn giving_up_is_neither_where_the_scenario_says_so() {
-    let mut book = with(Standard { depth: Depth::Matching, media: false, abandonment_fails: false, lines: 0 });
+    let mut book =
+        with(Standard { depth: Depth::Matching, mixed: None, media: false, abandonment_fails: false, lines: 0 });
     let mut record = side(1, Role::Offerer, 1_000);
     record.told = None;
     record.outcome = Outcome::Failed(Cause::NoPartner);
@@ -119,7 +120,8 @@ fn giving_up_is_neither_where_the_scenario_says_so() {
 
 #[test]
 fn matching_alone_needs_no_connection() {
-    let mut book = with(Standard { depth: Depth::Matching, media: false, abandonment_fails: true, lines: 0 });
+    let mut book =
+        with(Standard { depth: Depth::Matching, mixed: None, media: false, abandonment_fails: true, lines: 0 });
     for mut record in [side(1, Role::Offerer, 1_000), side(2, Role::Answerer, 1_000)] {
         record.times.connected = None;
         record.times.first_voice = None;

@@ -427,6 +427,7 @@ impl Record {
             check_rejections: 0,
             requeued: 0,
             double_matched: false,
+            direct: false,
         }
     }
 }

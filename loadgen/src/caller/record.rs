@@ -143,6 +143,9 @@ pub struct Record {
     pub requeued: u32,
     /// Told of a call while it was already in one.
     pub double_matched: bool,
+    /// Its media goes to the partner itself, by no relay.
+    #[serde(default)]
+    pub direct: bool,
 }
 
 impl Record {

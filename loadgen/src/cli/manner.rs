@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Stop, usage};
 use crate::{
+    calibrate::{Calibration, usual_path},
     runner::Manner,
     slice::{Moment, Share, Slice},
 };
@@ -28,6 +29,10 @@ pub(super) struct MannerArgs {
     /// Objectives from a file, one a line, # for comments; added to those of --slo
     #[arg(long, value_name = "FILE")]
     slo_file: Option<PathBuf>,
+    /// What this machine can carry, from `loadgen calibrate`; without it loadgen/calibration.json in the XDG state folder,
+    /// if that is there and of this machine
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
 }
 
 impl MannerArgs {
@@ -40,7 +45,25 @@ impl MannerArgs {
             moment.ahead_of(SystemTime::now()).map_err(usage)?;
         }
         let share = self.slice.zip(self.start_at).map(|(slice, start_at)| Share { slice, start_at });
-        Ok(Manner { share, start_at: self.start_at, calls: self.calls_csv.clone(), abort: self.abort_on_slo })
+        Ok(Manner {
+            share,
+            start_at: self.start_at,
+            calls: self.calls_csv.clone(),
+            abort: self.abort_on_slo,
+            victim: None,
+            calibration: self.calibration()?,
+        })
+    }
+
+    /// A file that is named must be there and of this machine; the usual one is used if it is.
+    fn calibration(&self) -> Result<Option<Calibration>, Stop> {
+        let Some(path) = &self.calibration else {
+            return Ok(usual_path().and_then(|path| Calibration::read(&path).ok()?));
+        };
+        match Calibration::read(path).map_err(usage)? {
+            Some(calibration) => Ok(Some(calibration)),
+            None => Err(usage(format!("{}: no calibration of this machine: run loadgen calibrate", path.display()))),
+        }
     }
 
     /// The objectives of the file, if there is one.

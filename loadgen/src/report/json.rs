@@ -6,8 +6,10 @@ use super::{Run, Second, callers};
 use crate::{
     book::Timed,
     host::environment,
+    media::stream::PERIOD,
     merge,
-    stats::{emodel::G711_PLC, latency::Distribution},
+    runner::storm::Storm,
+    stats::{bursts::Bursts, emodel::G711_PLC, latency::Distribution},
     time::millis,
     verdict::{Verdict, generator_faults},
 };
@@ -26,6 +28,7 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
         "schema": SCHEMA,
         "loadgen": env!("CARGO_PKG_VERSION"),
         "verdict": { "word": verdict.word.name(), "exit_code": verdict.word.exit_code(), "reasons": verdict.reasons,
+            "warnings": verdict.warnings,
             "generator_faults": generator_faults(run) },
         "slice": merge::carried(run),
         "merged_from": (!run.slices.is_empty()).then_some(run.slices.len()),
@@ -51,8 +54,22 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
         })).collect::<Vec<_>>(),
         "violations": run.book.violations.iter().map(|(v, n)| (v.name().to_owned(), json!(n))).collect::<Map<_, _>>(),
         "host": host(run),
+        "storm": run.storm.as_ref().map(storm),
+        "attack": run.attack,
+        "generator_headroom": run.headroom(),
+        "calibrated_load": run.load_share().map(|(what, share)| json!({ "of": what, "share": share })),
         "exemplars": super::exemplars::render(run),
         "seconds": run.sampled.seconds.iter().map(second).collect::<Vec<_>>(),
+    })
+}
+
+fn storm(storm: &Storm) -> Value {
+    json!({
+        "severed": storm.severed,
+        "back": storm.back,
+        "recovered_ms": storm.recovered().map(millis),
+        "until_back": distribution(&storm.until_back),
+        "greeted": distribution(&storm.greeted),
     })
 }
 
@@ -74,9 +91,12 @@ fn load(run: &Run) -> Value {
 
 fn outcomes(run: &Run) -> Value {
     let counts = &run.book.counts;
+    let relays = run.scenario.depths().iter().any(|(depth, _)| depth.relays());
     json!({
         "success": counts.success(),
         "calls_up": counts.calls_up,
+        "calls_direct": relays.then_some(counts.direct),
+        "calls_relayed": relays.then(|| run.relayed()),
         "calls_failed": counts.calls_failed,
         "callers_failed": counts.callers_failed,
         "abandoned": counts.abandoned,
@@ -137,6 +157,7 @@ fn media(run: &Run) -> Value {
         "reordered": voice.reordered,
         "jitter_mean_ms": mean(millis(voice.jitter)),
         "jitter_worst_ms": millis(voice.worst_jitter),
+        "bursts": bursts(&voice.bursts),
         "profile": G711_PLC.name,
         "rating_mean": mean(voice.rating),
         "mos_cqe_mean": run.book.mos.mean(),
@@ -153,6 +174,18 @@ fn media(run: &Run) -> Value {
     })
 }
 
+/// RFC 3611 §4.7.2; late discards count as losses.
+fn bursts(bursts: &Bursts) -> Value {
+    json!({
+        "count": bursts.bursts,
+        "density": bursts.burst_density(),
+        "gap_density": bursts.gap_density(),
+        "mean_ms": millis(bursts.burst_length(PERIOD)),
+        "gap_mean_ms": millis(bursts.gap_length(PERIOD)),
+        "loss_runs": bursts.runs,
+    })
+}
+
 fn host(run: &Run) -> Value {
     let (thread, share) = &run.sampled.used.busiest;
     json!({
@@ -161,6 +194,7 @@ fn host(run: &Run) -> Value {
         "server_bytes_before": run.sampled.server_bytes_before,
         "server_bytes_peak": run.sampled.server_bytes_peak,
         "server_bytes_per_caller": run.bytes_per_caller(),
+        "server_bytes_per_allocation": run.bytes_per_allocation(),
         "server_allocations_left": run.server_metrics.as_ref().and_then(|metrics| metrics.allocations),
         "server_drops": run.server_metrics.as_ref()
             .map(|metrics| metrics.drops.iter().map(|(why, n)| (why.clone(), json!(n))).collect::<Map<_, _>>()),
@@ -182,6 +216,7 @@ fn second(second: &Second) -> Value {
     json!({
         "t": second.second,
         "arrived": second.arrived,
+        "callers": second.callers,
         "waiting": second.waiting,
         "calls": second.calls,
         "calls_up": second.calls_up,
@@ -190,6 +225,7 @@ fn second(second: &Second) -> Value {
         "received": second.received,
         "server_cpu_secs": second.server_cpu.map(|cpu| cpu.as_secs_f64()),
         "server_bytes": second.server_bytes,
+        "server_allocations": second.server_allocations,
         "generator_cpu_secs": second.generator_cpu.as_secs_f64(),
     })
 }

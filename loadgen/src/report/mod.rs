@@ -16,9 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     arrival::{Shape, Spread},
+    attack,
     book::Book,
+    calibrate::Calibration,
     media::{Counters, Measured, Window},
-    runner::sample::Sampled,
+    runner::{sample::Sampled, storm::Storm},
     scenario::{Depth, Scenario},
     scrape::Metrics,
     slice::{Share, Slice},
@@ -49,6 +51,12 @@ pub struct Run {
     pub aborted: Option<String>,
     /// Lines the file of calls lacks.
     pub calls_unwritten: u64,
+    /// What became of those who were all cut off at once.
+    pub storm: Option<Storm>,
+    /// What hostile traffic did beside the callers.
+    pub attack: Option<attack::Account>,
+    /// What this machine can carry, where that is known.
+    pub calibration: Option<Calibration>,
 }
 
 /// How a slice's generator did, in the words of its own verdict.
@@ -109,6 +117,8 @@ pub struct Generator {
 pub struct Second {
     pub second: u64,
     pub arrived: u64,
+    /// In the run at that moment.
+    pub callers: u64,
     pub waiting: u64,
     pub calls: u64,
     pub calls_up: u64,
@@ -117,6 +127,7 @@ pub struct Second {
     pub received: u64,
     pub server_cpu: Option<Duration>,
     pub server_bytes: u64,
+    pub server_allocations: Option<u64>,
     pub generator_cpu: Duration,
 }
 
@@ -166,6 +177,16 @@ impl Run {
         (lines > 0 && offered > 0).then(|| (counts.blocked as f64 / offered as f64, erlang::blocking(lines, erlangs)))
     }
 
+    /// Whether independent Poisson arrivals were blocked as no system of so many lines would.
+    pub fn contradicts_erlang(&self) -> bool {
+        let (counts, scenario) = (&self.book.counts, &self.scenario);
+        let poisson = scenario.users == 0 && scenario.spread == Spread::Poisson && scenario.shape == Shape::Steady;
+        let offered = counts.calls_up + counts.failed() + counts.blocked;
+        let whole = scenario.depth == Depth::Turn && poisson && !self.interrupted && self.aborted.is_none();
+        let expected = self.blocking().map(|(_, expected)| expected);
+        whole && expected.is_some_and(|expected| erlang::contradicts(expected, counts.blocked, offered))
+    }
+
     /// How far the sampled number of calls is from λ·W, 0 to 1; none with too few calls to tell.
     pub fn little_error(&self) -> Option<f64> {
         let (sampled, computed) = (self.sampled.calls_mean, self.calls_by_little());
@@ -180,9 +201,46 @@ impl Run {
         let scenario = &self.scenario;
         let strangers = scenario.depth != Depth::Turn
             && scenario.users == 0
+            && scenario.mixed.is_none()
             && scenario.spread == Spread::Poisson
             && scenario.shape == Shape::Steady;
         strangers.then(|| 50f64.ln() / (2.0 * scenario.calls_per_second) * 1e3)
+    }
+
+    /// Calls a second where the schedule is densest, as far as that is known beforehand.
+    pub fn peak_cps(&self) -> f64 {
+        let scenario = &self.scenario;
+        if scenario.users > 0 || matches!(scenario.shape, Shape::Trace(_)) {
+            return self.offered_cps();
+        }
+        let (peak, mean) = scenario.shape.peak_and_mean(scenario.calls_per_second, scenario.arrivals_length());
+        self.offered_cps() * (peak / mean.max(1e-9)).max(1.0)
+    }
+
+    /// The most media packets sent in a second.
+    pub fn peak_packets(&self) -> f64 {
+        let seconds = self.sampled.seconds.windows(2);
+        let rates = seconds.map(|pair| {
+            let passed = pair[1].second.saturating_sub(pair[0].second).max(1);
+            pair[1].sent.saturating_sub(pair[0].sent) as f64 / passed as f64
+        });
+        rates.fold(0.0, f64::max)
+    }
+
+    /// The most callers at the same time.
+    pub fn peak_callers(&self) -> f64 {
+        self.sampled.seconds.iter().map(|second| second.callers).max().unwrap_or(0) as f64
+    }
+
+    /// Share of what this machine can carry, and of what; none where it is not calibrated.
+    pub fn load_share(&self) -> Option<(String, f64)> {
+        self.calibration.as_ref()?.share(self)
+    }
+
+    /// What is left of the generator, 0 to 1: of its busiest thread, and of what was calibrated.
+    pub fn headroom(&self) -> f64 {
+        let ceiling = self.load_share().map_or(0.0, |(_, share)| share);
+        (1.0 - self.sampled.used.busiest.1.max(ceiling)).clamp(0.0, 1.0)
     }
 
     /// Server CPU per call that came up in the window.
@@ -196,6 +254,18 @@ impl Run {
         let Sampled { server_bytes_before, server_bytes_peak, callers_at_peak, .. } = self.sampled;
         let before = server_bytes_before?;
         (callers_at_peak > 0).then(|| server_bytes_peak.saturating_sub(before) / callers_at_peak)
+    }
+
+    /// The same per allocation, where the server's metrics say how many there were.
+    pub fn bytes_per_allocation(&self) -> Option<u64> {
+        let Sampled { server_bytes_before, server_bytes_peak, allocations_at_peak, .. } = self.sampled;
+        let allocations = allocations_at_peak.filter(|allocations| *allocations > 0)?;
+        Some(server_bytes_peak.saturating_sub(server_bytes_before?) / allocations)
+    }
+
+    /// Calls through a relay, of those that came up; the others went from caller to caller.
+    pub fn relayed(&self) -> u64 {
+        self.book.counts.calls_up.saturating_sub(self.book.counts.direct)
     }
 
     /// What an objective speaks of, in its unit; none where there were too few samples.

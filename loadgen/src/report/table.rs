@@ -6,6 +6,7 @@ use super::{Run, callers};
 use crate::{
     arrival::Shape,
     book::Timed,
+    media::stream::PERIOD,
     scenario::Scenario,
     slo::Held,
     stats::latency::{Distribution, Phase},
@@ -21,9 +22,13 @@ pub fn render(run: &Run, verdict: &Verdict) -> String {
     phases(&mut out, run);
     quality(&mut out, run);
     resources(&mut out, run);
+    adversity(&mut out, run);
     failures(&mut out, run);
     objectives(&mut out, run);
     summary(&mut out, run);
+    for warning in &verdict.warnings {
+        line(&mut out, &format!("  ~ {warning}"));
+    }
     for reason in &verdict.reasons {
         line(&mut out, &format!("  ! {reason}"));
     }
@@ -55,7 +60,7 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
             run.length().as_secs_f64(),
             scenario.warmup.as_secs_f64(),
             verdict.word.name(),
-            (1.0 - run.sampled.used.busiest.1).max(0.0) * 100.0,
+            run.headroom() * 100.0,
         ),
     );
     let place = if run.target.address.ip().is_loopback() { "loopback" } else { "network" };
@@ -77,6 +82,11 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
     }
     if !run.slices.is_empty() {
         line(out, &format!("merged from {} slices", run.slices.len()));
+    }
+    if scenario.mixed.is_some() {
+        let parts = scenario.depths().into_iter();
+        let parts: Vec<String> = parts.map(|(depth, part)| format!("{} {:.0} %", depth.name(), part * 100.0)).collect();
+        line(out, &format!("callers of several depths, each among its own: {}", parts.join(", ")));
     }
     if scenario.users > 0 {
         line(
@@ -235,6 +245,17 @@ fn quality(out: &mut String, run: &Run) {
     line(
         out,
         &format!(
+            "bursts (RFC 3611) {}, density {:.1} %, {:.0} ms mean; outside them {:.3} % bad, gaps {:.0} ms mean",
+            voice.bursts.bursts,
+            voice.bursts.burst_density() * 100.0,
+            millis(voice.bursts.burst_length(PERIOD)),
+            voice.bursts.gap_density() * 100.0,
+            millis(voice.bursts.gap_length(PERIOD)),
+        ),
+    );
+    line(
+        out,
+        &format!(
             "R {:.1}  MOS-CQE {} mean, p5 {worst} (E-model estimate, g711-plc, 60 ms jitter buffer)",
             voice.rating / streams,
             run.book.mos.mean().map_or_else(|| "—".to_owned(), |mos| format!("{mos:.2}")),
@@ -251,9 +272,12 @@ fn resources(out: &mut String, run: &Run) {
         let per_caller =
             run.bytes_per_caller().map_or_else(|| "—".to_owned(), |bytes| format!("{:.1} kB", bytes as f64 / 1e3));
         let peak = run.sampled.server_bytes_peak as f64 / 1e6;
+        let per_allocation = run.bytes_per_allocation();
+        let per_allocation =
+            per_allocation.map_or_else(String::new, |bytes| format!(", {:.1} kB per allocation", bytes as f64 / 1e3));
         let _ = write!(
             text,
-            "server {:.0} % CPU, {per_call} per call, {peak:.1} MB peak ({per_caller} per caller) · ",
+            "server {:.0} % CPU, {per_call} per call, {peak:.1} MB peak ({per_caller} per caller{per_allocation}) · ",
             share(cpu)
         );
     }
@@ -273,10 +297,14 @@ fn resources(out: &mut String, run: &Run) {
     let counts = &run.book.counts;
     let left = run.server_metrics.as_ref().and_then(|metrics| metrics.allocations);
     let left = left.map_or_else(String::new, |left| format!(", {left} left at the relay"));
+    let relays = run.scenario.depths().iter().any(|(depth, _)| depth.relays()) && counts.calls_up > 0;
+    let direct = if relays { counts.direct as f64 * 100.0 / counts.calls_up as f64 } else { 0.0 };
+    let ways =
+        if relays { format!(" · calls relayed {:.1} %, direct {direct:.1} %", 100.0 - direct) } else { String::new() };
     line(
         out,
         &format!(
-            "retransmissions: TURN {}, checks {} · requeued {} · allocations {} made, {} seen freed{left}",
+            "retransmissions: TURN {}, checks {} · requeued {} · allocations {} made, {} seen freed{left}{ways}",
             counts.turn_retransmissions, counts.check_retransmissions, counts.requeued, counts.allocated, counts.freed,
         ),
     );
@@ -295,6 +323,43 @@ fn generator_per_caller(run: &Run) -> String {
     let cpu = millis(run.sampled.used.generator_cpu) / run.sampled.elapsed.as_secs_f64();
     let cpu = if talking >= 1.0 { format!(", {:.2} ms a second talking", cpu / talking) } else { String::new() };
     format!(" ({:.1} KiB per caller of {callers}{cpu})", growth as f64 / 1024.0 / callers as f64)
+}
+
+/// What was done to the server or the callers on purpose.
+fn adversity(out: &mut String, run: &Run) {
+    if let Some(storm) = &run.storm {
+        let at = storm.at.since(run.window.from).as_secs_f64();
+        let recovered =
+            storm.recovered().map_or_else(|| "never".to_owned(), |after| format!("{:.0} ms", millis(after)));
+        let cell = |percent| storm.greeted.percentile_millis(percent).map_or_else(|| "—".to_owned(), number);
+        line(
+            out,
+            &format!(
+                "reconnect storm {at:.1} s into the window: {} cut off, {} back, 95 % of them after {recovered} (spread over {:?}); greeted p50 {} p99 {} ms after each came",
+                storm.severed,
+                storm.back,
+                run.scenario.return_within,
+                cell(50.0),
+                cell(99.0),
+            ),
+        );
+    }
+    if let Some(attack) = &run.attack {
+        line(
+            out,
+            &format!(
+                "attack: garbage {}, unauthenticated {}, allocations asked {}; answered 401 {}, granted {}, refused {}; slow connections {}, closed by the server {} · honest goodput is what stands above",
+                attack.garbage_sent,
+                attack.challenges_sent,
+                attack.allocations_asked,
+                attack.challenged,
+                attack.granted,
+                attack.refused,
+                attack.slow_opened,
+                attack.slow_closed,
+            ),
+        );
+    }
 }
 
 fn failures(out: &mut String, run: &Run) {

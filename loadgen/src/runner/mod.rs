@@ -9,6 +9,7 @@ mod connection;
 mod ledger;
 pub(crate) mod sample;
 mod session;
+pub(crate) mod storm;
 
 use std::{
     cell::{Cell, RefCell},
@@ -36,7 +37,9 @@ pub(crate) use connection::tcp;
 pub use connection::{Address, Unreachable, check as check_reachable};
 
 use crate::{
+    attack::{self, Attack, Victim},
     book::Book,
+    calibrate::Calibration,
     caller::{Terms, record::Record},
     media::{Measured, Media, Window},
     peer::{note::Note, turn::Credential},
@@ -52,6 +55,7 @@ use crate::{
 use abort::Patience;
 use ledger::Ledger;
 use sample::{Sampled, Sampler};
+use storm::Storm;
 
 /// From now to the first possible arrival, so that the start of the threads is not in the first latencies.
 const HEAD_START: Duration = Duration::from_millis(200);
@@ -59,6 +63,9 @@ const HEAD_START: Duration = Duration::from_millis(200);
 const FAREWELL: Duration = Duration::from_secs(6);
 /// Between looks at how many talk, for Little's law.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Between readings of the server's metrics.
+const SCRAPE: Duration = Duration::from_millis(500);
 
 /// What the run is aimed at.
 pub struct Aim {
@@ -77,7 +84,7 @@ pub struct Aim {
 }
 
 /// How a run is made, apart from what it does.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Manner {
     /// One of several generators.
     pub share: Option<Share>,
@@ -87,6 +94,10 @@ pub struct Manner {
     pub calls: Option<PathBuf>,
     /// End the run when an objective is missed for long enough.
     pub abort: bool,
+    /// Whom hostile traffic goes to, where the scenario has any.
+    pub victim: Option<Victim>,
+    /// What this machine can carry.
+    pub calibration: Option<Calibration>,
 }
 
 impl Manner {
@@ -129,6 +140,11 @@ pub(crate) struct Context {
     /// Members of a closed population that came again inside the window.
     pub(crate) came_again: Cell<u64>,
     ledger: RefCell<Option<Ledger>>,
+    /// When everybody was cut off last.
+    storms: watch::Receiver<Option<Nanos>>,
+    storm: RefCell<Storm>,
+    /// What the server's metrics page said last.
+    pub(crate) scraped: RefCell<Option<scrape::Metrics>>,
 }
 
 impl Context {
@@ -154,9 +170,12 @@ impl Context {
 }
 
 /// One caller is due.
+#[derive(Clone, Copy)]
 struct Due {
     number: u32,
     intended: Nanos,
+    /// How often this person was here before.
+    visit: u32,
 }
 
 /// Runs to the end and returns everything measured. `priority`: the process was allowed a better share of the processor,
@@ -183,6 +202,7 @@ pub async fn run_as(
     let from = start.after(scenario.warmup);
     let window = Window { from, until: from.after(scenario.measured) };
     let (stages, stage) = watch::channel(Stage::Arriving);
+    let (cut, storms) = watch::channel(None);
     let context = Rc::new(Context {
         clock,
         window,
@@ -212,6 +232,9 @@ pub async fn run_as(
         talking: Cell::new(0),
         came_up: Cell::new(0),
         came_again: Cell::new(0),
+        storms,
+        storm: RefCell::default(),
+        scraped: RefCell::default(),
         ledger: RefCell::new(manner.calls.as_deref().map(Ledger::create).transpose()?),
     });
     let due = schedule.of(slice);
@@ -225,10 +248,18 @@ pub async fn run_as(
         interrupt: signal(SignalKind::interrupt())?,
         dropped: 0,
         interrupted: None,
+        cut,
+        sever_at: context.scenario.sever_at.map(|after| start.after(after)),
         patience: manner.abort.then(Patience::default),
         aborted: None,
     };
+    if let Some(admin) = aim.admin {
+        local.spawn_local(follow(context.clone(), admin));
+    }
+    let attack = manner.victim.filter(|_| context.scenario.attack.is_any());
+    let attack = attack.map(|victim| Attack::start(context.scenario.attack, victim)).transpose()?;
     local.run_until(director.direct(&local, start, window)).await;
+    let attack = attack.map(Attack::stop);
     let inside = |(_, at): &&(u32, Nanos)| window.contains(start.after(at.since(Nanos::ZERO)));
     let generator = Generator {
         offered_callers: due.iter().filter(inside).count() as u64 + context.came_again.get(),
@@ -255,8 +286,21 @@ pub async fn run_as(
         server_metrics,
         share: manner.share,
         aborted,
+        attack,
+        calibration: manner.calibration,
     };
     conclude(context, &aim, ended, generator)
+}
+
+/// Reads the server's metrics page all the time; ends with the run.
+async fn follow(context: Rc<Context>, admin: SocketAddr) {
+    let mut every = interval(SCRAPE);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let metrics = scrape::metrics(admin).await;
+        *context.scraped.borrow_mut() = metrics;
+    }
 }
 
 /// The run's clock and the start of its schedule on it: soon, or when the wall clock says so.
@@ -279,16 +323,19 @@ struct Ended {
     server_metrics: Option<scrape::Metrics>,
     share: Option<Share>,
     aborted: Option<String>,
+    attack: Option<attack::Account>,
+    calibration: Option<Calibration>,
 }
 
 /// Stops the media thread, closes the book and puts the parts together.
 fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator) -> io::Result<Run> {
-    let Ended { schedule, window, interrupted, sampled, server_metrics, share, aborted } = ended;
+    let Ended { schedule, window, interrupted, sampled, server_metrics, share, aborted, attack, calibration } = ended;
     let mut media = context.media.stop().ok_or_else(|| io::Error::other("the media thread died"))?;
     media.merge(&context.measured.borrow());
     let counters = context.media.counters();
     let mut book = context.book.into_inner();
     let alone = if share.is_some() { book.close_as_part() } else { book.close() };
+    let storm = context.scenario.sever_at.is_some().then(|| context.storm.into_inner());
     let mut ledger = context.ledger.into_inner();
     for call in alone {
         ledger.iter_mut().for_each(|ledger| ledger.add(&call));
@@ -298,13 +345,15 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
     book.note(Violation::Corrupt, counters.corrupt.load(Ordering::Relaxed));
     if aim.own {
         let left = server_metrics.as_ref().and_then(|metrics| metrics.allocations);
-        book.note(Violation::Leak, left.unwrap_or(0));
+        // Attackers give nothing back: theirs are left for as long as an allocation lives.
+        let attackers = attack.map_or(0, |attack| attack.granted);
+        book.note(Violation::Leak, left.unwrap_or(0).saturating_sub(attackers));
     }
     if interrupted || aborted.is_some() {
         let share = window.until.since(window.from).as_secs_f64() / context.scenario.measured.as_secs_f64();
         generator.offered_callers = (generator.offered_callers as f64 * share) as u64;
     }
-    Ok(Run {
+    let mut run = Run {
         scenario: context.scenario,
         schedule_hash: schedule,
         target: match &aim.turn_only {
@@ -323,7 +372,12 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
         slices: Vec::new(),
         aborted,
         calls_unwritten,
-    })
+        storm,
+        attack,
+        calibration,
+    };
+    run.book.note(Violation::Erlang, u64::from(run.contradicts_erlang()));
+    Ok(run)
 }
 
 /// One caller; a member of a closed population comes again when it has finished and thought.
@@ -331,13 +385,18 @@ async fn attend(context: Rc<Context>, mut due: Due) {
     loop {
         let mut random = [0; 32];
         rand::rng().fill_bytes(&mut random);
-        session::run(context.clone(), due.number, due.intended, random).await;
+        let severed = session::run(context.clone(), due, random).await;
         let arriving = || *context.stage.borrow() == Stage::Arriving;
-        if context.scenario.users == 0 || !arriving() {
-            return;
-        }
-        let intended = context.clock.now().after(context.scenario.think_after(due.number));
-        due = Due { number: due.number.wrapping_add(context.scenario.users), intended };
+        due = match severed {
+            _ if !arriving() => return,
+            Some(at) => Due { intended: context.return_of(due.number, at), visit: due.visit + 1, ..due },
+            None if context.scenario.users == 0 => return,
+            None => {
+                let intended = context.clock.now().after(context.scenario.think_after(due.number));
+                Due { number: due.number.wrapping_add(context.scenario.users), intended, visit: 0 }
+            }
+        };
+        let intended = due.intended;
         sleep_until(context.clock.instant(intended).into()).await;
         if !arriving() {
             return;
@@ -371,7 +430,7 @@ impl Starter {
                 if !pause.is_zero() {
                     thread::sleep(pause);
                 }
-                if stopped.load(Ordering::Relaxed) || sender.send(Due { number, intended }).is_err() {
+                if stopped.load(Ordering::Relaxed) || sender.send(Due { number, intended, visit: 0 }).is_err() {
                     return;
                 }
             }
@@ -389,6 +448,9 @@ struct Director<R> {
     interrupt: Signal,
     dropped: u64,
     interrupted: Option<Nanos>,
+    cut: watch::Sender<Option<Nanos>>,
+    /// When everybody is to be cut off; none if not or not again.
+    sever_at: Option<Nanos>,
     /// With an objective that is missed; none if misses are borne to the end.
     patience: Option<Patience>,
     aborted: Option<String>,
@@ -429,9 +491,17 @@ impl<R: FnMut(&str)> Director<R> {
                         return self.starter.stop.store(true, Ordering::Relaxed);
                     }
                 }
+                () = sleep_until(clock.instant(self.sever_at.unwrap_or(until)).into()), if self.sever_at.is_some() => self.sever(),
                 () = sleep_until(clock.instant(until).into()) => return,
             }
         }
+    }
+
+    fn sever(&mut self) {
+        let now = self.context.clock.now();
+        self.sever_at = None;
+        self.context.storm.borrow_mut().at = now;
+        let _ = self.cut.send(Some(now));
     }
 
     /// Whether an objective has been missed for so long that the rest of the run would tell nothing new.

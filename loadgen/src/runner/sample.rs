@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use super::Context;
 use crate::{
     book::Timed,
-    host::{Snapshot, Used},
+    host::{Snapshot, Usage, Used},
     media::Window,
     report::{Second, progress},
     scenario::Depth,
@@ -25,6 +25,8 @@ pub struct Sampled {
     pub server_bytes_peak: u64,
     /// Callers in the run when the server's memory peaked.
     pub callers_at_peak: u64,
+    /// Allocations at the server then, where its metrics say.
+    pub allocations_at_peak: Option<u64>,
     pub generator_bytes: u64,
     /// What the generator's memory grew by from before the first caller to when most were there, and how many those were.
     pub generator_growth: (u64, u64),
@@ -47,6 +49,7 @@ pub(super) struct Sampler<R> {
     callers_at_peak: u64,
     generator_before: u64,
     generator_growth: (u64, u64),
+    allocations_at_peak: Option<u64>,
     seconds: Vec<Second>,
 }
 
@@ -68,6 +71,7 @@ impl<R: FnMut(&str)> Sampler<R> {
             callers_at_peak: 0,
             generator_before: Snapshot::take(None).generator.resident_bytes,
             generator_growth: (0, 0),
+            allocations_at_peak: None,
             seconds: Vec::new(),
         }
     }
@@ -80,7 +84,8 @@ impl<R: FnMut(&str)> Sampler<R> {
     /// One look; every second it becomes a line.
     pub(super) fn look(&mut self, context: &Context, stage: &str) {
         let now = context.clock.now();
-        let talking = if context.scenario.media && context.scenario.depth != Depth::Full {
+        let scenario = &context.scenario;
+        let talking = if scenario.media && scenario.depth != Depth::Full && scenario.mixed.is_none() {
             context.media.counters().talking.load(Ordering::Relaxed)
         } else {
             context.talking.get()
@@ -92,7 +97,7 @@ impl<R: FnMut(&str)> Sampler<R> {
             self.peak = self.peak.max(talking);
             if self.began.is_none() {
                 let memory_before = self.before.server;
-                self.before = Snapshot::take(self.server);
+                self.before = self.snapshot(context);
                 // Memory is compared with the time before the first caller, CPU with the start of the window.
                 if let (Some(now), Some(then)) = (&mut self.before.server, memory_before) {
                     now.resident_bytes = then.resident_bytes;
@@ -100,7 +105,8 @@ impl<R: FnMut(&str)> Sampler<R> {
                 self.began = Some(now);
             }
         } else if self.began.is_some() && self.after.is_none() {
-            self.finish_window(now);
+            self.after = Some(self.snapshot(context));
+            self.ended = now;
         }
         let second = now.since(self.start).as_secs();
         if self.seconds.last().is_some_and(|last| second > last.second) {
@@ -113,14 +119,27 @@ impl<R: FnMut(&str)> Sampler<R> {
         self.ended = now;
     }
 
+    /// /proc where the server's process is ours to see, else what its metrics say.
+    fn snapshot(&self, context: &Context) -> Snapshot {
+        let mut snapshot = Snapshot::take(self.server);
+        if snapshot.server.is_none() {
+            let scraped = context.scraped.borrow();
+            let usage = scraped.as_ref().and_then(|metrics| metrics.cpu.zip(metrics.resident_bytes));
+            snapshot.server = usage.map(|(cpu, resident_bytes)| Usage { cpu, resident_bytes });
+        }
+        snapshot
+    }
+
     fn second(&mut self, context: &Context, second: u64, calls: u64, stage: &str) {
         let per_call = u64::from(context.scenario.depth.callers_per_call());
-        let snapshot = Snapshot::take(self.server);
+        let snapshot = self.snapshot(context);
+        let server_allocations = context.scraped.borrow().as_ref().and_then(|metrics| metrics.allocations);
         let (counters, book) = (context.media.counters(), context.book.borrow());
         let server_bytes = snapshot.server.map_or(0, |usage| usage.resident_bytes);
         if server_bytes > self.server_peak_bytes {
             self.server_peak_bytes = server_bytes;
             self.callers_at_peak = context.present.get();
+            self.allocations_at_peak = server_allocations;
         }
         let (present, generator_bytes) = (context.present.get(), snapshot.generator.resident_bytes);
         if present >= self.generator_growth.1 {
@@ -129,6 +148,7 @@ impl<R: FnMut(&str)> Sampler<R> {
         let now = Second {
             second,
             arrived: context.arrived.get(),
+            callers: context.present.get(),
             waiting: context.waiting.get(),
             calls,
             calls_up: context.came_up.get() / per_call,
@@ -137,6 +157,7 @@ impl<R: FnMut(&str)> Sampler<R> {
             received: counters.received.load(Ordering::Relaxed),
             server_cpu: snapshot.server.map(|usage| usage.cpu),
             server_bytes,
+            server_allocations,
             generator_cpu: snapshot.generator.cpu,
         };
         let setup = book.phase(Timed::Setup).corrected.percentile_millis(50.0);
@@ -161,6 +182,7 @@ impl<R: FnMut(&str)> Sampler<R> {
             server_bytes_before: self.before.server.map(|usage| usage.resident_bytes),
             server_bytes_peak: self.server_peak_bytes,
             callers_at_peak: self.callers_at_peak,
+            allocations_at_peak: self.allocations_at_peak,
             generator_bytes: after.generator.resident_bytes,
             generator_growth: self.generator_growth,
             seconds: self.seconds,

@@ -13,11 +13,12 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    Context, Stage,
+    Context, Due, Stage,
     connection::{self, Socket},
+    storm,
 };
 use crate::{
-    caller::{Caller, Machine, Output, Plan, Solo},
+    caller::{Caller, Machine, Output, Plan, Solo, Terms},
     media::{
         MAILBOX, Mail,
         bridge::Bridge,
@@ -40,6 +41,11 @@ struct Session {
     source: Option<(Source, SocketAddr)>,
     bridge: Option<Bridge>,
     stage: watch::Receiver<Stage>,
+    storms: watch::Receiver<Option<Nanos>>,
+    /// When we cut it off.
+    severed: Option<Nanos>,
+    /// It was cut off before and comes back.
+    returning: bool,
     shown: Shown,
 }
 
@@ -51,23 +57,28 @@ struct Shown {
     came_up: bool,
 }
 
-/// Runs one caller from its start to its record.
-pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, random: [u8; 32]) {
+/// Runs one caller from its start to its record. Says whether it was cut off, and when.
+pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Option<Nanos> {
+    let Due { number, intended, visit } = due;
     let started = context.clock.now();
     let person = context.scenario.person(number);
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let depth = context.scenario.depth_of(number);
+    let terms = Terms { depth, media: context.terms.media && depth.relays(), ..context.terms };
+    let pool = context.scenario.mixed.map(|_| format!("loadgen-{}", depth.name()));
     let caller: Box<dyn Machine> = match &context.turn_only {
         Some((server, credential)) => {
             let plan = Plan { number, intended, person, token: String::new(), random };
             Box::new(Solo::new(plan, context.terms, *server, credential.clone(), started))
         }
         None => {
-            let token = context.minter.mint(number, &person.criteria, unix);
-            Box::new(Caller::new(Plan { number, intended, person, token, random }, context.terms, started))
+            let token = context.minter.mint_for(number, visit, pool.as_deref(), &person.criteria, unix);
+            Box::new(Caller::new(Plan { number, intended, person, token, random }, terms, started))
         }
     };
     let (mailbox, letters) = mpsc::channel(MAILBOX);
-    let stage = context.stage.clone();
+    let (stage, mut storms) = (context.stage.clone(), context.storms.clone());
+    storms.mark_unchanged();
     let session = Session {
         context,
         number,
@@ -78,24 +89,27 @@ pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, rand
         source: None,
         bridge: None,
         stage,
+        storms,
+        severed: None,
+        returning: visit > 0,
         shown: Shown::default(),
     };
-    session.run().await;
+    session.run().await
 }
 
 impl Session {
-    async fn run(mut self) {
+    async fn run(mut self) -> Option<Nanos> {
         if self.context.turn_only.is_none() {
             self.connect().await;
         }
         self.act().await;
         self.show();
-        while !self.caller.is_done() {
+        while !self.caller.is_done() && self.severed.is_none() {
             self.step().await;
             self.act().await;
             self.show();
         }
-        self.end().await;
+        self.end().await
     }
 
     async fn connect(&mut self) {
@@ -118,6 +132,7 @@ impl Session {
             message = next(&mut self.socket) => self.handle_message(message),
             () = sleep_until(clock.instant(wake).into()) => self.caller.handle_timeout(clock.now()),
             Ok(()) = self.stage.changed() => self.handle_stage(),
+            Ok(()) = self.storms.changed() => self.severed = *self.storms.borrow_and_update(),
         }
     }
 
@@ -226,16 +241,30 @@ impl Session {
         adjust(&self.context.came_up, &mut self.shown.came_up, came_up);
     }
 
-    async fn end(mut self) {
+    async fn end(mut self) -> Option<Nanos> {
+        let up = self.caller.is_up();
         self.show();
         if let Some((source, _)) = &self.source {
             self.context.media.detach(source.key());
         }
-        if let Some(mut socket) = self.socket.take() {
+        // Who is cut off does not say goodbye.
+        if let Some(mut socket) = self.socket.take().filter(|_| self.severed.is_none()) {
             let _ = timeout(WRITE_PATIENCE, socket.close(None)).await;
         }
-        self.context.keep(self.caller.into_record());
+        let (waiting, talking) = (self.shown.waiting, self.shown.talking);
+        adjust(&self.context.waiting, &mut self.shown.waiting, waiting && self.severed.is_none());
+        adjust(&self.context.talking, &mut self.shown.talking, talking && self.severed.is_none());
+        let mut record = self.caller.into_record();
+        if self.returning {
+            self.context.storm.borrow_mut().note_return(&record);
+        }
+        if let Some(at) = self.severed {
+            record = storm::severed(record, up, at);
+            self.context.storm.borrow_mut().severed += 1;
+        }
+        self.context.keep(record);
         self.context.present.set(self.context.present.get() - 1);
+        self.severed
     }
 
     fn now(&self) -> Nanos {

@@ -23,8 +23,11 @@ pub const ALL: &[BuiltIn] = built_in![
     "set-up",
     "steady-voice",
     "turn-only",
+    "mixed",
+    "reconnect-storm",
     "one-sided",
-    "block-heavy"
+    "block-heavy",
+    "attack-mix"
 ];
 
 /// The scenario of that name.

@@ -1,13 +1,14 @@
 //! A scenario as it is written, and its way to one that can be run: every value checked, all problems at once.
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
 use toml::Table;
 
-use super::{Depth, Problems, Scenario, Transport, parse_span};
+use super::{Depth, Mixed, Problems, Scenario, Transport, parse_span};
 use crate::{
     arrival::{MAX_RATE, Shape, Spread},
+    attack,
     length::Length,
     media::{impair::Profile, voice::Voice},
     population::{MAX_BLOCKS, Mix},
@@ -23,6 +24,8 @@ pub(super) struct File {
     hold: HoldKeys,
     peer: PeerKeys,
     media: MediaKeys,
+    faults: FaultKeys,
+    attack: AttackKeys,
     slo: SloKeys,
 }
 
@@ -52,6 +55,7 @@ struct PeerKeys {
     lines: u32,
     setup_timeout: Span,
     max_callers: usize,
+    depths: BTreeMap<String, f64>,
     mix: MixKeys,
 }
 
@@ -76,6 +80,20 @@ struct MixKeys {
 struct MediaKeys {
     kind: String,
     impair: String,
+}
+
+#[derive(Deserialize)]
+struct FaultKeys {
+    sever_at: Span,
+    return_within: Span,
+}
+
+#[derive(Deserialize)]
+struct AttackKeys {
+    garbage_per_second: f64,
+    challenges_per_second: f64,
+    allocations_per_second: f64,
+    slow_connections: u32,
 }
 
 #[derive(Deserialize)]
@@ -134,6 +152,11 @@ impl File {
         notes.check(users <= MAX_USERS, || format!("arrivals.users = {users}: at most {MAX_USERS}"));
         notes.check(!arrivals.r#for.0.is_zero(), || "arrivals.for: nothing is measured in no time".to_owned());
         peer.mix.check(&mut notes);
+        let mixed = Mixed::new(self.seed, &peer.depths).unwrap_or_else(|problem| {
+            notes.0.push(problem);
+            None
+        });
+        let severed = self.faults.sever_at.0;
         let fixed = Length::Fixed(Duration::ZERO);
         let scenario = Scenario {
             seed: self.seed,
@@ -175,6 +198,10 @@ impl File {
                 "none" => None,
                 text => Some(notes.read("media.impair", text, Profile::default())),
             },
+            mixed,
+            sever_at: (!severed.is_zero()).then_some(severed),
+            return_within: self.faults.return_within.0,
+            attack: self.attack.check(&mut notes),
             objectives: Vec::new(),
             resolved,
         };
@@ -203,8 +230,41 @@ impl Scenario {
             "media.impair: datagrams are impaired, and a stream would not lose them; use peer.transport = \"udp\""
                 .to_owned()
         });
-        self.media &= self.depth.relays();
+        notes.check(self.mixed.is_none() || self.depth != Depth::Turn, || {
+            "peer.depths: depth turn has no signalling, so nobody else can be among its callers".to_owned()
+        });
+        notes.check(self.sever_at.is_none_or(|at| at < self.arrivals_length()), || {
+            "faults.sever_at: lies behind the last arrival".to_owned()
+        });
+        let without = self.sever_at.is_none() || self.depths().iter().all(|(depth, _)| !depth.relays());
+        notes.check(without, || {
+            "faults.sever_at: cuts signalling; callers with allocations would leave them behind, so peer.depth must be \
+             \"signalling\" or \"matching\""
+                .to_owned()
+        });
+        self.media &= self.depths().iter().any(|(depth, _)| depth.relays());
         self
+    }
+}
+
+impl AttackKeys {
+    fn check(&self, notes: &mut Notes) -> attack::Mix {
+        let mix = attack::Mix {
+            garbage: self.garbage_per_second,
+            challenges: self.challenges_per_second,
+            allocations: self.allocations_per_second,
+            slow: self.slow_connections,
+        };
+        for (key, rate) in [("garbage", mix.garbage), ("challenges", mix.challenges), ("allocations", mix.allocations)]
+        {
+            notes.check((0.0..=attack::MAX_RATE).contains(&rate), || {
+                format!("attack.{key}_per_second = {rate}: lies between 0 and {}", attack::MAX_RATE)
+            });
+        }
+        notes.check(mix.slow <= attack::MAX_SLOW, || {
+            format!("attack.slow_connections = {}: at most {}", mix.slow, attack::MAX_SLOW)
+        });
+        mix
     }
 }
 

@@ -2,6 +2,7 @@
 //! the flags are laid over it. A key that is not in that list is refused with a suggestion, all problems at once.
 
 pub mod built_in;
+mod depths;
 mod keys;
 
 use std::{fmt, path::Path, time::Duration};
@@ -10,13 +11,15 @@ use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use toml::{Table, Value};
 
 use crate::{
-    arrival::{Schedule, Shape, Spread},
+    arrival::{Schedule, Shape, Spread, unit},
+    attack,
     book::Standard,
     length::Length,
     media::{impair::Profile, voice::Voice},
     population::{Mix, Person},
     slo::Objective,
 };
+pub use depths::Mixed;
 use keys::File;
 
 /// Every key at its default.
@@ -24,6 +27,7 @@ pub const DEFAULTS: &str = include_str!("../../../configs/scenarios/default.toml
 
 /// Apart from the streams people are drawn from.
 const THINKING: u64 = 1 << 40;
+const RETURNING: u64 = 1 << 42;
 
 /// How far callers go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +117,13 @@ pub struct Scenario {
     pub voice: Voice,
     /// The network every caller is behind; none: as it is.
     pub network: Option<Profile>,
+    /// Callers of several depths; none: all of [`Scenario::depth`].
+    pub mixed: Option<Mixed>,
+    /// When every WebSocket is cut, counted from the first arrival, and within what time their callers come back.
+    pub sever_at: Option<Duration>,
+    pub return_within: Duration,
+    /// Hostile traffic beside the callers.
+    pub attack: attack::Mix,
     pub objectives: Vec<Objective>,
     /// The resolved file, for `--print-config` and the report.
     pub resolved: Table,
@@ -155,7 +166,30 @@ impl Scenario {
 
     /// What makes a call a success.
     pub fn standard(&self) -> Standard {
-        Standard { depth: self.depth, media: self.media, abandonment_fails: self.abandonment_fails, lines: self.lines }
+        Standard {
+            depth: self.depth,
+            mixed: self.mixed,
+            media: self.media,
+            abandonment_fails: self.abandonment_fails,
+            lines: self.lines,
+        }
+    }
+
+    /// How deep caller `number` goes.
+    pub fn depth_of(&self, number: u32) -> Depth {
+        self.mixed.map_or(self.depth, |mixed| mixed.of(number))
+    }
+
+    /// Depths that occur, each with its share of the callers.
+    pub fn depths(&self) -> Vec<(Depth, f64)> {
+        self.mixed.map_or_else(|| vec![(self.depth, 1.0)], |mixed| mixed.parts().collect())
+    }
+
+    /// How long after the cut caller `number` comes back.
+    pub fn back_after(&self, number: u32) -> Duration {
+        let mut random = ChaCha12Rng::seed_from_u64(self.seed);
+        random.set_stream(RETURNING | u64::from(number));
+        self.return_within.mul_f64(unit(&mut random))
     }
 
     /// Who caller `number` is.

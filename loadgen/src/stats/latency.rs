@@ -58,6 +58,11 @@ impl Distribution {
         enough.then(|| self.histogram.value_at_percentile(percent) as f64 / 1e3)
     }
 
+    /// The value at a percentile, however few samples there are.
+    pub fn value(&self, percent: f64) -> Duration {
+        Duration::from_micros(self.histogram.value_at_percentile(percent))
+    }
+
     /// HDR V2 (deflate where possible), base64: mergeable without loss.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::new();

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::emodel::{self, Codec, JITTER_BUFFER, PACKETISATION};
+use super::{
+    bursts::{Bursts, Tracker},
+    emodel::{self, Codec, JITTER_BUFFER, PACKETISATION},
+};
 
 /// How far back a duplicate is still told from a late packet.
 const WINDOW: u64 = 128;
@@ -23,6 +26,10 @@ pub struct Reception {
     base: u64,
     highest: u64,
     seen: u128,
+    /// As `seen`, without those that came too late.
+    good: u128,
+    /// What has left the window.
+    bursts: Tracker,
     jitter: f64,
     last_transit: Option<i64>,
     min_transit: i64,
@@ -47,6 +54,7 @@ pub struct Summary {
     pub delay: Duration,
     /// Mean loss run relative to that of random loss; 1 without loss.
     pub burst_ratio: f64,
+    pub bursts: Bursts,
 }
 
 impl Reception {
@@ -62,8 +70,11 @@ impl Reception {
         self.received += 1;
         self.transit_sum += transit;
         self.min_transit = if self.received == 1 { transit } else { self.min_transit.min(transit) };
+        let back = if number == u64::MAX { 0 } else { self.highest - number };
         if transit - self.min_transit > JITTER_BUFFER.as_nanos() as i64 {
             self.late += 1;
+        } else if back < WINDOW {
+            self.good |= 1 << back;
         }
     }
 
@@ -85,6 +96,7 @@ impl Reception {
             jitter: Duration::from_nanos(self.jitter as u64),
             delay: Duration::from_nanos((self.transit_sum / (self.received.max(1) as i64)).max(0) as u64),
             burst_ratio: self.burst_ratio(expected, lost),
+            bursts: self.all_bursts(),
         }
     }
 
@@ -109,11 +121,34 @@ impl Reception {
             let skipped = number - self.highest - 1;
             self.gaps += u64::from(skipped > 0);
             self.gap_packets += skipped;
+            self.leave(skipped + 1);
+            self.good = self.good.checked_shl((skipped + 1) as u32).unwrap_or(0);
             self.seen = self.seen.checked_shl((skipped + 1) as u32).unwrap_or(0) | 1;
             self.highest = number;
             return u64::MAX;
         }
         number
+    }
+
+    /// The oldest packets of the window are past being overtaken: what they were is final.
+    fn leave(&mut self, steps: u64) {
+        for step in 0..steps {
+            // The packet that is as far back as the window when the highest has gone up by one more.
+            let number = (self.highest + 1 + step).saturating_sub(WINDOW);
+            if number >= self.base {
+                let back = self.highest.saturating_sub(number);
+                self.bursts.feed(number <= self.highest && self.good >> back & 1 == 1);
+            }
+        }
+    }
+
+    fn all_bursts(&self) -> Bursts {
+        if self.received == 0 {
+            return Bursts::default();
+        }
+        let mut rest = self.clone();
+        rest.leave(WINDOW);
+        rest.bursts.counts()
     }
 
     /// `number` is `u64::MAX` for a new highest, which is none.
@@ -243,6 +278,28 @@ mod tests {
         assert_eq!(single.lost, burst.lost);
         assert!((single.burst_ratio - 1.0).abs() < 1e-9);
         assert!((burst.burst_ratio - 4.75).abs() < 1e-9, "{}", burst.burst_ratio);
+    }
+
+    #[test]
+    fn bursts_are_those_of_the_order_of_sending_whatever_overtakes_what() {
+        // Lost: 50, 52, 53 and 400; 200 and 201 swapped on their way; 300 too late.
+        let mut order: Vec<u16> = (0..600).filter(|number| ![50, 52, 53, 400].contains(number)).collect();
+        let swapped = order.iter().position(|number| *number == 200).unwrap_or_default();
+        order.swap(swapped, swapped + 1);
+        let mut reception = Reception::default();
+        feed(&mut reception, &order.iter().map(|i| (*i, if *i == 300 { 70_000_000 } else { 0 })).collect::<Vec<_>>());
+        let bursts = reception.summary().bursts;
+        assert_eq!((bursts.packets, bursts.bad), (600, 5), "{bursts:?}");
+        assert_eq!((bursts.bursts, bursts.burst_packets, bursts.burst_bad), (1, 4, 3), "{bursts:?}");
+        assert_eq!(bursts.runs[..3], [3, 1, 0], "{bursts:?}");
+    }
+
+    #[test]
+    fn a_gap_longer_than_the_window_is_one_run() {
+        let mut reception = Reception::default();
+        feed(&mut reception, &(0..700).filter(|i| !(100..400).contains(i)).map(|i| (i, 0)).collect::<Vec<_>>());
+        let bursts = reception.summary().bursts;
+        assert_eq!((bursts.packets, bursts.bad, bursts.bursts, bursts.runs[9]), (700, 300, 1, 1), "{bursts:?}");
     }
 
     #[test]

@@ -44,6 +44,14 @@ pub(crate) struct Faults {
     pub(crate) cross: bool,
     /// Does not carry each fiftieth packet.
     pub(crate) lossy: bool,
+    /// Tells both sides to offer.
+    pub(crate) two_offerers: bool,
+    /// Tells everybody that the partner's level is another.
+    pub(crate) wrong_level: bool,
+    /// Tells everybody of a second call while they are in the first.
+    pub(crate) twice: bool,
+    /// Tells only one side of a call.
+    pub(crate) lonely: bool,
 }
 
 pub(crate) struct SmallServer {
@@ -182,11 +190,18 @@ impl Desk {
             return;
         };
         for (who, other, role) in [(waiter, from, "offerer"), (from, waiter, "answerer")] {
+            if self.faults.lonely && who == from {
+                continue;
+            }
+            let role = if self.faults.two_offerers { "offerer" } else { role };
             let (own, partner) = (&self.people[&who], &self.people[&other]);
             let common: Vec<u64> = own.topics.iter().copied().filter(|topic| partner.topics.contains(topic)).collect();
             let frame = json!({"t": "matched", "call": format!("call-{waiter}"), "role": role, "gen": 1,
-                "peer": {"lvl": partner.level, "topics": common}, "ice": self.ice(who)});
+                "peer": {"lvl": if self.faults.wrong_level { "C2" } else { partner.level.as_str() }, "topics": common}, "ice": self.ice(who)});
             self.people.get_mut(&who).unwrap().partner = Some(other);
+            if self.faults.twice {
+                self.tell(who, frame.clone());
+            }
             self.tell(who, frame);
         }
     }
