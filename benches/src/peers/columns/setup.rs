@@ -71,7 +71,9 @@ fn cycle(bench: &mut Bench, kind: &Kind, plan: &Plan, cycles: usize) -> Result<V
     let mut crowd = Crowd::new(&bench.callers, &mut server, plan.callers)?;
     let each = cycles.div_ceil(plan.callers);
     let script = |cycles: usize| {
-        move |_, step: usize, _| (step < 2 * cycles).then_some(if step % 2 == 0 { Ask::Allocate } else { Ask::Free })
+        move |_, step: usize, _| {
+            (step < 2 * cycles).then_some(if step.is_multiple_of(2) { Ask::Allocate } else { Ask::Free })
+        }
     };
     let early = each.div_ceil(20);
     crowd.each(0..plan.callers, WINDOW, script(early))?;
