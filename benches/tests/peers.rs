@@ -12,7 +12,7 @@ fn run(columns: &[&str]) -> Value {
     let file = std::env::temp_dir().join(format!("peers-{}-{}.json", columns[0], std::process::id()));
     let mut peers = Command::new(env!("CARGO_BIN_EXE_peers"));
     peers.args(["--quick", "--rounds", "1", "--json"]).arg(&file).arg("--relay-binary").arg(relay());
-    columns.iter().for_each(|column| _ = peers.args(["--column", column]));
+    columns.iter().for_each(|column| _ = peers.args(["--column", *column]));
     let output = peers.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

@@ -44,8 +44,10 @@ fn both(
         }
     }
     super::paced::measure(bench, &mut servers, "")?;
-    bench.column = columns[1];
-    super::limit::measure(bench, &mut servers, "");
+    if !bench.arguments.quick {
+        bench.column = columns[1];
+        super::limit::measure(bench, &mut servers, "");
+    }
     for kind in &kinds {
         let [udp, streams] = ["UDP", over].map(|over| format!("{}, {over}", kind.name()));
         for column in columns {
