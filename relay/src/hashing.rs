@@ -61,7 +61,7 @@ mod tests {
         for n in 0..100_000 {
             table.remove(&n);
             give_back(&mut table);
-            sizes += usize::from(table.capacity() < before);
+            sizes += usize::from(table.capacity() < before / 4 * 3); // a little less for each hole it leaves
             before = table.capacity();
         }
         assert!(before <= 2 * KEPT_ENTRIES && sizes < 16, "{before} entries after {sizes} times");

@@ -1,5 +1,5 @@
 //! A TURN machine with allocations, and packets for them: what the benches of the core have in common. No socket, no kernel.
-#![allow(dead_code, clippy::unwrap_used)] // each bench uses its part, and stops at the first surprise
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each bench uses its part, and stops at the first surprise
 
 use std::hint::black_box;
 use std::net::SocketAddr;

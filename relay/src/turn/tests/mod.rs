@@ -10,6 +10,7 @@ mod channels;
 mod data_path;
 mod dual;
 mod families;
+mod fast_path;
 mod fragments;
 mod hairpin;
 mod hostile;
