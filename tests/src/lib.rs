@@ -32,6 +32,7 @@ pub mod raw;
 pub mod token;
 pub mod virtual_relay;
 pub mod vitals;
+pub mod voice;
 
 pub use browser::{Browser, Driver};
 pub use client::Caller;

@@ -5,12 +5,17 @@
 mod aiortc;
 mod browser;
 mod browser_transports;
+mod canary;
 mod conformance;
 mod fuzz;
+mod hostile_client;
+mod idle_memory;
 mod nat;
 mod nat_virtual;
 mod operating;
 mod people;
+mod round_trips;
+mod silence;
 mod streams;
 mod tcp_relay;
 mod uclient;
