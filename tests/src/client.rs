@@ -3,6 +3,7 @@
 use crate::Daemon;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -35,7 +36,12 @@ impl Caller {
 
     /// Opens the socket only, as a page of `origin` would.
     pub async fn open(daemon: &Daemon, origin: Option<&str>) -> Result<Caller, Box<Error>> {
-        let mut request = format!("ws://{}/v1/ws", daemon.signalling()).into_client_request().map_err(Box::new)?;
+        Caller::open_at(daemon.signalling(), origin).await
+    }
+
+    /// The same where something stands between.
+    pub async fn open_at(address: SocketAddr, origin: Option<&str>) -> Result<Caller, Box<Error>> {
+        let mut request = format!("ws://{address}/v1/ws").into_client_request().map_err(Box::new)?;
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("pair.v1"));
         if let Some(origin) = origin {
             request.headers_mut().insert("origin", HeaderValue::from_str(origin).unwrap());
@@ -90,6 +96,16 @@ impl Caller {
                 Some(given) if given == t => return message,
                 Some(given) if passed_over.contains(&given) => {}
                 _ => panic!("waiting for `{t}`: {message}"),
+            }
+        }
+    }
+
+    /// The next message of this type, whatever comes before it.
+    pub async fn at_last(&mut self, t: &str) -> Value {
+        loop {
+            let message = self.next().await.unwrap_or_else(|ended| panic!("waiting for `{t}`: {ended:?}"));
+            if message["t"] == t {
+                return message;
             }
         }
     }

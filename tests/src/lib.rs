@@ -38,6 +38,7 @@ pub mod raw;
 pub mod token;
 pub mod virtual_relay;
 pub mod vitals;
+pub mod voice;
 pub mod webhook;
 pub mod websocket;
 

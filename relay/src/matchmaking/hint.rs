@@ -41,10 +41,11 @@ pub struct Hint {
 
 const STEPS: [u32; 7] = [1, 2, 5, 10, 20, 50, 100];
 /// Tickets looked at per wish; more than that are not counted.
-const MAX_LOOKS: u32 = 1024;
+const MAX_LOOKS: u32 = 512;
 
 impl Engine {
-    /// Costs some ten microseconds at worst: for those who wait long, not for every arrival.
+    /// Costs up to a hundred microseconds where thousands wait: for those who wait long, not for every arrival, and not for all of them
+    /// at once.
     pub(super) fn hint(&self, at: u32) -> Option<Hint> {
         let slot = self.arena.slot(at);
         let bucket = slot.bucket;

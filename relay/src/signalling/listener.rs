@@ -100,9 +100,21 @@ impl Controls {
 
 /// Starts the desk's task on the runtime that runs here. `seed` from a good source of randomness.
 pub fn spawn(settings: Settings, relay: Box<dyn RelayDesk>, clock: Clock, seed: [u8; 32]) -> Signalling {
+    spawn_prepared(settings, relay, clock, seed, |_| {})
+}
+
+/// The same with a desk on which something lies already, for measurements. Its connections begin at number 0.
+pub fn spawn_prepared(
+    settings: Settings,
+    relay: Box<dyn RelayDesk>,
+    clock: Clock,
+    seed: [u8; 32],
+    prepare: impl FnOnce(&mut Desk),
+) -> Signalling {
     let counters = Arc::new(Counters::default());
     let heartbeat = Duration::from_millis(settings.desk.heartbeat_ms);
-    let desk = Desk::new(settings.desk, relay, seed, Arc::clone(&counters));
+    let mut desk = Desk::new(settings.desk, relay, seed, Arc::clone(&counters));
+    prepare(&mut desk);
     let (events, inbox) = mpsc::channel(MAX_EVENTS);
     let operator = Operator::new(events.clone());
     let courier = settings.reports.map(|it| webhook::spawn(it, events.clone(), clock, Arc::clone(&counters)));

@@ -29,5 +29,5 @@ pub mod token;
 pub mod webhook;
 
 pub use counters::Counters;
-pub use listener::{Controls, Peer, Settings, Signalling, spawn};
+pub use listener::{Controls, Peer, Settings, Signalling, spawn, spawn_prepared};
 pub use relay_desk::{LocalRelay, RelayDesk};

@@ -47,7 +47,7 @@ use super::codes::{CloseCode, ErrorCode};
 use super::counters::Counters;
 use super::evidence::Tags;
 use super::ids::Id;
-use super::limits::Meter;
+use super::limits::{Bucket, Meter, Rate};
 use super::message::{Ice, IceServer, Reply, Request, TextFrame, Unreadable, parse};
 use super::relay_desk::RelayDesk;
 use super::token::{self, Verifier};
@@ -79,8 +79,11 @@ const MAX_RESTARTS: u32 = 32;
 pub const MAX_REPORTS: usize = 256;
 /// Life of a relay credential: the time to *start* an allocation, in seconds.
 pub const CREDENTIAL_SECS: u32 = 60;
-/// Timers handled per call of [`Desk::handle_timeout`], so that arrivals never wait long behind them.
-const TIMER_SLICE: usize = 1_024;
+/// Timers handled per call of [`Desk::handle_timeout`]: a fraction of a millisecond, so that arrivals never wait long behind them.
+const TIMER_SLICE: usize = 64;
+/// Hints looked for, in all queues together: each looks at many tickets, and with a hundred thousand waiting that would be all there is time
+/// for. Who gets none keeps the one they have.
+const HINTS: Rate = Rate { burst: 100, per_minute: 300 * 60 };
 /// What a client that finds the server full is asked to wait, from here to twice as long.
 const BUSY_RETRY_MS: u64 = 2_000;
 
@@ -165,6 +168,7 @@ pub struct Desk {
     /// The moment of the input at work.
     clock: Now,
     tickets: u64,
+    hints: Bucket,
     topics_rev: u32,
     timers: Timers,
     outputs: VecDeque<Output>,
@@ -203,6 +207,7 @@ impl Desk {
             tags: Tags::new(settings.tag_secret.unwrap_or(tag_secret)),
             clock: Now::default(),
             tickets: 0,
+            hints: Bucket::full(HINTS, Millis(0)),
             topics_rev: enter::topics_revision(&settings.topics),
             timers: Timers::default(),
             outputs: VecDeque::new(),

@@ -6,7 +6,7 @@ use super::call::{Call, Seat};
 use super::hearing::Window;
 use super::session::{Place, Session, Side, Standing, Waiting};
 use super::timers::Timer;
-use super::{ACCEPT_MS, ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk, FIRST_GENERATION};
+use super::{ACCEPT_MS, ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk, FIRST_GENERATION, HINTS};
 use crate::matchmaking::{Criteria, MAX_AVOID, Match, Refused, Ticket, TicketId};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
@@ -175,8 +175,9 @@ impl Desk {
         let Some(Session { place: Place::Queued(waiting), .. }) = self.sessions.get_mut(&to) else { return };
         // Looking for a hint costs more than a position: for those who have waited long.
         let long = now.mono.since(waiting.since) >= EARLY_WAIT_MS;
-        standing.hint = self.matchmaker.hint(ticket).filter(|_| long);
-        let hopeless = long && standing.stage == LAST_STAGE && standing.hint.is_none();
+        let looks = long && self.hints.take(HINTS, now.mono).is_ok();
+        standing.hint = if looks { self.matchmaker.hint(ticket) } else { waiting.told.hint };
+        let hopeless = looks && standing.stage == LAST_STAGE && standing.hint.is_none();
         let warns = hopeless && !waiting.warned;
         waiting.warned |= hopeless;
         let changed = std::mem::replace(&mut waiting.told, standing) != standing;
