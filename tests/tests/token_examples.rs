@@ -67,7 +67,7 @@ async fn is_let_in(interpreter: &str, file: &str) {
 fn pem(der: &[u8]) -> String {
     const SEED: [u8; 4] = [0x04, 0x22, 0x04, 0x20];
     let at = der.windows(SEED.len()).position(|window| window == SEED).unwrap() + SEED.len();
-    let first = [b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20", &der[at..at + 32]].concat();
+    let first = [&b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20"[..], &der[at..at + 32]].concat();
     let text = base64::engine::general_purpose::STANDARD.encode(first);
     format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
 }
