@@ -25,7 +25,7 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
         "schema": SCHEMA,
         "loadgen": env!("CARGO_PKG_VERSION"),
         "verdict": { "word": verdict.word.name(), "exit_code": verdict.word.exit_code(), "reasons": verdict.reasons },
-        "callers": callers(scenario.depth),
+        "callers": callers(scenario),
         "model": if scenario.users > 0 { "closed" } else { "open" },
         "target": { "url": run.target.url, "loopback": run.target.address.ip().is_loopback(), "own": run.target.own },
         "seed": scenario.seed,

@@ -5,6 +5,7 @@
 //! calls that were up succeeded, callers still unmatched or setting up are neither success nor failure.
 
 mod connection;
+mod cross_check;
 pub(crate) mod sample;
 mod session;
 
@@ -36,11 +37,11 @@ use crate::{
     arrival::Schedule,
     book::Book,
     caller::Terms,
-    media::{Measured, Media, Window},
+    media::{Measured, Media, Window, tls::Dialer},
     peer::{note::Note, turn::Credential},
     report::{Generator, Run, Target, Traffic},
     rules::Violation,
-    scenario::{Depth, Scenario},
+    scenario::{Depth, Scenario, TurnBy},
     scrape, sys,
     time::{Clock, Nanos},
     token::Minter,
@@ -90,6 +91,7 @@ pub(crate) struct Context {
     pub(crate) minter: Minter,
     pub(crate) turn_only: Option<(SocketAddr, Credential)>,
     pub(crate) scenario: Scenario,
+    pub(crate) dialer: Dialer,
     pub(crate) book: RefCell<Book>,
     /// Of callers whose media does not pass through the media thread's packets.
     pub(crate) measured: RefCell<Measured>,
@@ -154,6 +156,7 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
         address: aim.address.clone(),
         minter: aim.minter.clone(),
         turn_only: aim.turn_only.clone(),
+        dialer: Dialer::new(scenario.tls_ca.as_deref(), scenario.tls_name.as_deref())?,
         measured: RefCell::default(),
         book: RefCell::new(Book::new(window, scenario.standard())),
         scenario,
@@ -250,7 +253,11 @@ async fn attend(context: Rc<Context>, mut due: Due) {
     loop {
         let mut random = [0; 32];
         rand::rng().fill_bytes(&mut random);
-        session::run(context.clone(), due.number, due.intended, random).await;
+        if context.scenario.turn_client == TurnBy::WebrtcRs {
+            cross_check::run(context.clone(), due.number, due.intended, random).await;
+        } else {
+            session::run(context.clone(), due.number, due.intended, random).await;
+        }
         let arriving = || *context.stage.borrow() == Stage::Arriving;
         if context.scenario.users == 0 || !arriving() {
             return;

@@ -8,7 +8,6 @@ use crate::{
     host::{Snapshot, Used},
     media::Window,
     report::{Second, progress},
-    scenario::Depth,
     time::Nanos,
 };
 
@@ -80,7 +79,7 @@ impl<R: FnMut(&str)> Sampler<R> {
     /// One look; every second it becomes a line.
     pub(super) fn look(&mut self, context: &Context, stage: &str) {
         let now = context.clock.now();
-        let talking = if context.scenario.media && context.scenario.depth != Depth::Full {
+        let talking = if context.scenario.media && !context.scenario.reads_its_own_media() {
             context.media.counters().talking.load(Ordering::Relaxed)
         } else {
             context.talking.get()

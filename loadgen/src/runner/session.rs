@@ -198,7 +198,8 @@ impl Session {
         if transport == Transport::Udp {
             return Ok((media.attach(self.number, server, mailbox)?, server));
         }
-        let bridge = Bridge::open(server, transport, loopback_address(self.number, server.ip())).await?;
+        let source = loopback_address(self.number, server.ip());
+        let bridge = Bridge::open(server, transport, source, &self.context.dialer).await?;
         let source = media.attach_socket(self.number, bridge.near.try_clone()?, mailbox)?;
         let far = bridge.far;
         self.bridge = Some(bridge);

@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use serde::{Deserialize, Deserializer, de};
 use toml::Table;
 
-use super::{Depth, Problems, Scenario, Transport, parse_span};
+use super::{Depth, Problems, Scenario, Transport, TurnBy, parse_span};
 use crate::{
     arrival::{MAX_RATE, Shape, Spread},
     length::Length,
@@ -47,6 +47,9 @@ struct HoldKeys {
 struct PeerKeys {
     depth: String,
     transport: String,
+    tls_ca: String,
+    tls_name: String,
+    turn_client: String,
     patience: String,
     abandonment: String,
     lines: u32,
@@ -156,6 +159,13 @@ impl File {
                 &peer.transport,
                 &[("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)],
             ),
+            tls_ca: Some(peer.tls_ca).filter(|path| !path.is_empty()).map(Into::into),
+            tls_name: Some(peer.tls_name).filter(|name| !name.is_empty()),
+            turn_client: notes.choose(
+                "peer.turn_client",
+                &peer.turn_client,
+                &[("ours", TurnBy::Ours), ("webrtc-rs", TurnBy::WebrtcRs)],
+            ),
             patience: notes.read("peer.patience", &peer.patience, fixed),
             abandonment_fails: notes.choose(
                 "peer.abandonment",
@@ -202,6 +212,14 @@ impl Scenario {
         notes.check(self.network.is_none() || self.transport == Transport::Udp, || {
             "media.impair: datagrams are impaired, and a stream would not lose them; use peer.transport = \"udp\""
                 .to_owned()
+        });
+        let theirs = self.turn_client == TurnBy::WebrtcRs;
+        let fits = self.depth == Depth::Turn && self.transport == Transport::Udp && self.network.is_none();
+        notes.check(!theirs || fits, || {
+            "peer.turn_client = \"webrtc-rs\": a cross-check of depth \"turn\" over UDP, without media.impair".to_owned()
+        });
+        notes.check(self.tls_ca.is_none() && self.tls_name.is_none() || self.transport == Transport::Tls, || {
+            "peer.tls_ca, peer.tls_name: only peer.transport = \"tls\" has certificates".to_owned()
         });
         self.media &= self.depth.relays();
         self
