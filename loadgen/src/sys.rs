@@ -267,13 +267,7 @@ impl Outbox {
 
     /// Adds a datagram of `length` bytes (at most [`OUTGOING`]) that `write` fills in, from local address `source` to `to`.
     /// Must not be full.
-    pub fn push(
-        &mut self,
-        source: Option<Ipv4Addr>,
-        to: SocketAddr,
-        length: usize,
-        write: impl FnOnce(&mut [u8]),
-    ) {
+    pub fn push(&mut self, source: Option<Ipv4Addr>, to: SocketAddr, length: usize, write: impl FnOnce(&mut [u8])) {
         let at = self.waiting;
         write(&mut self.data[at][..length]);
         let name = write_name(&mut self.names[at], to);

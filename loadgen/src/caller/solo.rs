@@ -270,7 +270,15 @@ mod tests {
             let person = Scenario::default().person(3);
             let plan = Plan { number: 3, intended: Nanos(5 * MS), person, token: String::new(), random: [3; 32] };
             let (depth, transport) = (Depth::Turn, Transport::Udp);
-            let terms = Terms { depth, setup_timeout: Duration::from_secs(10), media, turn: None, transport, clock: Clock::start(), voice: Default::default() };
+            let terms = Terms {
+                depth,
+                setup_timeout: Duration::from_secs(10),
+                media,
+                turn: None,
+                transport,
+                clock: Clock::start(),
+                voice: Default::default(),
+            };
             let credential = Credential { username: "u".into(), password: "p".into() };
             let solo = Solo::new(plan, terms, "127.0.0.1:9".parse().unwrap(), credential, now);
             let mut world = World { now, solo, refuse, seen: Vec::new() };

@@ -186,19 +186,14 @@ impl Engine {
         }
     }
 
-    fn attach(
-        &mut self,
-        source: Source,
-        mailbox: Sender<Mail>,
-        network: Option<Box<Impairment>>,
-        opaque: bool,
-    ) {
+    fn attach(&mut self, source: Source, mailbox: Sender<Mail>, network: Option<Box<Impairment>>, opaque: bool) {
         let key = source.key();
         if let Source::Own { socket, .. } = &source {
             // A socket that cannot be watched hears nothing, and its caller fails with a time-out that is counted.
             let _ = self.epoll.add(socket.as_fd(), key.0);
         }
-        self.parties.insert(key, Party { source, mailbox, network, opaque, sending: None, hearing: None, closed: None });
+        self.parties
+            .insert(key, Party { source, mailbox, network, opaque, sending: None, hearing: None, closed: None });
     }
 
     fn hush(&mut self, key: Key) -> Option<Account> {

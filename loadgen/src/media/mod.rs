@@ -142,7 +142,16 @@ impl Media {
             }
             engine.run()
         })?;
-        Ok(Media { sockets, queue, bell, counters, network: None, voice: Default::default(), opaque: false, thread: Mutex::new(Some(thread)) })
+        Ok(Media {
+            sockets,
+            queue,
+            bell,
+            counters,
+            network: None,
+            voice: Default::default(),
+            opaque: false,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Puts callers who attach from now on behind a network like this, drawn from `seed`.

@@ -83,7 +83,11 @@ impl FromStr for Voice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
     /// A packet with `bytes` of payload.
-    Packet { bytes: usize, marker: bool, timestamp: u32 },
+    Packet {
+        bytes: usize,
+        marker: bool,
+        timestamp: u32,
+    },
     Silent,
 }
 

@@ -57,8 +57,7 @@ pub struct FullPeer {
 impl FullPeer {
     /// A peer that sends `ours` once the path is secured; none only in a build without the feature `full`.
     pub fn new(clock: Clock, now: Nanos, ours: StreamId, speaker: Speaker) -> Option<FullPeer> {
-        let rtc =
-            Rtc::builder().clear_codecs().enable_opus(true, false).set_rtp_mode(true).build(clock.instant(now));
+        let rtc = Rtc::builder().clear_codecs().enable_opus(true, false).set_rtp_mode(true).build(clock.instant(now));
         Some(FullPeer {
             clock,
             rtc,

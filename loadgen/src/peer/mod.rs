@@ -4,10 +4,10 @@
 
 #[cfg(feature = "full")]
 pub mod full;
-pub mod ice;
 #[cfg(not(feature = "full"))]
 #[path = "no_full.rs"]
 pub mod full;
+pub mod ice;
 pub mod note;
 pub mod sdp;
 pub mod stun;

@@ -58,7 +58,9 @@ pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, rand
         reception: Reception::default(),
     };
     let outcome = match &context.turn_only {
-        Some((server, credential)) => caller.live(*server, credential, person.hold).await.unwrap_or_else(Outcome::Failed),
+        Some((server, credential)) => {
+            caller.live(*server, credential, person.hold).await.unwrap_or_else(Outcome::Failed)
+        }
         None => Outcome::Failed(Cause::NoTurnServer),
     };
     caller.record.outcome = outcome;
@@ -233,7 +235,10 @@ mod tests {
 
     #[test]
     fn an_error_code_is_found_in_what_the_client_says() {
-        assert_eq!(reason("Allocate error response (error 486: Allocation Quota Reached)"), FailureReason::Refused(486));
+        assert_eq!(
+            reason("Allocate error response (error 486: Allocation Quota Reached)"),
+            FailureReason::Refused(486)
+        );
         assert_eq!(reason("all retransmissions failed for c29"), FailureReason::Timeout);
     }
 }

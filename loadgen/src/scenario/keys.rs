@@ -216,7 +216,8 @@ impl Scenario {
         let theirs = self.turn_client == TurnBy::WebrtcRs;
         let fits = self.depth == Depth::Turn && self.transport == Transport::Udp && self.network.is_none();
         notes.check(!theirs || fits, || {
-            "peer.turn_client = \"webrtc-rs\": a cross-check of depth \"turn\" over UDP, without media.impair".to_owned()
+            "peer.turn_client = \"webrtc-rs\": a cross-check of depth \"turn\" over UDP, without media.impair"
+                .to_owned()
         });
         notes.check(self.tls_ca.is_none() && self.tls_name.is_none() || self.transport == Transport::Tls, || {
             "peer.tls_ca, peer.tls_name: only peer.transport = \"tls\" has certificates".to_owned()
