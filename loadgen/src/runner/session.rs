@@ -68,8 +68,8 @@ pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, rand
     };
     let (mailbox, letters) = mpsc::channel(MAILBOX);
     let stage = context.stage.clone();
-    let session = Session {
-        context,
+    let mut session = Session {
+        context: context.clone(),
         number,
         caller,
         socket: None,
@@ -80,11 +80,14 @@ pub(super) async fn run(context: Rc<Context>, number: u32, intended: Nanos, rand
         stage,
         shown: Shown::default(),
     };
+    // By reference: every future that took the session would keep room for another.
     session.run().await;
+    context.book.borrow_mut().add(session.caller.into_record());
+    context.present.set(context.present.get() - 1);
 }
 
 impl Session {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         if self.context.turn_only.is_none() {
             self.connect().await;
         }
@@ -227,7 +230,7 @@ impl Session {
         adjust(&self.context.came_up, &mut self.shown.came_up, came_up);
     }
 
-    async fn end(mut self) {
+    async fn end(&mut self) {
         self.show();
         if let Some((source, _)) = &self.source {
             self.context.media.detach(source.key());
@@ -235,8 +238,6 @@ impl Session {
         if let Some(mut socket) = self.socket.take() {
             let _ = timeout(WRITE_PATIENCE, socket.close(None)).await;
         }
-        self.context.book.borrow_mut().add(self.caller.into_record());
-        self.context.present.set(self.context.present.get() - 1);
     }
 
     fn now(&self) -> Nanos {
