@@ -312,6 +312,7 @@ impl Book {
             }
         }
         self.time(Timed::Check, times.check_sent.map(|sent| (sent, sent)), times.connected);
+        self.time(Timed::Secure, times.connected.map(|at| (at, at)), times.secured);
         if let Some(text) = times.text {
             self.phases[Timed::Text as usize].record(text, text);
         }

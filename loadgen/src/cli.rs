@@ -23,7 +23,7 @@ use crate::{
     peer::{turn::Credential, turn_url},
     report::{Run, json, table},
     runner::{self, Address, Aim, check_reachable},
-    scenario::{Depth, Scenario, Transport, built_in},
+    scenario::{Depth, Scenario, Transport, TurnBy, built_in},
     selftest, sys,
     token::{Key, Minter},
     verdict::{self, Verdict},
@@ -137,12 +137,21 @@ struct RunArgs {
     /// How long those are away [key: arrivals.think]
     #[arg(long, value_name = "LENGTH")]
     think: Option<String>,
-    /// light, signalling, matching or turn [key: peer.depth]
+    /// light, full (builds with that feature), signalling, matching or turn [key: peer.depth]
     #[arg(long, value_name = "DEPTH")]
     depth: Option<String>,
-    /// To the TURN server: udp, tcp or tls (certificate not checked) [key: peer.transport]
+    /// To the TURN server: udp, tcp or tls (see --tls-ca) [key: peer.transport]
     #[arg(long, value_name = "NAME")]
     transport: Option<String>,
+    /// Certificates (PEM) the TURN server's must be or be signed by; without, any will do [key: peer.tls_ca]
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<String>,
+    /// Name its certificate must have [key: peer.tls_name]
+    #[arg(long, value_name = "NAME")]
+    tls_name: Option<String>,
+    /// With --turn: ours, or webrtc-rs as a cross-check [key: peer.turn_client]
+    #[arg(long, value_name = "CLIENT")]
+    turn_client: Option<String>,
     /// How long a caller waits for a partner: fixed:15s, exp:…, lognormal:… [key: peer.patience]
     #[arg(long, value_name = "LENGTH")]
     patience: Option<String>,
@@ -342,6 +351,9 @@ impl RunArgs {
             text("arrivals.think", &self.think),
             text("peer.depth", &self.depth),
             text("peer.transport", &self.transport),
+            text("peer.tls_ca", &self.tls_ca),
+            text("peer.tls_name", &self.tls_name),
+            text("peer.turn_client", &self.turn_client),
             named.map(|transport| ("peer.transport", Value::from(transport))),
             text("peer.patience", &self.patience),
             text("arrivals.for", &self.measured),
@@ -458,6 +470,8 @@ fn check_descriptors(scenario: &Scenario, own: bool) -> Result<(), Stop> {
     let limit = sys::raise_open_files().map_err(internal)?;
     let each = if scenario.transport != Transport::Udp {
         4
+    } else if scenario.turn_client == TurnBy::WebrtcRs {
+        2
     } else if own {
         1
     } else {

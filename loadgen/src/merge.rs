@@ -224,6 +224,8 @@ fn merge_sampled<'a>(all: impl Iterator<Item = &'a Sampled> + Clone) -> Sampled 
         merged.calls_mean += sampled.calls_mean;
         merged.callers_at_peak += sampled.callers_at_peak;
         merged.generator_bytes += sampled.generator_bytes;
+        merged.generator_growth.0 += sampled.generator_growth.0;
+        merged.generator_growth.1 += sampled.generator_growth.1;
     }
     let peak = seconds.iter().map(|second| second.calls).max();
     Sampled {

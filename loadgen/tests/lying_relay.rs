@@ -71,7 +71,7 @@ fn downstream(upstream: &UdpSocket, front: &UdpSocket, caller: SocketAddr, calle
     while let Ok(length) = upstream.recv(&mut buffer) {
         let mut to = caller;
         let voice = (0x40..0x80).contains(&buffer[0]);
-        if voice && VOICE.fetch_add(1, Ordering::Relaxed) % EVERY == 0 {
+        if voice && VOICE.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVERY) {
             match lie {
                 Lie::None => {}
                 Lie::Swap => {

@@ -17,6 +17,8 @@ pub enum Timed {
     Channel,
     /// t6 − first check sent.
     Check,
+    /// t7 − t6: DTLS, of full callers.
+    Secure,
     /// t6 − t3, worse side.
     SetupAfterMatch,
     /// t6 − t0, worse side.
@@ -32,7 +34,7 @@ pub enum Timed {
 }
 
 impl Timed {
-    pub const ALL: [Timed; 14] = [
+    pub const ALL: [Timed; 15] = [
         Timed::Start,
         Timed::Register,
         Timed::Allocate,
@@ -41,6 +43,7 @@ impl Timed {
         Timed::Permission,
         Timed::Channel,
         Timed::Check,
+        Timed::Secure,
         Timed::SetupAfterMatch,
         Timed::Setup,
         Timed::FirstMedia,
@@ -60,6 +63,7 @@ impl Timed {
             Timed::Permission => "permission",
             Timed::Channel => "channel bind",
             Timed::Check => "connectivity check",
+            Timed::Secure => "DTLS handshake",
             Timed::SetupAfterMatch => "set-up after match",
             Timed::Setup => "call set-up",
             Timed::FirstMedia => "time to 1st media",
@@ -80,6 +84,7 @@ impl Timed {
             Timed::Permission => "permission",
             Timed::Channel => "channel",
             Timed::Check => "check",
+            Timed::Secure => "secure",
             Timed::SetupAfterMatch => "setup_after_match",
             Timed::Setup => "setup",
             Timed::FirstMedia => "ttfm",

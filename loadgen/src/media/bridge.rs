@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::tls;
+use super::tls::Dialer;
 use crate::scenario::Transport;
 
 /// Connecting, TLS included.
@@ -46,12 +46,17 @@ impl Drop for Bridge {
 
 impl Bridge {
     /// Connects to `server`, from address `source` if one is named. On a [`tokio::task::LocalSet`].
-    pub async fn open(server: SocketAddr, transport: Transport, source: Option<Ipv4Addr>) -> io::Result<Bridge> {
+    pub async fn open(
+        server: SocketAddr,
+        transport: Transport,
+        source: Option<Ipv4Addr>,
+        dialer: &Dialer,
+    ) -> io::Result<Bridge> {
         let opening = async {
             let stream = crate::runner::tcp(server, source).await?;
             stream.set_nodelay(true)?;
             match transport {
-                Transport::Tls => Bridge::over(tls::connect(server, stream).await?),
+                Transport::Tls => Bridge::over(dialer.connect(server, stream).await?),
                 Transport::Udp | Transport::Tcp => Bridge::over::<TcpStream>(stream),
             }
         };
@@ -167,7 +172,7 @@ mod tests {
                 let (mut read, mut write) = stream.into_split();
                 tokio::io::copy(&mut read, &mut write).await.unwrap();
             });
-            let bridge = Bridge::open(server, Transport::Tcp, None).await.unwrap();
+            let bridge = Bridge::open(server, Transport::Tcp, None, &Dialer::new(None, None).unwrap()).await.unwrap();
             let near = tokio::net::UdpSocket::from_std({
                 bridge.near.set_nonblocking(true).unwrap();
                 bridge.near.try_clone().unwrap()

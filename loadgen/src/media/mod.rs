@@ -7,7 +7,7 @@ pub mod impair;
 pub mod packet;
 pub mod sockets;
 pub mod stream;
-mod tls;
+pub mod tls;
 pub mod voice;
 
 use std::{

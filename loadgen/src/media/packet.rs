@@ -125,7 +125,7 @@ pub fn read(data: &[u8]) -> Content {
 /// What a payload says, if every byte of it is as it was written; the sequence number is the payload's own.
 pub fn read_payload(payload: &[u8]) -> Option<Packet> {
     let length = payload.len();
-    if !(SHORTEST..=PAYLOAD).contains(&length) || length % 8 != 0 || word(payload, 0) != MAGIC {
+    if !(SHORTEST..=PAYLOAD).contains(&length) || !length.is_multiple_of(8) || word(payload, 0) != MAGIC {
         return None;
     }
     let stream = StreamId { call: word(payload, 8), side: payload[16] };

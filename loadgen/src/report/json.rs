@@ -32,7 +32,7 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
             "generator_faults": generator_faults(run) },
         "slice": merge::carried(run),
         "merged_from": (!run.slices.is_empty()).then_some(run.slices.len()),
-        "callers": callers(scenario.depth),
+        "callers": callers(scenario),
         "model": if scenario.users > 0 { "closed" } else { "open" },
         "target": { "url": run.target.url, "loopback": run.target.address.ip().is_loopback(), "own": run.target.own },
         "seed": scenario.seed,

@@ -21,7 +21,7 @@ use crate::{
     calibrate::Calibration,
     media::{Counters, Measured, Window},
     runner::{sample::Sampled, storm::Storm},
-    scenario::{Depth, Scenario},
+    scenario::{Depth, Scenario, TurnBy},
     scrape::Metrics,
     slice::{Share, Slice},
     slo::Objective,
@@ -69,12 +69,15 @@ pub struct SliceFaults {
 /// Calls at the same time below which looking now and then does not see enough of them for Little's law.
 const FEWEST_CALLS_AT_ONCE: f64 = 3.0;
 
-/// What the callers of a depth are, in words.
-pub(crate) fn callers(depth: Depth) -> &'static str {
-    match depth {
+/// What the callers of a scenario are, in words.
+pub(crate) fn callers(scenario: &Scenario) -> &'static str {
+    match scenario.depth {
         Depth::Light => "light: no DTLS, one connectivity check through the relay, media not encrypted",
         Depth::Full => "full: ICE, DTLS and SRTP by str0m through our own TURN client, Opus-framed RTP",
         Depth::Signalling => "signalling: WebSocket only, descriptions exchanged, no TURN, no media",
+        Depth::Turn if scenario.turn_client == TurnBy::WebrtcRs => {
+            "TURN only, by the turn crate's client (cross-check): an allocation each, its voice comes back to it"
+        }
         Depth::Turn => "TURN only: no signalling, an allocation each, its voice comes back to it",
         Depth::Matching => "matching: WebSocket only, hang up when matched",
     }

@@ -65,7 +65,7 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
     );
     let place = if run.target.address.ip().is_loopback() { "loopback" } else { "network" };
     let whose = if run.target.own { "a relay of its own" } else { run.target.url.as_str() };
-    line(out, &format!("{} · {place} · target: {whose}", callers(scenario.depth)));
+    line(out, &format!("{} · {place} · target: {whose}", callers(scenario)));
     if let (Some(_), Some(media)) = (scenario.network, scenario.resolved.get("media")) {
         let network = media.get("impair").and_then(toml::Value::as_str).unwrap_or_default();
         line(out, &format!("behind an impaired network: {network}; its delays and losses are in the numbers below"));

@@ -25,7 +25,7 @@ use crate::media::sockets::loopback_address;
 /// The protocol both sides must speak.
 const PROTOCOL: &str = "pair.v1";
 /// Buffers of one connection; a frame of 16 KiB still fits, they grow for it.
-const BUFFER: usize = 2 << 10;
+const BUFFER: usize = 1 << 10;
 const MAX_FRAME: usize = 64 << 10;
 /// Connecting and upgrading.
 const PATIENCE: Duration = Duration::from_secs(5);

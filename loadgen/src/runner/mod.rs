@@ -6,6 +6,7 @@
 
 mod abort;
 mod connection;
+mod cross_check;
 mod ledger;
 pub(crate) mod sample;
 mod session;
@@ -41,11 +42,11 @@ use crate::{
     book::Book,
     calibrate::Calibration,
     caller::{Terms, record::Record},
-    media::{Measured, Media, Window},
+    media::{Measured, Media, Window, tls::Dialer},
     peer::{note::Note, turn::Credential},
     report::{Generator, Run, Target, Traffic},
     rules::Violation,
-    scenario::{Depth, Scenario},
+    scenario::{Depth, Scenario, TurnBy},
     scrape,
     slice::{Moment, Share},
     sys,
@@ -126,6 +127,7 @@ pub(crate) struct Context {
     pub(crate) minter: Minter,
     pub(crate) turn_only: Option<(SocketAddr, Credential)>,
     pub(crate) scenario: Scenario,
+    pub(crate) dialer: Dialer,
     pub(crate) book: RefCell<Book>,
     /// Of callers whose media does not pass through the media thread's packets.
     pub(crate) measured: RefCell<Measured>,
@@ -222,6 +224,7 @@ pub async fn run_as(
         address: aim.address.clone(),
         minter: aim.minter.clone(),
         turn_only: aim.turn_only.clone(),
+        dialer: Dialer::new(scenario.tls_ca.as_deref(), scenario.tls_name.as_deref())?,
         measured: RefCell::default(),
         book: RefCell::new(Book::new(window, scenario.standard())),
         scenario,
@@ -385,7 +388,10 @@ async fn attend(context: Rc<Context>, mut due: Due) {
     loop {
         let mut random = [0; 32];
         rand::rng().fill_bytes(&mut random);
-        let severed = session::run(context.clone(), due, random).await;
+        let severed = match context.scenario.turn_client {
+            TurnBy::WebrtcRs => cross_check::run(context.clone(), due, random).await,
+            _ => session::run(context.clone(), due, random).await,
+        };
         let arriving = || *context.stage.borrow() == Stage::Arriving;
         due = match severed {
             _ if !arriving() => return,

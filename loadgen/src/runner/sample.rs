@@ -8,7 +8,6 @@ use crate::{
     host::{Snapshot, Usage, Used},
     media::Window,
     report::{Second, progress},
-    scenario::Depth,
     time::Nanos,
 };
 
@@ -84,8 +83,7 @@ impl<R: FnMut(&str)> Sampler<R> {
     /// One look; every second it becomes a line.
     pub(super) fn look(&mut self, context: &Context, stage: &str) {
         let now = context.clock.now();
-        let scenario = &context.scenario;
-        let talking = if scenario.media && scenario.depth != Depth::Full && scenario.mixed.is_none() {
+        let talking = if context.scenario.media && !context.scenario.reads_its_own_media() {
             context.media.counters().talking.load(Ordering::Relaxed)
         } else {
             context.talking.get()

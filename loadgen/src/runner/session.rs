@@ -79,7 +79,7 @@ pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Opt
     let (mailbox, letters) = mpsc::channel(MAILBOX);
     let (stage, mut storms) = (context.stage.clone(), context.storms.clone());
     storms.mark_unchanged();
-    let session = Session {
+    let mut session = Session {
         context,
         number,
         caller,
@@ -94,11 +94,13 @@ pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Opt
         returning: visit > 0,
         shown: Shown::default(),
     };
-    session.run().await
+    // By reference: every future that took the session would keep room for another.
+    session.run().await;
+    session.conclude()
 }
 
 impl Session {
-    async fn run(mut self) -> Option<Nanos> {
+    async fn run(&mut self) {
         if self.context.turn_only.is_none() {
             self.connect().await;
         }
@@ -109,7 +111,7 @@ impl Session {
             self.act().await;
             self.show();
         }
-        self.end().await
+        self.end().await;
     }
 
     async fn connect(&mut self) {
@@ -213,7 +215,8 @@ impl Session {
         if transport == Transport::Udp {
             return Ok((media.attach(self.number, server, mailbox)?, server));
         }
-        let bridge = Bridge::open(server, transport, loopback_address(self.number, server.ip())).await?;
+        let source = loopback_address(self.number, server.ip());
+        let bridge = Bridge::open(server, transport, source, &self.context.dialer).await?;
         let source = media.attach_socket(self.number, bridge.near.try_clone()?, mailbox)?;
         let far = bridge.far;
         self.bridge = Some(bridge);
@@ -241,8 +244,7 @@ impl Session {
         adjust(&self.context.came_up, &mut self.shown.came_up, came_up);
     }
 
-    async fn end(mut self) -> Option<Nanos> {
-        let up = self.caller.is_up();
+    async fn end(&mut self) {
         self.show();
         if let Some((source, _)) = &self.source {
             self.context.media.detach(source.key());
@@ -254,6 +256,11 @@ impl Session {
         let (waiting, talking) = (self.shown.waiting, self.shown.talking);
         adjust(&self.context.waiting, &mut self.shown.waiting, waiting && self.severed.is_none());
         adjust(&self.context.talking, &mut self.shown.talking, talking && self.severed.is_none());
+    }
+
+    /// Hands in the record; says when we cut the caller off, if we did.
+    fn conclude(self) -> Option<Nanos> {
+        let up = self.caller.is_up();
         let mut record = self.caller.into_record();
         if self.returning {
             self.context.storm.borrow_mut().note_return(&record);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 use serde::{Deserialize, Deserializer, de};
 use toml::Table;
 
-use super::{Depth, Mixed, Problems, Scenario, Transport, parse_span};
+use super::{Depth, Mixed, Problems, Scenario, Transport, TurnBy, parse_span};
 use crate::{
     arrival::{MAX_RATE, Shape, Spread},
     attack,
@@ -50,6 +50,9 @@ struct HoldKeys {
 struct PeerKeys {
     depth: String,
     transport: String,
+    tls_ca: String,
+    tls_name: String,
+    turn_client: String,
     patience: String,
     abandonment: String,
     lines: u32,
@@ -179,6 +182,13 @@ impl File {
                 &peer.transport,
                 &[("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)],
             ),
+            tls_ca: Some(peer.tls_ca).filter(|path| !path.is_empty()).map(Into::into),
+            tls_name: Some(peer.tls_name).filter(|name| !name.is_empty()),
+            turn_client: notes.choose(
+                "peer.turn_client",
+                &peer.turn_client,
+                &[("ours", TurnBy::Ours), ("webrtc-rs", TurnBy::WebrtcRs)],
+            ),
             patience: notes.read("peer.patience", &peer.patience, fixed),
             abandonment_fails: notes.choose(
                 "peer.abandonment",
@@ -241,6 +251,15 @@ impl Scenario {
             "faults.sever_at: cuts signalling; callers with allocations would leave them behind, so peer.depth must be \
              \"signalling\" or \"matching\""
                 .to_owned()
+        });
+        let theirs = self.turn_client == TurnBy::WebrtcRs;
+        let fits = self.depth == Depth::Turn && self.transport == Transport::Udp && self.network.is_none();
+        notes.check(!theirs || fits, || {
+            "peer.turn_client = \"webrtc-rs\": a cross-check of depth \"turn\" over UDP, without media.impair"
+                .to_owned()
+        });
+        notes.check(self.tls_ca.is_none() && self.tls_name.is_none() || self.transport == Transport::Tls, || {
+            "peer.tls_ca, peer.tls_name: only peer.transport = \"tls\" has certificates".to_owned()
         });
         self.media &= self.depths().iter().any(|(depth, _)| depth.relays());
         self

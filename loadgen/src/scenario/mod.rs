@@ -5,7 +5,11 @@ pub mod built_in;
 mod depths;
 mod keys;
 
-use std::{fmt, path::Path, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use toml::{Table, Value};
@@ -78,6 +82,14 @@ pub enum Transport {
     Tls,
 }
 
+/// Whose TURN client callers have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnBy {
+    Ours,
+    /// The `turn` crate's, as a cross-check.
+    WebrtcRs,
+}
+
 /// A resolved scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
@@ -99,6 +111,11 @@ pub struct Scenario {
     pub hold: Length,
     pub depth: Depth,
     pub transport: Transport,
+    /// Certificates (PEM) the TURN server's must be or be signed by; none: any will do.
+    pub tls_ca: Option<PathBuf>,
+    /// The name its certificate must have; none: its address.
+    pub tls_name: Option<String>,
+    pub turn_client: TurnBy,
     /// A caller without a partner for this long gives up.
     pub patience: Length,
     /// Allocations the TURN server grants at a time, as far as is known; 0: no limit. One that is refused for want of
@@ -195,6 +212,11 @@ impl Scenario {
     /// Who caller `number` is.
     pub fn person(&self, number: u32) -> Person {
         self.mix.person(self.seed, number, self.hold, self.patience)
+    }
+
+    /// Whether media is read and counted by the callers themselves, not by the media thread.
+    pub fn reads_its_own_media(&self) -> bool {
+        self.depth == Depth::Full || self.mixed.is_some() || self.turn_client == TurnBy::WebrtcRs
     }
 
     /// How long the caller that follows caller `number` of a closed population is away before.

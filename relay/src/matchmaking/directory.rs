@@ -82,7 +82,7 @@ impl Directory {
 
     /// The tag as a fraction of the table.
     fn home(&self, tag: u64) -> usize {
-        (tag * self.entries.len() as u64 >> TAG_BITS) as usize
+        ((tag * self.entries.len() as u64) >> TAG_BITS) as usize
     }
 
     fn after(&self, at: usize) -> usize {
