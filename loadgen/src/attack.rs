@@ -286,7 +286,9 @@ impl Flood {
         let (Some(realm), Some(nonce)) = (challenge.get(attribute::REALM), challenge.get(attribute::NONCE)) else {
             return;
         };
-        let Some(Credential { username, password }) = self.user.clone().filter(|_| self.insisted < asked) else { return };
+        let Some(Credential { username, password }) = self.user.clone().filter(|_| self.insisted < asked) else {
+            return;
+        };
         self.insisted += 1;
         let key = long_term_key(&username, &String::from_utf8_lossy(realm), &password);
         let signed = [(attribute::USERNAME, username.as_bytes()), (attribute::REALM, realm), (attribute::NONCE, nonce)];
