@@ -9,6 +9,7 @@ use e2e::voice::{ANSWER, Voice, Ways, relay_candidate};
 use e2e::{Claims, Daemon, PATIENCE, report};
 use serde_json::json;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,13 +71,16 @@ async fn slow_datagrams(server: SocketAddr) -> SocketAddr {
         let mut backs: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
         let mut buffer = vec![0; 2048];
         while let Ok((length, client)) = front.recv_from(&mut buffer).await {
-            if !backs.contains_key(&client) {
-                let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-                back.connect(server).await.unwrap();
-                backs.insert(client, Arc::clone(&back));
-                tokio::spawn(return_slowly(back, Arc::clone(&front), client));
-            }
-            let ((at, bytes), back) = (held(&buffer[..length]), Arc::clone(&backs[&client]));
+            let back = match backs.entry(client) {
+                Entry::Occupied(known) => Arc::clone(known.get()),
+                Entry::Vacant(new) => {
+                    let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                    back.connect(server).await.unwrap();
+                    tokio::spawn(return_slowly(Arc::clone(&back), Arc::clone(&front), client));
+                    Arc::clone(new.insert(back))
+                }
+            };
+            let (at, bytes) = held(&buffer[..length]);
             tokio::spawn(async move {
                 sleep_until(at).await;
                 let _ = back.send(&bytes).await;

@@ -105,7 +105,7 @@ impl TwoHops {
             for i in 0..epoll.ready() {
                 let number = epoll.number(i);
                 if number == LISTENER {
-                    let received = self.from_callers(&mut up);
+                    let received = self.take_from_callers(&mut up);
                     total += received;
                     backlog |= received == BATCH * BATCHES;
                     continue;
@@ -113,7 +113,7 @@ impl TwoHops {
                 if count + RELAYED > BATCH {
                     self.to_callers(&mut down, std::mem::take(&mut count));
                 }
-                let received = self.from_peers(&mut down, count, number as usize);
+                let received = self.take_from_peers(&mut down, count, number as usize);
                 (count, total) = (count + received, total + received);
             }
             self.to_callers(&mut down, count);
@@ -122,7 +122,7 @@ impl TwoHops {
     }
 
     /// Sends what callers sent from their relayed sockets.
-    fn from_callers(&self, batch: &mut Mmsg) -> usize {
+    fn take_from_callers(&self, batch: &mut Mmsg) -> usize {
         let mut total = 0;
         for _ in 0..BATCHES {
             let received = batch.receive(&self.listener, false).unwrap_or(0);
@@ -143,7 +143,7 @@ impl TwoHops {
     }
 
     /// Takes what waits at one relayed socket into the batch for the callers.
-    fn from_peers(&self, batch: &mut Mmsg, start: usize, caller: usize) -> usize {
+    fn take_from_peers(&self, batch: &mut Mmsg, start: usize, caller: usize) -> usize {
         let Some(socket) = self.sockets.get(caller) else { return 0 };
         let received = batch.receive_at(start..start + RELAYED, socket, false).unwrap_or(0);
         for i in start..start + received {
