@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long = "server", value_name = "NAME")]
     pub(crate) servers: Vec<String>,
 
-    /// A server that runs already: name=host:port,user,password[,pid]
+    /// A server that runs already, as `name=host:port,user,password[,pid]`
     #[arg(long = "external", value_name = "SERVER", value_parser = External::parse)]
     pub(crate) externals: Vec<External>,
 
