@@ -86,9 +86,16 @@ impl Batch {
         self.queued.push(queued);
     }
 
-    /// Sends everything queued, one call for each socket concerned, in arrival order on each; then all slots are free. What
-    /// must not be fragmented is rare, and takes calls of its own.
+    /// Sends everything queued; then all slots are free. Not in the middle of a batch: what is still to be handled would lie
+    /// in free slots, and the next datagrams received would overwrite what it queues.
     pub(super) fn flush(&mut self, sockets: &Sockets, counters: &IoCounters) {
+        self.send_queued(sockets, counters);
+        self.filled = 0;
+    }
+
+    /// Sends everything queued, one call for each socket concerned, in arrival order on each; the slots stay taken. What must
+    /// not be fragmented is rare, and takes calls of its own.
+    pub(super) fn send_queued(&mut self, sockets: &Sockets, counters: &IoCounters) {
         if self.queued.iter().any(|queued| queued.through != self.queued[0].through) {
             // Slots are in arrival order and each is queued once at most: the order on each socket is kept.
             self.queued.sort_unstable_by_key(|queued| (queued.through, queued.slot));
@@ -116,7 +123,6 @@ impl Batch {
             counters.send_calls.add(calls as u64);
         }
         self.queued.clear();
-        self.filled = 0;
     }
 
     /// Sends one datagram that is not in any slot, at once. For replies of the control path.

@@ -247,7 +247,8 @@ impl Worker {
                 }
                 Action::Tcp(action) => self.act_tcp(now, action),
                 Action::Close { port } => {
-                    self.flush(hands); // what was queued through it may still leave
+                    // What was queued through it may still leave. The rest of the batch is not handled yet, so no slot is free.
+                    hands.batch.send_queued(&self.sockets, &self.counters);
                     self.close(port);
                 }
             }

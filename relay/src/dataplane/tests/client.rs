@@ -204,6 +204,11 @@ impl Client {
         self.expect_success(Request::new(Method::Refresh, self.transaction()).lifetime(0));
     }
 
+    /// Refreshes, or with 0 ends, the allocation and does not wait for the answer.
+    pub(crate) fn ask_to_refresh(&self, lifetime: u32) {
+        self.send(&self.sign(Request::new(Method::Refresh, self.transaction()).lifetime(lifetime)));
+    }
+
     pub(crate) fn send_on_channel(&self, number: u16, payload: &[u8]) {
         let mut bytes = vec![0; channel_data::HEADER];
         channel_data::write_header(&mut bytes, number, payload.len() as u16);

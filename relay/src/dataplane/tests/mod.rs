@@ -5,4 +5,5 @@ pub(crate) mod client;
 mod errors;
 mod ip_fields;
 mod listening;
+mod mid_batch;
 mod relaying;
