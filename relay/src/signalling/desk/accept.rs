@@ -7,7 +7,7 @@ use super::call::EarlyCandidate;
 use super::negotiate::Context;
 use super::session::Side;
 use super::timers::Timer;
-use super::{CONNECT_MS, Desk, FIRST_GENERATION};
+use super::{CONNECT_MS, Desk};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::Meter;
@@ -61,11 +61,11 @@ impl Desk {
             self.counters.answer.observe(now.mono.since(call.matched));
             self.timers.set(now.mono, Timer::Listen(id));
         }
-        let generation = call.generation;
+        let (generation, warm) = (call.generation, call.is_warm());
         let seat = call.seat_mut(side);
         seat.described = true;
         let (early, handle) = (std::mem::take(&mut seat.early), seat.handle);
-        let sdp = if generation == FIRST_GENERATION { self.with_own_candidates(&sdp, &handle) } else { sdp };
+        let sdp = if warm { self.with_own_candidates(&sdp, &handle) } else { sdp };
         self.tell_partner(id, side, &Reply::Answer { call: id, generation, sdp: &sdp });
         self.tell_candidates(id, side, generation, early);
     }

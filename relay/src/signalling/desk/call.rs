@@ -9,9 +9,9 @@ use crate::signalling::limits::LIMITS;
 use crate::signalling::message::MicState;
 use crate::time::Millis;
 
-use super::Connection;
 use super::hearing::{Hearing, Window};
 use super::session::Side;
+use super::{Connection, FIRST_GENERATION};
 
 /// Candidates held for a side whose description has not been relayed yet (matching.md §4.8).
 pub(super) const MAX_EARLY: usize = 16;
@@ -83,6 +83,12 @@ impl Call {
     /// Nothing stands in the way of the answer.
     pub(super) fn agreed(&self) -> bool {
         !self.acceptance || self.waiter.accepted && self.arrival.accepted
+    }
+
+    /// What the relay issued may stand in the descriptions: the addresses are those of the first generation, and no direct path,
+    /// found a round trip later, would come second to them.
+    pub(super) fn is_warm(&self) -> bool {
+        self.generation == FIRST_GENERATION && !self.direct
     }
 
     pub(super) fn seat(&self, side: Side) -> &Seat {

@@ -4,7 +4,7 @@
 use super::call::{EarlyCandidate, MAX_EARLY, Seat};
 use super::session::{Place, Side};
 use super::timers::Timer;
-use super::{Connection, DESCRIPTION_MS, Desk, FIRST_GENERATION};
+use super::{Connection, DESCRIPTION_MS, Desk};
 use crate::calls::Handle;
 use crate::signalling::candidate::{self, Verdict};
 use crate::signalling::codes::ErrorCode;
@@ -122,11 +122,11 @@ impl Desk {
             call.description_due = now.mono.after(DESCRIPTION_MS);
             self.timers.set(call.description_due, Timer::Description(id));
         }
-        let generation = call.generation;
+        let (generation, warm) = (call.generation, call.is_warm());
         let seat = call.seat_mut(side);
         seat.described = true;
         let (early, handle) = (std::mem::take(&mut seat.early), seat.handle);
-        let sdp = if generation == FIRST_GENERATION { &self.with_own_candidates(sdp, &handle) } else { sdp };
+        let sdp = if warm { &self.with_own_candidates(sdp, &handle) } else { sdp };
         self.tell_partner(id, side, &Reply::Offer { call: id, generation, sdp });
         self.tell_candidates(id, side, generation, early);
     }

@@ -245,7 +245,9 @@ impl Desk {
         if self.relay.pair(first.handle, second.handle).is_err() {
             return self.unpaired(now, [(waiter, first), (arrival, second)]);
         }
-        let offer = first.offer.take().map(|offer| self.with_own_candidates(&offer, &first.handle));
+        let direct = self.may_direct(waiter) && self.may_direct(arrival);
+        let offer = first.offer.take();
+        let offer = if direct { offer } else { offer.map(|offer| self.with_own_candidates(&offer, &first.handle)) };
         let acceptance = self.settings.acceptance;
         let (Some(one), Some(other)) = (self.claims(waiter), self.claims(arrival)) else { return };
         let ((one, one_sub), (other, other_sub)) =
@@ -256,7 +258,7 @@ impl Desk {
             arrival: Seat::new(arrival, other, other_sub, second.handle, second.since),
             matched: now.mono,
             generation: FIRST_GENERATION,
-            direct: self.may_direct(waiter) && self.may_direct(arrival),
+            direct,
             offered: offer.is_some().then_some(Side::Waiter),
             negotiated: false,
             description_due: now.mono.after(DESCRIPTION_MS),

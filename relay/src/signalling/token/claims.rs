@@ -101,17 +101,21 @@ impl Dated {
 /// The confirmed age band, if it is old enough. Everything else, however it is wrong, is the closed gate.
 pub(super) fn age_gate(json: &str, min_band: Band) -> Option<Band> {
     #[derive(Deserialize)]
-    struct Gate {
-        age: Age,
+    struct Gate<'a> {
+        #[serde(borrow)]
+        age: &'a RawValue,
     }
     #[derive(Deserialize)]
     struct Age {
         ok: bool,
         band: BandWord,
     }
-    let gate: Gate = serde_json::from_str(json).ok()?;
-    let band = Band::from(gate.age.band);
-    (gate.age.ok && band >= min_band).then_some(band)
+    let gate: Gate<'_> = serde_json::from_str(json).ok()?;
+    // serde would read a structure from an array as well.
+    let object = gate.age.get().starts_with('{').then_some(gate.age.get())?;
+    let age: Age = serde_json::from_str(object).ok()?;
+    let band = Band::from(age.band);
+    (age.ok && band >= min_band).then_some(band)
 }
 
 #[derive(Deserialize)]
