@@ -20,8 +20,9 @@ pub(crate) struct Ear {
     source: u32,
     last: u16,
     counts: Media,
-    /// When the last packet came, less its timestamp.
-    transit: i64,
+    /// When the last packet came, and its timestamp.
+    arrival: Millis,
+    timestamp: u32,
     /// Sixteenths of a millisecond.
     jitter: i64,
 }
@@ -62,7 +63,7 @@ impl Ear {
         if is_new || step.min(back) > MAX_DROPOUT {
             (self.source, self.last) = (header.source, header.sequence);
             self.counts.expected = self.counts.expected.saturating_add(1);
-            self.transit = header.transit(now);
+            (self.arrival, self.timestamp) = (now, header.timestamp);
         } else if step <= MAX_DROPOUT {
             self.last = header.sequence;
             self.counts.expected = self.counts.expected.saturating_add(step.into());
@@ -71,11 +72,12 @@ impl Ear {
         self.counts.received = self.counts.received.saturating_add(1);
     }
 
-    /// RFC 3550 §A.8, in milliseconds.
+    /// RFC 3550 §6.4.1 and §A.8, in milliseconds: timestamps are numbers modulo 2^32, so only their difference says anything.
     fn steady(&mut self, header: &Header, now: Millis) {
-        let transit = header.transit(now);
-        let difference = (transit - self.transit).abs().min(1 << 20);
-        self.transit = transit;
+        let waited = (now.0 as i64).wrapping_sub(self.arrival.0 as i64);
+        let ticks = header.timestamp.wrapping_sub(self.timestamp).cast_signed();
+        let difference = (waited - i64::from(ticks) / header.ticks_per_milli).abs().min(1 << 20);
+        (self.arrival, self.timestamp) = (now, header.timestamp);
         self.jitter += difference - (self.jitter + 8) / 16;
     }
 
@@ -100,22 +102,18 @@ impl Header {
             ticks_per_milli: if second & 0x7F < STATIC_TYPES { 8 } else { 48 },
         })
     }
-
-    fn transit(&self, now: Millis) -> i64 {
-        (now.0 as i64).wrapping_sub(i64::from(self.timestamp) / self.ticks_per_milli)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Opus in 20 ms frames, packet `number` of a stream that begins shortly before its numbers wrap.
+    /// Opus in 20 ms frames, packet `number` of a stream that begins shortly before its numbers and its timestamps wrap.
     fn packet(number: u32) -> [u8; 20] {
         let mut bytes = [0; 20];
         (bytes[0], bytes[1]) = (0x80, 111);
         bytes[2..4].copy_from_slice(&(65_530 + number).to_be_bytes()[2..]);
-        bytes[4..8].copy_from_slice(&(number * 960).to_be_bytes());
+        bytes[4..8].copy_from_slice(&number.wrapping_mul(960).wrapping_sub(20_000).to_be_bytes());
         bytes
     }
 
