@@ -8,11 +8,12 @@
 mod support;
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use relay::clock::Clock;
-use relay::dataplane::{self, Running};
+use relay::dataplane::{self, NewStream, Running};
 use relay::turn::HEADROOM;
 use relay::wire::{Message, Method, Request, TransactionId};
 use relay::{access, turn};
@@ -24,13 +25,20 @@ static HEAP: Counting = Counting;
 const PAYLOAD: usize = 172;
 /// Sent before any is read back: fewer than fill the smallest receive buffer on the way.
 const BURST: usize = 32;
+/// The same over a stream: as much as its buffers keep room for between two bursts, which is 200 ms of voice.
+const STREAM_BURST: usize = 10;
 const BURSTS: usize = 200;
 /// Long enough for a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Caller {
-    socket: UdpSocket,
+    link: Link,
     client: Client,
+}
+
+enum Link {
+    Udp(UdpSocket),
+    Tcp(TcpStream),
 }
 
 /// What the worker did.
@@ -45,24 +53,30 @@ struct Account {
 #[test]
 fn a_relayed_packet_allocates_nothing_and_switches_no_task() {
     let (mut world, running, server) = start();
-    let [mut one, mut other] = [caller(&world, 1, server), caller(&world, 2, server)];
-    world.shared.ledger.pair(one.client.handle, other.client.handle).unwrap();
-    one.allocate();
-    other.allocate();
-    one.bind(other.client.relayed);
-    other.bind(one.client.relayed);
-    passes(&running, "hairpin", &one.socket, &channel_data(), &other.socket);
+    let link = || Link::Udp(connected(server));
+    let callers = [Caller { link: link(), client: world.caller(1) }, Caller { link: link(), client: world.caller(2) }];
+    talk(&world, &running, "hairpin", callers, BURST);
+
+    let tcp = || Link::Tcp(stream(&running));
+    let callers = [Caller { link: tcp(), client: world.caller(5) }, Caller { link: tcp(), client: world.caller(6) }];
+    talk(&world, &running, "hairpin, TCP to TCP", callers, STREAM_BURST);
+    let callers = [Caller { link: tcp(), client: world.caller(7) }, Caller { link: link(), client: world.caller(8) }];
+    talk(&world, &running, "hairpin, TCP to UDP", callers, STREAM_BURST);
+    let callers = [Caller { link: link(), client: world.caller(9) }, Caller { link: tcp(), client: world.caller(10) }];
+    talk(&world, &running, "hairpin, UDP to TCP", callers, STREAM_BURST);
 
     let peer = socket();
-    let mut user = Caller { socket: connected(server), client: world.user(3) };
+    let mut user = Caller { link: link(), client: world.user(3) };
     user.allocate();
     user.bind(peer.local_addr().unwrap());
-    passes(&running, "to a peer outside", &user.socket, &channel_data(), &peer);
-    peer.connect(user.client.relayed).unwrap();
-    passes(&running, "from a peer outside", &peer, &[0xAB; PAYLOAD], &user.socket);
-
-    let send = Request::indication(Method::Send, TransactionId([1; 12])).xor_peer_address(peer.local_addr().unwrap());
-    passes(&running, "Send indication to a peer", &user.socket, &send.data(&[0xAB; PAYLOAD]).finish(None), &peer);
+    let relayed = user.client.relayed;
+    let peer = Link::Udp(peer);
+    passes(&running, "to a peer outside", &user.link, &channel_data(), &peer, BURST);
+    let send = Request::indication(Method::Send, TransactionId([1; 12])).xor_peer_address(peer.address());
+    let indication = send.data(&[0xAB; PAYLOAD]).finish(None);
+    passes(&running, "Send indication to a peer", &user.link, &indication, &peer, BURST);
+    peer.connect(relayed);
+    passes(&running, "from a peer outside", &peer, &[0xAB; PAYLOAD], &user.link, BURST);
     world.turn.handle_command(support::NOW, turn::Command::Drain); // the machine of this thread has no part in it
     running.stop();
 }
@@ -85,16 +99,26 @@ fn start() -> (World, Running, SocketAddr) {
     (world, running, server)
 }
 
+/// Two in a call, the first of whom speaks.
+fn talk(world: &World, running: &Running, name: &str, [mut one, mut other]: [Caller; 2], burst: usize) {
+    world.shared.ledger.pair(one.client.handle, other.client.handle).unwrap();
+    one.allocate();
+    other.allocate();
+    one.bind(other.client.relayed);
+    other.bind(one.client.relayed);
+    passes(running, name, &one.link, &channel_data(), &other.link, burst);
+}
+
 /// Sends bursts one way and reads them at the other end, after a first burst that warms up.
-fn passes(running: &Running, name: &str, from: &UdpSocket, datagram: &[u8], to: &UdpSocket) {
-    burst(from, datagram, to);
+fn passes(running: &Running, name: &str, from: &Link, message: &[u8], to: &Link, burst: usize) {
+    in_a_burst(from, message, to, burst);
     let (before, heap) = (Account::of(running), heap_calls());
     for _ in 0..BURSTS {
-        burst(from, datagram, to);
+        in_a_burst(from, message, to, burst);
     }
     let heap = heap_calls() - heap;
     let used = Account::of(running).since(&before);
-    let packets = (BURST * BURSTS) as u64;
+    let packets = (burst * BURSTS) as u64;
     println!("{name}: {used:?} for {packets} packets, {heap} uses of the heap");
     assert_eq!(used.relayed, packets, "{name}: every packet is counted");
     assert_eq!(heap, 0, "{name}: uses of the heap");
@@ -103,13 +127,50 @@ fn passes(running: &Running, name: &str, from: &UdpSocket, datagram: &[u8], to: 
     assert!(used.switches <= used.sleeps + BURSTS as u64 / 10, "{name}: {used:?}");
 }
 
-fn burst(from: &UdpSocket, datagram: &[u8], to: &UdpSocket) {
+fn in_a_burst(from: &Link, message: &[u8], to: &Link, count: usize) {
     let mut buffer = [0; HEADROOM + 2048];
-    for _ in 0..BURST {
-        from.send(datagram).unwrap();
+    for _ in 0..count {
+        from.send(message);
     }
-    for _ in 0..BURST {
-        assert!(to.recv(&mut buffer).unwrap() >= PAYLOAD);
+    for _ in 0..count {
+        assert!(to.receive(&mut buffer) >= PAYLOAD);
+    }
+}
+
+impl Link {
+    fn send(&self, message: &[u8]) {
+        match self {
+            Link::Udp(socket) => assert_eq!(socket.send(message).unwrap(), message.len()),
+            Link::Tcp(stream) => (&*stream).write_all(message).unwrap(), // each is a whole number of words
+        }
+    }
+
+    /// One message.
+    fn receive(&self, buffer: &mut [u8]) -> usize {
+        match self {
+            Link::Udp(socket) => socket.recv(buffer).unwrap(),
+            Link::Tcp(stream) => {
+                let mut stream = stream;
+                stream.read_exact(&mut buffer[..4]).unwrap();
+                let header = if buffer[0] < 0x40 { 20 } else { 4 };
+                let length = header + usize::from(u16::from_be_bytes([buffer[2], buffer[3]]));
+                stream.read_exact(&mut buffer[4..length.next_multiple_of(4)]).unwrap();
+                length
+            }
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        match self {
+            Link::Udp(socket) => socket.local_addr().unwrap(),
+            Link::Tcp(stream) => stream.local_addr().unwrap(),
+        }
+    }
+
+    fn connect(&self, to: SocketAddr) {
+        if let Link::Udp(socket) = self {
+            socket.connect(to).unwrap();
+        }
     }
 }
 
@@ -118,7 +179,8 @@ impl Account {
         let (io, turn) = (&running.io_counters()[0], &running.counters()[0]);
         let switches = switches("udp-0");
         let sleeps = io.waits.get() + io.naps.get();
-        let calls = io.receive_calls.get() + io.send_calls.get() + io.waits.get();
+        let datagrams = io.receive_calls.get() + io.send_calls.get();
+        let calls = datagrams + io.stream_reads.get() + io.stream_writes.get() + io.waits.get();
         let relayed = turn.relayed().map(|(_, relayed)| relayed.packets).sum();
         Account { calls, sleeps, switches, relayed }
     }
@@ -143,10 +205,6 @@ fn switches(thread: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-fn caller(world: &World, number: u32, server: SocketAddr) -> Caller {
-    Caller { socket: connected(server), client: world.caller(number) }
-}
-
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -157,6 +215,21 @@ fn connected(server: SocketAddr) -> UdpSocket {
     let socket = socket();
     socket.connect(server).unwrap();
     socket
+}
+
+/// A client's end of a connection whose other end is the worker's.
+fn stream(running: &Running) -> TcpStream {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_nodelay(true).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (socket, remote) = listener.accept().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.set_nodelay(true).unwrap();
+    let local = socket.local_addr().unwrap();
+    let new = NewStream { socket, tls: None, first: Vec::new(), listener: 0, local, remote, place: Box::new(()) };
+    running.mailboxes().adopt(0, Box::new(new)).unwrap();
+    client
 }
 
 fn channel_data() -> Vec<u8> {
@@ -183,9 +256,9 @@ impl Caller {
     }
 
     fn ask(&self, request: &[u8]) -> Vec<u8> {
-        self.socket.send(request).unwrap();
+        self.link.send(request);
         let mut buffer = [0; 2048];
-        let length = self.socket.recv(&mut buffer).unwrap();
+        let length = self.link.receive(&mut buffer);
         buffer[..length].to_vec()
     }
 }

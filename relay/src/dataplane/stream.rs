@@ -16,7 +16,7 @@ use crate::turn::FiveTuple;
 /// Bytes asked of the kernel with one call.
 pub(super) const READ_BYTES: usize = 16 * 1024;
 /// Memory a connection keeps for writing while nothing waits, in bytes.
-const KEPT_BYTES: usize = 2 * 1024;
+const KEPT_BYTES: usize = 4 * 1024;
 
 /// A TURN client that has been accepted, and, over TLS, has shaken hands: what a worker is given.
 pub struct NewStream {
@@ -210,6 +210,7 @@ impl Stream {
         if self.leaving.is_empty() {
             self.leaving = Vec::new();
         }
+        self.outbox.shrink();
     }
 }
 
