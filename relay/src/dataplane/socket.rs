@@ -69,7 +69,8 @@ pub(super) fn open_listeners(
     let mut bound = address;
     (0..workers)
         .map(|worker| {
-            let listener = open_listener(bound, worker == 0, receive_buffer_bytes)?;
+            let share = workers > 1;
+            let listener = open_listener(bound, worker == 0, share, receive_buffer_bytes)?;
             bound = listener.address;
             Ok(listener)
         })
@@ -78,8 +79,9 @@ pub(super) fn open_listeners(
 }
 
 /// The first socket binds without SO_REUSEPORT and allows sharing only afterwards. Otherwise a second server of the
-/// same user would silently take half of our clients instead of being told that the port is in use.
-fn open_listener(address: SocketAddr, first: bool, receive_buffer_bytes: usize) -> io::Result<Listener> {
+/// same user would silently take half of our clients instead of being told that the port is in use. A worker alone shares with
+/// nobody: the kernel then need not choose among sockets for each datagram.
+fn open_listener(address: SocketAddr, first: bool, share: bool, receive_buffer_bytes: usize) -> io::Result<Listener> {
     let socket = open(address)?;
     if !first {
         socket.set_reuse_port(true)?;
@@ -94,7 +96,7 @@ fn open_listener(address: SocketAddr, first: bool, receive_buffer_bytes: usize) 
         sys::set_option(socket.as_fd(), level, option, 1)?;
     }
     socket.bind(&address.into())?;
-    if first {
+    if first && share {
         socket.set_reuse_port(true)?;
     }
     let address = socket.local_addr()?.as_socket().unwrap_or(address);
@@ -105,6 +107,8 @@ fn open_listener(address: SocketAddr, first: bool, receive_buffer_bytes: usize) 
 pub(super) fn open_relayed(address: SocketAddr, receive_buffer_bytes: usize) -> io::Result<OwnedFd> {
     let socket = open(address)?;
     socket.set_recv_buffer_size(receive_buffer_bytes)?;
+    // There may be thousands, too many to ask each now and then: the datagrams themselves tell what was lost before them.
+    sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
     hear_errors(socket.as_fd(), address.is_ipv6(), true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
@@ -131,14 +135,13 @@ pub(super) fn allow_fragments(socket: BorrowedFd<'_>, ipv6: bool, allow: bool) -
     sys::set_option(socket, level, option, mode)
 }
 
-/// Non-blocking, closed on exec, one IP version only, told about lost datagrams and about DSCP and ECN of each, and sending
+/// Non-blocking, closed on exec, one IP version only, told about DSCP and ECN of each datagram, and sending
 /// what may be fragmented.
 fn open(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
     let (level, tos) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVTOS),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),

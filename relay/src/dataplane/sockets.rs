@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::names::Beside;
 use super::socket::{Listener, hear_errors, open_relayed};
+use super::sys;
 use crate::access::{Bucket, Rate};
 use crate::time::Millis;
 use crate::turn::{AddressId, OpenError, RelayedAddress, RelayedPort};
@@ -64,7 +65,7 @@ type Page = [Option<Open<OwnedFd>>; PAGE];
 
 struct Open<S> {
     socket: S,
-    /// SO_RXQ_OVFL as last seen.
+    /// Its loss counter as last seen.
     overflow: u32,
     /// ICMP errors it may still bring.
     errors: Bucket,
@@ -112,6 +113,17 @@ impl Sockets {
     /// The source to ask the kernel for when a client is to be answered from `local`: only where it has a choice.
     pub(super) fn source(&self, index: u16, local: SocketAddr) -> Option<SocketAddr> {
         self.listeners.get(usize::from(index)).filter(|listener| listener.socket.wildcard).map(|_| local)
+    }
+
+    /// Asks every listener what it has lost, and answers how much that is since the last time.
+    pub(super) fn listeners_lost(&mut self) -> u64 {
+        let mut lost = 0;
+        for place in (0..self.listeners()).map(Place::Listener) {
+            if let Some(Ok(total)) = self.get(place).map(sys::lost) {
+                lost += self.note_overflow(place, total);
+            }
+        }
+        lost
     }
 
     /// Takes note of a socket's loss counter and answers how much was lost since the last note.

@@ -326,6 +326,20 @@ pub(super) fn set_option(socket: BorrowedFd<'_>, level: i32, option: i32, value:
     checked(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), len) }).map(|_| ())
 }
 
+/// Datagrams a socket has lost, ever, most of them to a full receive buffer; wraps. The same count as SO_RXQ_OVFL's, but asked for
+/// when it is wanted, and not paid for with every datagram.
+pub(super) fn lost(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    const DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
+    let mut counts = [0u32; DROPS + 1];
+    let mut len = size_of_val(&counts) as libc::socklen_t;
+    // SAFETY: pointer and length describe `counts`; the kernel writes at most so much, whatever else it could tell.
+    let done = unsafe {
+        let (option, value) = (libc::SO_MEMINFO, counts.as_mut_ptr().cast());
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, &raw mut len)
+    };
+    checked(done).map(|_| counts[DROPS])
+}
+
 /// The cores this thread may run on: what `taskset` and cpusets left of the machine. Empty if the kernel would not say.
 pub(super) fn allowed_cores() -> Vec<usize> {
     // SAFETY: a plain C bit set; all zeroes are the empty set.

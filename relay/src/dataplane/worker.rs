@@ -21,7 +21,7 @@ use super::tcp::TasksSender;
 use super::worker_errors::Errors;
 use super::worker_streams::STREAM_BUFFER_BYTES;
 use crate::clock::Clock;
-use crate::time::Now;
+use crate::time::{Millis, Now};
 use crate::turn::{Action, ClientPath, FiveTuple, Forward, OpenError, RelayedPort, Transport, Turn};
 
 /// Full batches taken from one listener before the others get their turn.
@@ -30,6 +30,8 @@ const LISTENER_BATCHES: usize = 4;
 const RELAYED_DATAGRAMS: usize = 8;
 /// Sockets looked after between two waits.
 const READY: usize = 128;
+/// How often listeners are asked what they have lost while anything comes in, in milliseconds.
+const LOSSES_MILLIS: u64 = 1_000;
 /// Pause after a turn that met nothing but errors, so that a socket that cannot recover does not burn a core.
 const ERROR_PAUSE: Duration = Duration::from_millis(1);
 
@@ -61,6 +63,8 @@ pub(super) struct Hands {
     pub(super) parcels: Parcels,
     /// Workers that were left something and do not know yet.
     pub(super) to_ring: Vec<u16>,
+    /// When the listeners are asked what they have lost; `None` while nothing has come in since.
+    losses: Option<Millis>,
     /// What happened since the last wait.
     pub(super) turn: LastTurn,
 }
@@ -86,6 +90,7 @@ impl Worker {
             stream_buffer: vec![0; STREAM_BUFFER_BYTES],
             parcels: Parcels::default(),
             to_ring: Vec::new(),
+            losses: None,
             turn: LastTurn::default(),
         };
         let mut now = self.clock.now();
@@ -124,7 +129,8 @@ impl Worker {
             thread::sleep(nap);
             self.counters.naps.add(1);
         }
-        let deadlines = [self.turn.poll_timeout(), self.streams.poll_timeout(), hands.errors.poll_timeout()];
+        let deadlines =
+            [self.turn.poll_timeout(), self.streams.poll_timeout(), hands.errors.poll_timeout(), hands.losses];
         let timeout = match deadlines.into_iter().flatten().min() {
             Some(deadline) => i32::try_from(deadline.since(now.mono)).unwrap_or(i32::MAX),
             None => -1,
@@ -179,7 +185,10 @@ impl Worker {
         hands.turn.backlog |= full;
         self.nap.count(count);
         match place {
-            Place::Listener(_) => self.counters.from_clients.add(count as u64),
+            Place::Listener(_) => {
+                hands.losses.get_or_insert(now.mono.after(LOSSES_MILLIS));
+                self.counters.from_clients.add(count as u64);
+            }
             _ => self.counters.from_peers.add(count as u64),
         }
         for slot in slots {
@@ -260,6 +269,10 @@ impl Worker {
         if self.turn.poll_timeout().is_some_and(|deadline| deadline <= now.mono) {
             self.turn.handle_timeout(now);
             self.act(hands, now);
+        }
+        if hands.losses.is_some_and(|due| due <= now.mono) {
+            hands.losses = None;
+            self.counters.receive_buffer_full.add(self.sockets.listeners_lost());
         }
         self.tick_streams(now);
         self.tick_errors(hands, now);
