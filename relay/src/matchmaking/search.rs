@@ -58,7 +58,7 @@ pub(super) fn search(field: Field<'_>, seeker: &Seeker<'_>, max_skips: u32) -> (
         free,
         topical,
         near: Level::ALL.map(|level| level_cost(field.policy, seeker.bucket.level(), level)),
-        best: (u64::MAX, Rank::NEVER),
+        best: NOBODY,
         found: NIL,
         skips_left: max_skips,
         work: 0,
@@ -103,6 +103,9 @@ struct Search<'a> {
 /// `None`: out of skips.
 type Complete = Option<()>;
 
+/// Dearer than anybody.
+const NOBODY: Price = (u64::MAX, Rank::NEVER);
+
 /// A row to look at: the cells of it that are in reach, and the price of being in it.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
@@ -125,15 +128,21 @@ impl<'a> Search<'a> {
     fn everywhere(&mut self) -> Complete {
         // The most promising row first: then hardly any other is worth a look.
         let mut first: Option<Candidate<'_>> = None;
-        let mut lowest = (u64::MAX, Rank::NEVER);
+        let (mut lowest, mut second) = (NOBODY, NOBODY);
         self.each_candidate(|_, candidate| {
-            if candidate.floor() < lowest {
-                (first, lowest) = (Some(candidate), candidate.floor());
+            let floor = candidate.floor();
+            if floor < lowest {
+                (second, first, lowest) = (lowest, Some(candidate), floor);
+            } else {
+                second = second.min(floor);
             }
-            Some(lowest)
+            Some(second)
         })?;
         let Some(first) = first else { return Some(()) };
         self.row(first)?;
+        if self.best <= second {
+            return Some(());
+        }
         self.each_candidate(|search, candidate| {
             if candidate.floor() < search.best && (candidate.number, candidate.list) != (first.number, first.list) {
                 search.row(candidate)?;
@@ -145,7 +154,7 @@ impl<'a> Search<'a> {
     /// Visits the rows with somebody in reach, perhaps, the nearest level first. `visit` returns the price that is to be beaten.
     fn each_candidate(&mut self, mut visit: impl FnMut(&mut Self, Candidate<'a>) -> Option<Price>) -> Complete {
         let &mut Search { field: Field { index, masks, policy, .. }, seeker, free, topical, near, .. } = self;
-        let mut bar = (u64::MAX, Rank::NEVER);
+        let mut bar = NOBODY;
         for group in ones(u64::from(index.groups() & masks.groups(seeker.bucket))) {
             for level in seeker.bucket.level().outwards() {
                 let reach = free[level] | topical[level];
