@@ -72,10 +72,7 @@ pub(super) fn may_ever_meet(x: &Ticket, y: &Ticket, policy: &Policy) -> bool {
 ///
 /// Criteria too fine for a bucket belong here, beside blocks: they are looked at ticket by ticket, and cost those they turn away a skip.
 pub(super) fn strangers(x: &Who<'_>, y: &Who<'_>) -> bool {
-    x.person != y.person
-        && x.region.suits(y.region)
-        && !holds(x.avoid, y.person)
-        && !holds(y.avoid, x.person)
+    x.person != y.person && x.region.suits(y.region) && !holds(x.avoid, y.person) && !holds(y.avoid, x.person)
 }
 
 /// Whether a list in ascending order has this person in it.
@@ -83,7 +80,7 @@ pub(super) fn strangers(x: &Who<'_>, y: &Who<'_>) -> bool {
 /// Persons are keyed hashes, spread evenly, so it is known about where one would stand: a step or two from there are one read from
 /// memory, where a binary search makes several that wait for each other.
 fn holds(ascending: &[Person], person: Person) -> bool {
-    let at = (u128::from(person.0) * ascending.len() as u128 >> 64) as usize;
+    let at = ((u128::from(person.0) * ascending.len() as u128) >> 64) as usize;
     let (before, behind) = ascending.split_at(at);
     match behind.first() {
         None => false,
@@ -122,6 +119,22 @@ fn bands_meet(a: Band, b: Band, policy: &Policy) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matchmaking::tests::{person, ticket};
+
+    /// A queue lets nobody in twice, so these say it where no queue is in between.
+    #[test]
+    fn nobody_is_a_stranger_to_themselves_and_one_block_is_enough() {
+        let region = Region::default();
+        let who = |number, avoid| Who { person: person(number), region: &region, avoid };
+        let [first, second, third] = [1, 2, 3].map(|number| [person(number)]);
+        assert!(strangers(&who(1, &[]), &who(2, &third)));
+        assert!(!strangers(&who(1, &[]), &who(1, &[])));
+        assert!(!strangers(&who(1, &second), &who(2, &[])));
+        assert!(!strangers(&who(1, &[]), &who(2, &first)));
+        let policy = Policy::default();
+        assert!(may_ever_meet(&ticket(1, 0), &ticket(2, 0), &policy));
+        assert!(!may_ever_meet(&ticket(1, 0), &ticket(1, 0), &policy));
+    }
 
     #[test]
     fn a_list_holds_whom_it_holds_however_its_persons_are_spread() {
