@@ -1,38 +1,41 @@
 //! From one frame of a client to `matched` at both, while many wait; against a bare WebSocket that answers one frame with two.
 //!
 //! `cargo bench -p benches --bench pairing [-- WAITING ROUNDS]` (100,000 and 3,000 by default). Both servers run in this process, each on a thread
-//! of its own with one runtime, as in the daemon; rounds alternate. What is timed is what a client sees over loopback: from the write of its
-//! `queue` until `queued` is here and both have read `matched`, and from the write of a frame until both frames of the answer are here.
+//! of its own with one runtime, as in the daemon; both read and write through the same library with buffers of the same size, and the bare one's
+//! frames are as long as the `matched` of the round before; rounds alternate. Two spans are timed: what the client sees over loopback, from the
+//! write of its frame until both have read the answer, unparsed; and within the server, from the read of that frame to the end of the last write.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+mod watch;
+
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use axum::extract::connect_info::MockConnectInfo;
-use axum::serve::ListenerExt as _;
 use futures_util::{SinkExt as _, StreamExt as _};
-use relay::auth::Credential;
-use relay::calls::{Full, Gone, Handle, Heard};
 use relay::clock::Clock;
 use relay::matchmaking::{Band, Gender, Policy};
 use relay::signalling::desk::{self, Connection, Desk};
 use relay::signalling::token::{self, Key, Minter, Profile};
-use relay::signalling::{Peer, RelayDesk, Settings, spawn_prepared};
-use relay::time::{Millis, Now};
+use relay::signalling::{NoRelay, Peer, Settings, spawn_prepared};
+use relay::time::Now;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use watch::{Stopwatch, Watched, Watching};
 
 const SECRET: &[u8] = b"a secret of this benchmark, 32 bytes";
 /// `queue` may be said so often a minute.
 const QUEUES: usize = 6;
 /// Number of the first who waits and is not there.
 const FIRST: u64 = 1 << 40;
-/// As long as two frames of `matched`.
-const ECHO_BYTES: usize = 450;
+/// What everybody says who wants a partner.
+const WISH: &str = r#"{"t":"queue","gender":["f"]}"#;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -47,54 +50,87 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-async fn compare(pairing: SocketAddr, echo: SocketAddr, waiting: usize, rounds: usize) {
-    let mut bare = connect(echo).await;
+async fn compare(pairing: Server, echo: Server, waiting: usize, rounds: usize) {
+    let mut bare = connect(echo.address).await;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let mut people = 0;
+    // Those who wait have come in much faster than people do; they have heard their first position and widened.
+    tokio::time::sleep(Duration::from_secs(12)).await;
     while ours.len() < rounds {
-        let mut pair = [enter(pairing, &mut people).await, enter(pairing, &mut people).await];
+        let mut pair = [enter(pairing.address, &mut people).await, enter(pairing.address, &mut people).await];
         for _ in 0..QUEUES {
-            theirs.push(answered(&mut bare).await);
-            ours.push(matched(&mut pair).await);
+            let (spans, bytes) = matched(&mut pair, &pairing.watch).await;
+            ours.push(spans);
+            theirs.push(answered(&mut bare, &echo.watch, bytes).await);
         }
     }
     println!("{waiting} wait; {} rounds of each, interleaved", ours.len());
-    let ours = percentiles("both matched", ours);
-    let theirs = percentiles("bare echo of two", theirs);
-    println!("ratio of p50: {:.2}, of p99: {:.2}", ours[0] / theirs[0], ours[2] / theirs[2]);
+    for (place, seen) in ["client", "server"].into_iter().enumerate() {
+        let [ours, theirs] = [("both matched", &ours), ("bare echo of two", &theirs)].map(|(what, spans)| {
+            percentiles(&format!("{seen}, {what}"), spans.iter().map(|spans: &Spans| spans[place]).collect())
+        });
+        println!("{seen}, ratio of p50: {:.2}, of p99: {:.2}", ours[0] / theirs[0], ours[2] / theirs[2]);
+    }
 }
+
+/// As the client sees it, and within the server.
+type Spans = [Duration; 2];
 
 /// p50, p90, p99 in microseconds.
 fn percentiles(what: &str, mut took: Vec<Duration>) -> [f64; 3] {
     took.sort_unstable();
     let at = |percent: usize| took[(took.len() - 1) * percent / 100].as_secs_f64() * 1e6;
     let found = [at(50), at(90), at(99)];
-    println!("{what:<18} p50 {:>7.0} µs  p90 {:>7.0} µs  p99 {:>7.0} µs", found[0], found[1], found[2]);
+    println!("{what:<24} p50 {:>7.0} µs  p90 {:>7.0} µs  p99 {:>7.0} µs", found[0], found[1], found[2]);
     found
 }
 
-async fn matched(pair: &mut [Socket; 2]) -> Duration {
+/// Both spans, and the length of a `matched`.
+async fn matched(pair: &mut [Socket; 2], watch: &Stopwatch) -> (Spans, usize) {
     let [one, other] = pair;
-    let wish = json!({ "t": "queue", "gender": ["f"] }).to_string();
-    one.send(Message::text(wish.clone())).await.unwrap();
+    one.send(Message::text(WISH)).await.unwrap();
     hear(one, "queued").await;
+    rest();
+    watch.arm();
     let start = Instant::now();
-    other.send(Message::text(wish)).await.unwrap();
-    let (call, _) = tokio::join!(hear(one, "matched"), hear(other, "matched"));
+    other.send(Message::text(WISH)).await.unwrap();
+    let (told, _) = tokio::join!(until_matched(one), until_matched(other));
     let took = start.elapsed();
+    rest();
+    let spans = [took, watch.taken()];
+    let call: Value = serde_json::from_str(&told).unwrap();
     one.send(Message::text(json!({ "t": "hangup", "call": call["call"] }).to_string())).await.unwrap();
     hear(one, "ended").await;
     hear(other, "ended").await;
-    took
+    (spans, told.len())
 }
 
-async fn answered(bare: &mut Socket) -> Duration {
+async fn answered(bare: &mut Socket, watch: &Stopwatch, bytes: usize) -> Spans {
+    rest();
+    watch.arm();
     let start = Instant::now();
-    bare.send(Message::text("x".repeat(40))).await.unwrap();
+    bare.send(Message::text(format!("{bytes:<width$}", width = WISH.len()))).await.unwrap();
     for _ in 0..2 {
         bare.next().await.unwrap().unwrap();
     }
-    start.elapsed()
+    let took = start.elapsed();
+    rest();
+    [took, watch.taken()]
+}
+
+/// Until the server has come to the end of its writes, and sleeps.
+fn rest() {
+    std::thread::sleep(Duration::from_micros(200));
+}
+
+/// The next frame that says so, unparsed.
+async fn until_matched(socket: &mut Socket) -> Utf8Bytes {
+    loop {
+        let Some(Ok(Message::Text(text))) = socket.next().await else { panic!("closed instead of matched") };
+        if text.contains(r#""t":"matched""#) {
+            return text;
+        }
+    }
 }
 
 /// The next frame of this type.
@@ -114,7 +150,7 @@ async fn connect(address: SocketAddr) -> Socket {
     stream.set_nodelay(true).unwrap();
     let mut request = format!("ws://{address}/v1/ws").into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", "pair.v1".parse().unwrap());
-    tokio_tungstenite::client_async(request, stream).await.unwrap().0
+    tokio_tungstenite::client_async_with_config(request, stream, Some(buffers())).await.unwrap().0
 }
 
 async fn enter(address: SocketAddr, people: &mut u64) -> Socket {
@@ -132,32 +168,37 @@ fn token(now: Now, number: u64, gender: Gender, wants: Gender) -> String {
     Minter::hs256("bench", SECRET, "bench", "bench").mint(now.unix, 600, &number.to_string(), &profile)
 }
 
-fn serve_pairing(waiting: usize) -> SocketAddr {
-    in_a_thread(move || async move {
+/// As the daemon has them.
+fn buffers() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(4096)
+}
+
+fn serve_pairing(waiting: usize) -> Server {
+    in_a_thread("pairing", move |watch| async move {
         let clock = Clock::start();
         let prepare = |desk: &mut Desk| fill(desk, clock, waiting);
-        let signalling = spawn_prepared(settings(waiting), Box::new(NoRelay), clock, [7; 32], prepare);
+        let signalling = spawn_prepared(settings(waiting), Box::<NoRelay>::default(), clock, [7; 32], prepare);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
         (address, async move {
             let somewhere = MockConnectInfo(Peer("127.0.0.1:9".parse().unwrap()));
-            axum::serve(listener, signalling.router().layer(somewhere)).await.unwrap();
+            axum::serve(Watching { listener, watch }, signalling.router().layer(somewhere)).await.unwrap();
         })
     })
 }
 
-fn serve_echo() -> SocketAddr {
-    in_a_thread(|| async {
+fn serve_echo() -> Server {
+    in_a_thread("echo", |watch| async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         (address, async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            let mut socket = tokio_tungstenite::accept_hdr_async(stream, speak_pair).await.unwrap();
-            while let Some(Ok(_)) = socket.next().await {
+            let stream = Watched::new(listener.accept().await.unwrap().0, &watch);
+            let accepted = tokio_tungstenite::accept_hdr_async_with_config(stream, speak_pair, Some(buffers()));
+            let mut socket = accepted.await.unwrap();
+            while let Some(Ok(Message::Text(asked))) = socket.next().await {
+                let bytes = asked.trim_end().parse().unwrap();
                 for _ in 0..2 {
-                    socket.send(Message::text("x".repeat(ECHO_BYTES))).await.unwrap();
+                    socket.send(Message::text("x".repeat(bytes))).await.unwrap();
                 }
             }
         })
@@ -176,27 +217,35 @@ fn speak_pair(
     Ok(response)
 }
 
-/// Runs a server on a thread of its own; its address.
-fn in_a_thread<S, W>(start: impl FnOnce() -> S + Send + 'static) -> SocketAddr
+struct Server {
+    address: SocketAddr,
+    watch: Arc<Stopwatch>,
+}
+
+/// Runs a server on a thread of its own.
+fn in_a_thread<S, W>(name: &str, start: impl FnOnce(Arc<Stopwatch>) -> S + Send + 'static) -> Server
 where
     S: Future<Output = (SocketAddr, W)>,
     W: Future<Output = ()>,
 {
     let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || {
+    let watch = Stopwatch::new();
+    let watched = Arc::clone(&watch);
+    let serve = move || {
         runtime().block_on(async {
-            let (address, work) = start().await;
+            let (address, work) = start(watched).await;
             tell.send(address).unwrap();
             work.await;
         });
-    });
-    told.recv().unwrap()
+    };
+    std::thread::Builder::new().name(name.into()).spawn(serve).unwrap();
+    Server { address: told.recv().unwrap(), watch }
 }
 
 /// People who fit nobody: women want men, men want the third gender, who want women.
 fn fill(desk: &mut Desk, clock: Clock, waiting: usize) {
-    let now = clock.now();
     for number in FIRST..FIRST + waiting as u64 {
+        let now = clock.now();
         let (gender, wants) = match number % 3 {
             0 => (Gender::F, Gender::M),
             1 => (Gender::M, Gender::X),
@@ -235,33 +284,4 @@ fn settings(waiting: usize) -> Settings {
     };
     let exempt = vec!["127.0.0.0/8".parse().unwrap()];
     Settings { desk, origins: Vec::new(), exempt, demo: None, reports: None, revocations: None }
-}
-
-/// The relay has its own measurements.
-struct NoRelay;
-
-impl RelayDesk for NoRelay {
-    fn open(&mut self, _: Handle) -> Result<(), Full> {
-        Ok(())
-    }
-
-    fn pair(&mut self, _: Handle, _: Handle) -> Result<(), Gone> {
-        Ok(())
-    }
-
-    fn close(&mut self, _: Handle) {}
-
-    fn relayed(&self, _: &Handle) -> Vec<SocketAddr> {
-        Vec::new()
-    }
-
-    fn listen(&mut self, _: &Handle, _: bool) -> Heard {
-        Heard { last: Millis(0), ..Heard::default() }
-    }
-
-    fn mint(&self, now: Now, handle: Handle, generation: u32, secs: u32) -> Credential {
-        let expires = now.unix.0 + u64::from(secs);
-        let username = format!("1.{expires}.{}.{generation}", handle.to_base64url());
-        Credential { username, password: "c".repeat(28) }
-    }
 }

@@ -36,6 +36,14 @@ impl Directory {
         Directory { entries: vec![0; capacity(bound)], tag: |number| mix(number) & TAG }
     }
 
+    /// Reads ahead what a look-up of `number` will, so that it need not wait for memory.
+    pub(super) fn read_ahead(&self, number: u64) {
+        let home = self.home((self.tag)(number));
+        // Half of all runs of entries go on in the next line.
+        let next = self.entries.get(home + 8).copied().unwrap_or_default();
+        std::hint::black_box(self.entries[home] ^ next);
+    }
+
     /// The place of `number`, which `holds` recognises.
     pub(super) fn find(&self, number: u64, holds: impl Fn(Place) -> bool) -> Option<Place> {
         let tag = (self.tag)(number);

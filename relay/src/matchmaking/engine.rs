@@ -61,6 +61,14 @@ pub(super) struct Pairing {
     pub(super) arrival: Side,
 }
 
+/// What awaits an arrival: holds until the next event.
+#[derive(Clone, Copy)]
+pub(super) struct Prospect {
+    rank: Rank,
+    bucket: Bucket,
+    pub(super) found: Found,
+}
+
 pub(super) struct Engine {
     rules: Arc<Rules>,
     pub(super) arena: Arena,
@@ -88,23 +96,33 @@ impl Engine {
         }
     }
 
-    /// Pairs the ticket at once, or returns the slot it waits in.
-    pub(super) fn enqueue(&mut self, now: Millis, ticket: Ticket) -> Result<Pairing, u32> {
+    /// Looks for a partner for somebody who has not been let in yet: the longest part of an arrival, which changes nothing.
+    pub(super) fn look(&mut self, now: Millis, ticket: &Ticket) -> Prospect {
         self.rates.advance(now);
-        self.arrivals = self.arrivals.wrapping_add(1);
-        let rank = Rank::new(ticket.since.min(now), self.arrivals);
+        let rank = Rank::new(ticket.since.min(now), self.arrivals.wrapping_add(1));
         let fresh = Bucket::new(ticket.gender, &ticket.criteria(), 0);
-        self.rates.arrived(fresh);
         let bucket = reached(fresh, rank, now, &self.rates, &self.rules.policy);
-        let Ticket { id, person, topics, .. } = ticket;
-        let region = Region { home: ticket.country, wanted: ticket.countries };
-        let avoid = ascending(ticket.avoid);
-        let seeker = Seeker { bucket, person, topics, region, avoid: &avoid };
+        let &Ticket { person, topics, ref avoid, .. } = ticket;
+        let seeker = Seeker { bucket, person, topics, region: region(ticket), avoid };
         let (found, _) = search(self.field(), &seeker, self.rules.limits.skips);
+        if let Found::Partner(waiter) = found {
+            self.arena.read_ahead(waiter);
+        }
+        Prospect { rank, bucket, found }
+    }
+
+    /// Pairs the ticket with whom was found for it just now, or returns the slot it waits in.
+    pub(super) fn enqueue(&mut self, ticket: Ticket, prospect: Prospect) -> Result<Pairing, u32> {
+        let Prospect { rank, bucket, found } = prospect;
+        let region = region(&ticket);
+        let Ticket { id, person, topics, avoid, .. } = ticket;
+        self.arrivals = self.arrivals.wrapping_add(1);
+        self.rates.arrived(bucket);
         if let Found::Partner(waiter) = found {
             let arrival = Side { id, person, stage: bucket.stage(), slot: None };
             return Ok(Pairing { waiter: self.take(waiter), arrival });
         }
+        let avoid = avoid.into_boxed_slice();
         let at = self.arena.insert(Entry { rank, person, id, topics, avoid, region, bucket });
         self.crowds[bucket.class()].insert(rank);
         self.wait(at, found);
@@ -113,6 +131,7 @@ impl Engine {
 
     /// Takes a ticket out.
     pub(super) fn cancel(&mut self, at: u32) {
+        self.arena.read_ahead(at);
         self.lift(at);
         self.discharge(at);
     }
@@ -189,6 +208,7 @@ impl Engine {
     fn settle(&mut self, at: u32) -> (Option<Pairing>, u32) {
         let (found, work) = search(self.field(), &self.seeker(at), self.rules.limits.skips);
         if let Found::Partner(waiter) = found {
+            self.arena.read_ahead(waiter);
             let waiter = self.take(waiter);
             self.rates.matched(self.arena.slot(at).bucket);
             return (Some(Pairing { waiter, arrival: self.discharge(at) }), work);
@@ -263,9 +283,6 @@ impl Engine {
     }
 }
 
-/// Sorted, for quick look-ups. Lists that come sorted cost nothing.
-fn ascending(mut avoid: Vec<Person>) -> Box<[Person]> {
-    avoid.sort_unstable();
-    avoid.dedup();
-    avoid.into_boxed_slice()
+fn region(ticket: &Ticket) -> Region {
+    Region { home: ticket.country, wanted: ticket.countries }
 }

@@ -62,8 +62,16 @@ impl Row {
 impl Class {
     const EMPTY: Class = Class { oldest: [Rank::NEVER; LISTS], row: [NIL; LISTS] };
 
-    pub(super) const fn oldest(&self, list: u8) -> Rank {
+    const fn oldest(&self, list: u8) -> Rank {
         self.oldest[list as usize]
+    }
+
+    /// Nobody in the row is cheaper than this where being in it costs `extra`.
+    pub(super) fn floor(&self, list: u8, extra: u64) -> (u64, Rank) {
+        match self.oldest(list) {
+            Rank::NEVER => (u64::MAX, Rank::NEVER),
+            oldest => (oldest.t0().0 + extra, oldest),
+        }
     }
 }
 
@@ -153,7 +161,7 @@ impl Index {
         }
         let oldest = &mut class.oldest[usize::from(list)];
         if rank == *oldest {
-            *oldest = row.oldest.iter().fold(Rank::NEVER, |oldest, &rank| oldest.min(rank));
+            *oldest = ones(row.occupied).fold(Rank::NEVER, |oldest, cell| oldest.min(row.oldest[cell]));
         }
         if row.occupied == 0 {
             self.spare.push(std::mem::replace(number, NIL));

@@ -41,8 +41,9 @@ use bucket::Masks;
 use cohorts::Cohorts;
 use deadlines::Deadlines;
 use directory::{Directory, MAX_ENGINES, MAX_SLOTS, Place};
-use engine::{Engine, Limits, Pairing, Rules};
+use engine::{Engine, Limits, Pairing, Prospect, Rules};
 use meetings::Meetings;
+use search::Found;
 
 pub use hint::{Hint, Relax};
 pub use policy::{Policy, compatible};
@@ -152,19 +153,28 @@ impl Matchmaker {
     ///
     /// # Errors
     /// [`Refused`]; the ticket is then not waiting, and whoever waits already is not touched.
-    pub fn enqueue(&mut self, now: Millis, pool: &str, ticket: Ticket) -> Result<(), Refused> {
+    pub fn enqueue(&mut self, now: Millis, pool: &str, mut ticket: Ticket) -> Result<(), Refused> {
         let now = self.advance(now);
-        let (id, person) = (ticket.id, ticket.person);
-        self.admit(pool, &ticket)?;
+        if !is_acceptable(pool, &ticket) {
+            return Err(Refused::BadCriteria);
+        }
+        ticket.avoid.sort_unstable();
+        ticket.avoid.dedup();
+        let prospect = self.look(now, pool, &ticket);
+        self.admit(&ticket)?;
         if let Some(meeting) = ticket.meeting {
             self.matches.extend(self.meetings.join(meeting, ticket, &self.rules.policy)?);
             return Ok(());
         }
-        let engine = match self.pools.get(pool) {
-            Some(cohorts) => cohorts.engine(ticket.band),
-            None => self.open_pool(pool)?.engine(ticket.band),
+        let (engine, prospect) = match prospect {
+            Some(prospect) => prospect,
+            None => {
+                let engine = self.open_pool(pool)?.engine(ticket.band);
+                (engine, self.engines[usize::from(engine)].look(now, &ticket))
+            }
         };
-        match self.engines[usize::from(engine)].enqueue(now, ticket) {
+        let (id, person) = (ticket.id, ticket.person);
+        match self.engines[usize::from(engine)].enqueue(ticket, prospect) {
             Ok(pairing) => self.pairings.push(pairing),
             Err(slot) => {
                 self.tickets.insert(id.0, Place { engine, slot });
@@ -176,11 +186,31 @@ impl Matchmaker {
         Ok(())
     }
 
+    /// Looks for a partner before anybody asks whether the ticket may come in, and meanwhile reads ahead what that question and the
+    /// match will ask for: most of the price of an arrival is waiting for memory, so as little as possible is waited for in turn.
+    fn look(&mut self, now: Millis, pool: &str, ticket: &Ticket) -> Option<(u16, Prospect)> {
+        self.tickets.read_ahead(ticket.id.0);
+        self.persons.read_ahead(ticket.person.0);
+        if ticket.meeting.is_some() {
+            return None;
+        }
+        let number = self.pools.get(pool)?.engine(ticket.band);
+        let engine = &mut self.engines[usize::from(number)];
+        let prospect = engine.look(now, ticket);
+        if let Found::Partner(waiter) = prospect.found {
+            let slot = engine.arena.slot(waiter);
+            self.tickets.read_ahead(slot.id.0);
+            self.persons.read_ahead(slot.person.0);
+        }
+        Some((number, prospect))
+    }
+
     /// Takes the ticket out of its queue; false if it does not wait (any more).
     pub fn cancel(&mut self, id: TicketId) -> bool {
         let Some(place) = self.place(id) else { return self.meetings.cancel(id) };
         let engine = &mut self.engines[usize::from(place.engine)];
         let person = engine.arena.slot(place.slot).person;
+        self.persons.read_ahead(person.0);
         engine.cancel(place.slot);
         self.forget(place, id, person);
         self.settle(place.engine);
@@ -277,12 +307,7 @@ impl Matchmaker {
         self.now
     }
 
-    fn admit(&self, pool: &str, ticket: &Ticket) -> Result<(), Refused> {
-        let valid =
-            ticket.criteria().is_valid() && ticket.avoid.len() <= MAX_AVOID && pool.len() <= Self::MAX_POOL_NAME;
-        if !valid {
-            return Err(Refused::BadCriteria);
-        }
+    fn admit(&self, ticket: &Ticket) -> Result<(), Refused> {
         if self.place(ticket.id).is_some() || self.meetings.waits(ticket.id) {
             return Err(Refused::DuplicateTicket);
         }
@@ -353,4 +378,8 @@ impl Matchmaker {
         self.persons.remove(person.0, place);
         self.waiting -= 1;
     }
+}
+
+fn is_acceptable(pool: &str, ticket: &Ticket) -> bool {
+    ticket.criteria().is_valid() && ticket.avoid.len() <= MAX_AVOID && pool.len() <= Matchmaker::MAX_POOL_NAME
 }

@@ -72,10 +72,21 @@ pub(super) fn may_ever_meet(x: &Ticket, y: &Ticket, policy: &Policy) -> bool {
 ///
 /// Criteria too fine for a bucket belong here, beside blocks: they are looked at ticket by ticket, and cost those they turn away a skip.
 pub(super) fn strangers(x: &Who<'_>, y: &Who<'_>) -> bool {
-    x.person != y.person
-        && x.region.suits(y.region)
-        && x.avoid.binary_search(&y.person).is_err()
-        && y.avoid.binary_search(&x.person).is_err()
+    x.person != y.person && x.region.suits(y.region) && !holds(x.avoid, y.person) && !holds(y.avoid, x.person)
+}
+
+/// Whether a list in ascending order has this person in it.
+///
+/// Persons are keyed hashes, spread evenly, so it is known about where one would stand: a step or two from there are one read from
+/// memory, where a binary search makes several that wait for each other.
+fn holds(ascending: &[Person], person: Person) -> bool {
+    let at = ((u128::from(person.0) * ascending.len() as u128) >> 64) as usize;
+    let (before, behind) = ascending.split_at(at);
+    match behind.first() {
+        None => false,
+        Some(here) if *here < person => behind.iter().find(|other| **other >= person) == Some(&person),
+        Some(here) => *here == person || before.iter().rfind(|other| **other <= person) == Some(&person),
+    }
 }
 
 /// What is looked at ticket by ticket.
@@ -102,5 +113,40 @@ fn bands_meet(a: Band, b: Band, policy: &Policy) -> bool {
         (Band::Adult, Band::Adult) => true,
         (Band::Adult, _) | (_, Band::Adult) => false,
         (a, b) => a == b || policy.minor_bands_meet,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matchmaking::tests::{person, ticket};
+
+    /// A queue lets nobody in twice, so these say it where no queue is in between.
+    #[test]
+    fn nobody_is_a_stranger_to_themselves_and_one_block_is_enough() {
+        let region = Region::default();
+        let who = |number, avoid| Who { person: person(number), region: &region, avoid };
+        let [first, second, third] = [1, 2, 3].map(|number| [person(number)]);
+        assert!(strangers(&who(1, &[]), &who(2, &third)));
+        assert!(!strangers(&who(1, &[]), &who(1, &[])));
+        assert!(!strangers(&who(1, &second), &who(2, &[])));
+        assert!(!strangers(&who(1, &[]), &who(2, &first)));
+        let policy = Policy::default();
+        assert!(may_ever_meet(&ticket(1, 0), &ticket(2, 0), &policy));
+        assert!(!may_ever_meet(&ticket(1, 0), &ticket(1, 0), &policy));
+    }
+
+    #[test]
+    fn a_list_holds_whom_it_holds_however_its_persons_are_spread() {
+        for step in [1, 3, u64::MAX / 40, u64::MAX / 7] {
+            for len in 0..8_u64 {
+                let list: Vec<Person> = (1..=len).map(|n| Person(n.saturating_mul(step))).collect();
+                for n in 0..10_u64 {
+                    for person in [-1, 0, 1].map(|by| Person(n.saturating_mul(step).saturating_add_signed(by))) {
+                        assert_eq!(holds(&list, person), list.contains(&person));
+                    }
+                }
+            }
+        }
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn search(field: Field<'_>, seeker: &Seeker<'_>, max_skips: u32) -> (
         free,
         topical,
         near: Level::ALL.map(|level| level_cost(field.policy, seeker.bucket.level(), level)),
-        best: (u64::MAX, Rank::NEVER),
+        best: NOBODY,
         found: NIL,
         skips_left: max_skips,
         work: 0,
@@ -103,6 +103,9 @@ struct Search<'a> {
 /// `None`: out of skips.
 type Complete = Option<()>;
 
+/// Dearer than anybody.
+const NOBODY: Price = (u64::MAX, Rank::NEVER);
+
 /// A row to look at: the cells of it that are in reach, and the price of being in it.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
@@ -113,58 +116,61 @@ struct Candidate<'a> {
     extra: u64,
 }
 
-impl Candidate<'_> {
-    /// Nobody in the row is cheaper than this.
-    fn floor(&self) -> Price {
-        let oldest = self.class.oldest(self.list);
-        (oldest.t0().0.saturating_add(self.extra), oldest)
-    }
-}
-
 impl<'a> Search<'a> {
     fn everywhere(&mut self) -> Complete {
         // The most promising row first: then hardly any other is worth a look.
         let mut first: Option<Candidate<'_>> = None;
-        let mut lowest = (u64::MAX, Rank::NEVER);
-        self.each_candidate(|_, candidate| {
-            if candidate.floor() < lowest {
-                (first, lowest) = (Some(candidate), candidate.floor());
+        let (mut lowest, mut second) = (NOBODY, NOBODY);
+        self.each_candidate(|_, candidate, floor| {
+            if floor < lowest {
+                (second, first, lowest) = (lowest, Some(candidate), floor);
+            } else {
+                second = floor;
             }
-            Some(lowest)
+            Some(second)
         })?;
         let Some(first) = first else { return Some(()) };
         self.row(first)?;
-        self.each_candidate(|search, candidate| {
-            if candidate.floor() < search.best && (candidate.number, candidate.list) != (first.number, first.list) {
+        if self.best <= second {
+            return Some(());
+        }
+        self.each_candidate(|search, candidate, _| {
+            if (candidate.number, candidate.list) != (first.number, first.list) {
                 search.row(candidate)?;
             }
             Some(search.best)
         })
     }
 
-    /// Visits the rows with somebody in reach, perhaps, the nearest level first. `visit` returns the price that is to be beaten.
-    fn each_candidate(&mut self, mut visit: impl FnMut(&mut Self, Candidate<'a>) -> Option<Price>) -> Complete {
+    /// Visits the rows with somebody in reach, perhaps, and what nobody in them is cheaper than, the nearest level first. `visit` returns
+    /// the price that is to be beaten from now on.
+    fn each_candidate(&mut self, mut visit: impl FnMut(&mut Self, Candidate<'a>, Price) -> Option<Price>) -> Complete {
         let &mut Search { field: Field { index, masks, policy, .. }, seeker, free, topical, near, .. } = self;
-        let mut bar = (u64::MAX, Rank::NEVER);
+        let mut bar = NOBODY;
         for group in ones(u64::from(index.groups() & masks.groups(seeker.bucket))) {
-            for level in seeker.bucket.level().outwards() {
+            for &level in seeker.bucket.level().outwards() {
                 let reach = free[level] | topical[level];
                 let number = group * LEVELS + level;
                 let Some(class) = index.class(number).filter(|_| reach != 0) else { continue };
-                let candidate = |list, mask, extra| Candidate { class, number, list, mask, extra: near[level] + extra };
                 self.work += 1;
-                if candidate(LIST_ALL, reach, 0).floor() >= bar {
+                let mut offer = |list, mask, extra| {
+                    let floor = class.floor(list, near[level] + extra);
+                    if mask != 0 && floor < bar {
+                        bar = visit(self, Candidate { class, number, list, mask, extra: near[level] + extra }, floor)?;
+                    }
+                    Some(floor < bar)
+                };
+                // Nobody in a row is older than the oldest of all.
+                if !offer(LIST_ALL, 0, 0)? {
                     continue;
+                }
+                for topic in seeker.topics.iter() {
+                    offer(topic, reach, 0)?;
                 }
                 // Whoever chose nothing takes any topic, and is taken by anybody.
                 let all = if seeker.topics.is_empty() { reach } else { free[level] };
-                let shared = seeker.topics.iter().map(|topic| candidate(topic, reach, 0));
-                let others = [(LIST_ALL, all), (LIST_NONE, reach & !all)];
-                for candidate in shared.chain(others.map(|(list, mask)| candidate(list, mask, policy.topic_cost_ms))) {
-                    if candidate.mask != 0 && class.oldest(candidate.list) != Rank::NEVER {
-                        bar = visit(self, candidate)?;
-                    }
-                }
+                offer(LIST_ALL, all, policy.topic_cost_ms)?;
+                offer(LIST_NONE, reach & !all, policy.topic_cost_ms)?;
             }
         }
         Some(())

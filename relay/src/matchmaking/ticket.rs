@@ -113,13 +113,15 @@ impl Level {
     pub const ALL: [Level; 6] = [Level::A1, Level::A2, Level::B1, Level::B2, Level::C1, Level::C2];
 
     /// The numbers of all levels, from this one outwards.
-    pub(super) fn outwards(self) -> impl Iterator<Item = usize> {
-        let own = self as usize;
-        (0..6)
-            .flat_map(move |steps| {
-                [own.checked_sub(steps), (steps > 0).then_some(own + steps).filter(|&level| level < 6)]
-            })
-            .flatten()
+    pub(super) const fn outwards(self) -> &'static [usize; 6] {
+        match self {
+            Level::A1 => &[0, 1, 2, 3, 4, 5],
+            Level::A2 => &[1, 0, 2, 3, 4, 5],
+            Level::B1 => &[2, 1, 3, 0, 4, 5],
+            Level::B2 => &[3, 2, 4, 1, 5, 0],
+            Level::C1 => &[4, 3, 5, 2, 1, 0],
+            Level::C2 => &[5, 4, 3, 2, 1, 0],
+        }
     }
 
     /// Steps between two levels, 0 to 5.

@@ -30,4 +30,4 @@ pub mod webhook;
 
 pub use counters::Counters;
 pub use listener::{Controls, Peer, Settings, Signalling, spawn, spawn_prepared};
-pub use relay_desk::{LocalRelay, RelayDesk};
+pub use relay_desk::{LocalRelay, NoRelay, RelayDesk};

@@ -73,19 +73,27 @@ impl Outbox {
         }
     }
 
+    /// What waits behind the frame that is being written, if anything does.
+    pub(super) fn frame(&self) -> Option<TextFrame> {
+        self.inner.lock().ok()?.pop()
+    }
+
     fn pop(&self) -> Option<Next> {
         let mut inner = self.inner.lock().ok()?;
-        match inner.frames.pop_front() {
-            Some(frame) => {
-                inner.bytes -= frame.json.len();
-                Some(Next::Frame(frame))
-            }
+        match inner.pop() {
+            Some(frame) => Some(Next::Frame(frame)),
             None => inner.close.map(Next::Close),
         }
     }
 }
 
 impl Inner {
+    fn pop(&mut self) -> Option<TextFrame> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.json.len();
+        Some(frame)
+    }
+
     fn push(&mut self, frame: TextFrame) -> Pushed {
         if self.close.is_some() {
             return Pushed::Dropped;

@@ -82,3 +82,37 @@ impl RelayDesk for LocalRelay {
         self.keys.mint(now, handle, generation, ttl_secs)
     }
 }
+
+/// A relay that agrees to everything and relays nothing: for measurements and tests of signalling by itself.
+#[derive(Default)]
+pub struct NoRelay {
+    /// What it says it has issued, to everybody.
+    pub relayed: Vec<SocketAddr>,
+}
+
+impl RelayDesk for NoRelay {
+    fn open(&mut self, _: Handle) -> Result<(), Full> {
+        Ok(())
+    }
+
+    fn pair(&mut self, _: Handle, _: Handle) -> Result<(), Gone> {
+        Ok(())
+    }
+
+    fn close(&mut self, _: Handle) {}
+
+    fn relayed(&self, _: &Handle) -> Vec<SocketAddr> {
+        self.relayed.clone()
+    }
+
+    fn listen(&mut self, _: &Handle, _: bool) -> Heard {
+        Heard::default()
+    }
+
+    /// As long as a true one.
+    fn mint(&self, now: Now, handle: Handle, generation: u32, ttl_secs: u32) -> Credential {
+        let expires = now.unix.0 + u64::from(ttl_secs);
+        let username = format!("1.{expires}.{}.{generation}", handle.to_base64url());
+        Credential { username, password: "c".repeat(28) }
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use futures_util::SinkExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::tungstenite::Error as WsError;
@@ -13,6 +14,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use super::codes::CloseCode;
 use super::desk::{Connection, Desk};
 use super::limits::{Bucket, Rate};
+use super::message::TextFrame;
 use super::outbox::{Next, Outbox};
 use crate::clock::Clock;
 use crate::time::Now;
@@ -36,6 +38,8 @@ pub(super) type Ask = Box<dyn FnOnce(&mut Desk, Now) + Send>;
 
 /// A write that takes longer means that nobody reads: the kernel's buffer is full besides.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+/// Frames written together before the client is heard again.
+const MAX_TOGETHER: usize = 8;
 /// The client's half of the closing handshake (W10).
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// Pings and pongs a client may send: libraries send one every few seconds (W09).
@@ -93,7 +97,7 @@ impl Line {
                     }
                 }
                 next = outbox.next() => match next {
-                    Next::Frame(frame) => self.write(Message::Text(frame.json.into())).await,
+                    Next::Frame(frame) => self.write_all(frame, &outbox).await,
                     Next::Close(code) => ControlFlow::Break(End::Ours(code)),
                 },
                 _ = beat.tick() => {
@@ -132,11 +136,21 @@ impl Line {
         }
     }
 
-    async fn write(&mut self, message: Message) -> ControlFlow<End> {
-        match timeout(WRITE_PATIENCE, self.socket.send(message)).await {
-            Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) | Err(_) => ControlFlow::Break(End::Broken),
+    /// Writes a frame and those that wait behind it together: who is matched at once is told that they wait and that they are matched with
+    /// one call to the system, not two.
+    async fn write_all(&mut self, mut frame: TextFrame, outbox: &Outbox) -> ControlFlow<End> {
+        for _ in 1..MAX_TOGETHER {
+            patiently(self.socket.feed(Message::Text(frame.json.into()))).await?;
+            match outbox.frame() {
+                Some(next) => frame = next,
+                None => return patiently(self.socket.flush()).await,
+            }
         }
+        self.write(Message::Text(frame.json.into())).await
+    }
+
+    async fn write(&mut self, message: Message) -> ControlFlow<End> {
+        patiently(self.socket.send(message)).await
     }
 
     /// Says why, and waits for the client to say goodbye.
@@ -145,6 +159,13 @@ impl Line {
         if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
             while let Some(Ok(_)) = self.socket.recv().await {}
         }
+    }
+}
+
+async fn patiently(write: impl Future<Output = Result<(), axum::Error>>) -> ControlFlow<End> {
+    match timeout(WRITE_PATIENCE, write).await {
+        Ok(Ok(())) => ControlFlow::Continue(()),
+        Ok(Err(_)) | Err(_) => ControlFlow::Break(End::Broken),
     }
 }
 

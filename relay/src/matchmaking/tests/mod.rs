@@ -1,4 +1,19 @@
 //! Proof that the engine keeps the promises of matching.md §5.4, in the ways §5.8 asks for.
+//!
+//! | promise | kept by |
+//! |---|---|
+//! | safety: every pair satisfies `ok`, no ticket is in two | `property`: three oracles beside the engine; `small_world`: every two kinds of tickets |
+//! | no path joins forbidden cohorts | `cohorts`: every pair of engines and of buckets; `meetings` for appointments |
+//! | maximality | `property`: nobody who waits fits anybody who waits, whenever nothing is due |
+//! | exactness, ties by t0 | `property`: argmin over all; `starvation::among_equals_the_older_goes_first…` |
+//! | bounded overtaking | `starvation`: the bound is exact, and a stream of better latecomers does not beat it; `property` for every pair |
+//! | after the last stage only hard limits count | `promises::after_the_last_stage…` |
+//! | no supply comes with the wish that costs it | `promises::the_wish_a_hint_names…`, `behaviour::a_hint_names…` |
+//! | the innocent keep t0, `tune` keeps the place | `behaviour`; the desk's `setup` |
+//! | blocks: from the next event on, whoever made them; thousands of them delay nobody else | `behaviour` |
+//! | nothing depends on names, on numbering, on who fits nobody | `metamorphic` |
+//! | each conjunct counts | `property::an_oracle_without_any_one_term…`, `small_world::nobody_meets_themselves` |
+//! | no clock, no dice | `behaviour::the_same_tape_gives_the_same_pairs` |
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
@@ -6,6 +21,7 @@ mod cohorts;
 mod meetings;
 mod metamorphic;
 mod oracle;
+mod promises;
 mod property;
 mod small_world;
 mod starvation;
@@ -18,7 +34,7 @@ use super::{
 use crate::time::Millis;
 
 /// A ticket that takes anybody; tests say what differs.
-fn ticket(number: u64, since: u64) -> Ticket {
+pub(super) fn ticket(number: u64, since: u64) -> Ticket {
     Ticket {
         id: TicketId(number),
         person: Person(number + 1_000_000),
@@ -46,7 +62,7 @@ fn man(number: u64, since: u64) -> Ticket {
     Ticket { gender: Gender::M, wants: GenderSet::NONE.with(Gender::F), ..ticket(number, since) }
 }
 
-fn person(number: u64) -> Person {
+pub(super) fn person(number: u64) -> Person {
     ticket(number, 0).person
 }
 

@@ -20,6 +20,9 @@ use crate::time::{Millis, Now};
 pub(super) const POSITION_MS: u64 = 1_000;
 /// … and every five to those who have waited longer than ten: their place changes slowly.
 const LATER_POSITION_MS: u64 = 5_000;
+/// … and to all together so many a second, however many they are: with a hundred thousand waiting the desk would otherwise look at
+/// 20,000 of them a second and more, and an arrival would often come upon a desk that is busy with it.
+const POSITIONS_PER_SEC: u64 = 4_000;
 const EARLY_WAIT_MS: u64 = 10_000;
 const LAST_STAGE: u8 = crate::matchmaking::STAGES - 1;
 
@@ -182,7 +185,8 @@ impl Desk {
         waiting.warned |= hopeless;
         let changed = std::mem::replace(&mut waiting.told, standing) != standing;
         let early = now.mono.since(waiting.since) < EARLY_WAIT_MS;
-        let pause = if early { POSITION_MS } else { LATER_POSITION_MS };
+        let turn = self.waiting.len() as u64 * 1_000 / POSITIONS_PER_SEC;
+        let pause = turn.max(if early { POSITION_MS } else { LATER_POSITION_MS });
         self.timers.set(now.mono.after(pause), Timer::Position(to, ticket));
         if changed {
             let Standing { ahead, stage, eta, hint } = standing;

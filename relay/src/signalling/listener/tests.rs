@@ -14,40 +14,17 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use super::*;
-use crate::auth::Credential;
-use crate::calls::{Full, Gone, Handle};
 use crate::matchmaking::Band;
+use crate::signalling::NoRelay;
 use crate::signalling::outbox::Next;
 use crate::signalling::token::{self, Key, Profile};
 
 const SECRET: &[u8] = b"a shared secret of thirty-two b.";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A relay that says yes.
-struct YesRelay;
-
-impl RelayDesk for YesRelay {
-    fn open(&mut self, _: Handle) -> Result<(), Full> {
-        Ok(())
-    }
-
-    fn pair(&mut self, _: Handle, _: Handle) -> Result<(), Gone> {
-        Ok(())
-    }
-
-    fn close(&mut self, _: Handle) {}
-
-    fn relayed(&self, _: &Handle) -> Vec<SocketAddr> {
-        vec![SocketAddr::from(([203, 0, 113, 7], 50_000))]
-    }
-
-    fn listen(&mut self, _: &Handle, _: bool) -> crate::calls::Heard {
-        crate::calls::Heard::default()
-    }
-
-    fn mint(&self, _: Now, _: Handle, _: u32, _: u32) -> Credential {
-        Credential { username: "1.2.3.4".into(), password: "p".into() }
-    }
+/// Somebody allocated already.
+fn yes_relay() -> Box<dyn RelayDesk> {
+    Box::new(NoRelay { relayed: vec![SocketAddr::from(([203, 0, 113, 7], 50_000))] })
 }
 
 struct Server {
@@ -92,7 +69,7 @@ fn settings() -> Settings {
 }
 
 async fn serve(settings: Settings) -> Server {
-    let signalling = spawn(settings, Box::new(YesRelay), Clock::start(), [3; 32]);
+    let signalling = spawn(settings, yes_relay(), Clock::start(), [3; 32]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = signalling.router().into_make_service_with_connect_info::<Peer>();
@@ -332,7 +309,7 @@ async fn w10_a_client_that_ignores_the_close_is_gone_all_the_same() {
 #[test]
 fn w11_a_client_that_never_reads_is_closed_when_its_outbox_is_full() {
     let counters = Arc::new(Counters::default());
-    let desk = Desk::new(settings().desk, Box::new(YesRelay), [3; 32], Arc::clone(&counters));
+    let desk = Desk::new(settings().desk, yes_relay(), [3; 32], Arc::clone(&counters));
     let clock = Clock::start();
     let (outboxes, counted) = (HashMap::default(), Arc::clone(&counters));
     let mut reception = Reception { desk, clock, outboxes, counters: counted, courier: None };
