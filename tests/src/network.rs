@@ -110,11 +110,13 @@ impl Network {
         host
     }
 
-    /// Whether this host's packets arrive. While they do not, TCP connections break as soon as anything is said on them.
+    /// Whether this host's packets arrive. While they do not, TCP connections break as soon as anything is said on them, on either
+    /// side: the resets are all that passes.
     pub fn cut(host: &str, off: bool) {
         let rules = if off {
             "table inet cut { chain in { type filter hook input priority -10; iifname \"wan\" meta l4proto tcp reject with tcp reset; \
              iifname \"wan\" drop; }; chain out { type filter hook output priority -10; \
+             oifname \"wan\" tcp flags & rst == rst accept; \
              oifname \"wan\" meta l4proto tcp reject with tcp reset; oifname \"wan\" drop; }; }"
         } else {
             "delete table inet cut"

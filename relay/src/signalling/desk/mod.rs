@@ -239,8 +239,16 @@ impl Desk {
             self.too_often(now, connection, None, Some(retry_ms));
         } else {
             match parse(frame) {
-                Ok(envelope) => self.request(now, connection, envelope.q, envelope.request),
-                Err(Unreadable::Unknown { q }) => self.refuse(now, connection, q, ErrorCode::Unknown),
+                Ok(envelope) => {
+                    // On a new connection `hello` comes before what an older one has lost.
+                    let counts = !matches!(envelope.request, Request::Hello(_));
+                    session.heard = session.heard.max(envelope.q.filter(|_| counts).unwrap_or(0));
+                    self.request(now, connection, envelope.q, envelope.request);
+                }
+                Err(Unreadable::Unknown { q }) => {
+                    session.heard = session.heard.max(q.unwrap_or(0));
+                    self.refuse(now, connection, q, ErrorCode::Unknown);
+                }
                 Err(Unreadable::Proto) => self.refuse(now, connection, None, ErrorCode::Proto),
             }
         }

@@ -176,6 +176,8 @@ pub struct Resumed {
     /// The call's ICE generation.
     #[serde(rename = "gen", skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
+    /// The highest number of the client's that arrived: what bears a higher one may be said again.
+    pub q: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -459,7 +461,7 @@ mod tests {
         let policy =
             Policy { relay: RelayWord::Always, acceptance: false, text: true, next: true, direct: false, report: true };
         let topics = ["travel".to_owned()];
-        let welcome = Welcome {
+        let welcome = |resumed| Welcome {
             q: Some(1),
             v: 1,
             sid: call,
@@ -470,14 +472,16 @@ mod tests {
             topics: &topics,
             topics_rev: 7,
             ice: Some(&ice),
-            resumed: None,
+            resumed,
         };
+        let back = Resumed { state: StateWord::Call, call: Some(call), generation: Some(2), q: 17 };
         let eta = Some(Eta { p50: 400, p90: 2_100 });
         let queued = Queued { q: Some(2), tk: call, ahead: 0, eta, widen: [1_500, 4_000, 10_000], ice: &ice };
         let partner = || Partner { card: Some(&card), lvl: LevelWord::B1, topics: vec![3] };
         let offer = Some(Offer { generation: 1, sdp: "v=0\r\n" });
         [
-            Reply::Welcome(welcome),
+            Reply::Welcome(welcome(None)),
+            Reply::Welcome(welcome(Some(back))),
             Reply::Queued(queued),
             Reply::Left { q: Some(3) },
             Reply::Tuned { q: None },
