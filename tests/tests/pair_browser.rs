@@ -224,6 +224,28 @@ fn a_call_outlives_a_network_that_is_gone_for_five_seconds_in_namespaces() {
     });
 }
 
+/// Nothing breaks here, nothing is answered: the client has to find out by itself, and the call gets new paths meanwhile.
+#[test]
+fn a_network_that_swallows_everything_is_noticed_and_outlived_in_namespaces() {
+    in_namespaces("a_network_that_swallows_everything_is_noticed_and_outlived_in_namespaces", |server, pages| {
+        Network::swallow(server, true);
+        for page in &pages {
+            page.run("pair.sendText('is anybody there?')");
+        }
+        for page in &pages {
+            waits(page, "pair.resuming");
+        }
+        Network::swallow(server, false);
+        for page in &pages {
+            waits(page, "!pair.resuming && pair.welcome?.resumed?.state === 'call'");
+            waits(page, "pair.texts.some(({ from, text }) => from === 'peer' && text === 'is anybody there?')");
+            hears(page);
+            assert_eq!(page.run("return pair.texts.length"), 2, "each said once");
+            assert_eq!(page.run("return heard.filter((event) => event.type === 'ended')"), json!([]));
+        }
+    });
+}
+
 /// In namespaces because each caller has one network there: a handle has two allocations, one for the old paths and one for the new.
 #[test]
 fn new_paths_in_mid_call_leave_the_voices_flowing_in_namespaces() {

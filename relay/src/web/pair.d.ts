@@ -58,6 +58,9 @@ export interface Place {
 export type Category = "harassment" | "hate" | "sexual" | "spam" | "self_harm" | "minor_safety" | "other";
 /** `undelivered`: the server refused it, as an `error` has said; the partner never saw it. */
 export interface Text { from: "self" | "peer"; k: number; text: string; tag?: string; undelivered?: true }
+export type Step =
+  | "matched" | "awake" | "offer_passed" | "answer_passed" | "candidate_passed" | "candidate_dropped" | "first_voice" | "both_voices"
+  | "connected" | "silence" | "heard_again" | "restarted";
 export type Grade = "good" | "fair" | "poor";
 export interface Quality {
   rttMs: number | null;
@@ -97,6 +100,8 @@ export interface PairEvents {
   restart: { gen: number };
   /** The new wishes of `tune` count. */
   tuned: Record<string, never>;
+  /** After `traceOwnCall`: a step of this side's own call, so long after the match, as the server sees it. */
+  trace: { call: string; atMs: number; step: Step };
   blocked: Record<string, never>;
   /** The report has reached the app's backend; until then its evidence is kept. */
   reported: Record<string, never>;
@@ -144,6 +149,8 @@ export class Pair extends EventTarget {
   cancelReport(): void;
   report(report: { category: Category; note?: string; end?: boolean }): void;
   typing(): void;
+  /** While connected: `trace` events, for this client alone. */
+  traceOwnCall(on?: boolean): void;
   /** Arrives though the connection may break meanwhile; throws `E_RATE` while too much waits for it to come back. */
   sendText(text: string): Text | null;
   mute(muted?: boolean): void;

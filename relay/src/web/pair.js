@@ -181,6 +181,11 @@ export class Pair extends EventTarget {
     return this.#session.remember(line);
   }
 
+  /** `trace` events from now on: what the server sees of one's own calls. Told to nobody else, written down nowhere. */
+  traceOwnCall(on = true) {
+    this.#session.connection.request("trace", { on });
+  }
+
   mute(muted = true) {
     this.#session.microphone.mute(muted);
   }

@@ -20,6 +20,8 @@ pub(super) struct Session {
     pub(super) replay: Replay,
     /// The highest number a request of this session bore, so that a client whose connection broke knows what has not arrived.
     pub(super) heard: u64,
+    /// Wants to follow their own calls.
+    pub(super) traced: bool,
     /// A timer will look over what is kept.
     pub(super) tidying: bool,
 }
@@ -123,6 +125,7 @@ impl Session {
             away: false,
             replay: Replay::default(),
             heard: 0,
+            traced: false,
             tidying: false,
         }
     }

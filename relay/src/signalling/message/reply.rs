@@ -136,6 +136,18 @@ pub enum Reply<'a> {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         fatal: bool,
     },
+    /// The client follows its own calls from now on, or no longer.
+    Tracing {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        q: Option<u64>,
+        on: bool,
+    },
+    /// A step of the client's own call, so long after the match; for who follows it.
+    Trace {
+        call: Id,
+        at_ms: u64,
+        step: Step,
+    },
     Pong {
         #[serde(skip_serializing_if = "Option::is_none")]
         q: Option<u64>,
@@ -200,6 +212,31 @@ pub enum PeerState {
     /// Its microphone is muted, or gone.
     MicOff,
     MicOn,
+}
+
+/// What happened in a call, in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    Matched,
+    /// The first frame of this side's came.
+    Awake,
+    OfferPassed,
+    AnswerPassed,
+    /// A candidate of this side's was passed on …
+    CandidatePassed,
+    /// … or was none this call may use, or says nothing new.
+    CandidateDropped,
+    /// The relay hears media of one side …
+    FirstVoice,
+    /// … and of both: audible.
+    BothVoices,
+    Connected,
+    /// This side misses its partner.
+    Silence,
+    HeardAgain,
+    /// A new ICE generation began.
+    Restarted,
 }
 
 /// A class of loss and jitter.
@@ -404,7 +441,7 @@ impl Why {
 #[derive(Clone, PartialEq, Eq)]
 pub struct TextFrame {
     pub json: String,
-    /// `position`, `quality` and `typing`: the first to go when a connection does not keep up.
+    /// `position`, `quality`, `typing` and `trace`: the first to go when a connection does not keep up.
     pub droppable: bool,
 }
 
@@ -415,7 +452,8 @@ impl Reply<'_> {
     }
 
     pub fn frame(&self) -> TextFrame {
-        let droppable = matches!(self, Reply::Position { .. } | Reply::Typing { .. } | Reply::Quality { .. });
+        let droppable =
+            matches!(self, Reply::Position { .. } | Reply::Typing { .. } | Reply::Quality { .. } | Reply::Trace { .. });
         // Plain structs of strings and numbers always serialise.
         TextFrame { json: serde_json::to_string(self).unwrap_or_default(), droppable }
     }
@@ -519,6 +557,8 @@ mod tests {
             Reply::Drain { in_ms: 30_000, to: Some("wss://other.example/v1/ws") },
             Reply::error(Some(5), ErrorCode::Rate, Some(250)),
             Reply::error(None, ErrorCode::Age, None),
+            Reply::Tracing { q: Some(7), on: true },
+            Reply::Trace { call, at_ms: 12, step: Step::AnswerPassed },
             Reply::Pong { q: None, p: 9 },
         ]
         .iter()

@@ -71,8 +71,9 @@ export class Connection {
   /** The same with an answer to come, or with silence if all is well. */
   request(t, fields = {}) {
     const q = ++this.#requests;
-    this.#pending.set(q, { t, k: fields.k });
-    return this.#say({ t, q, ...fields });
+    const said = this.#say({ t, q, ...fields });
+    if (said) this.#pending.set(q, { t, k: fields.k });
+    return said;
   }
 
   /** Says what may be lost. */
@@ -122,7 +123,8 @@ export class Connection {
   }
 
   #say(message) {
-    if (this.#unheard.length >= UNHEARD_MAX) return false;
+    const room = OF_THE_LAST_CALL.has(message.t) ? 2 * UNHEARD_MAX : UNHEARD_MAX; // an end is never what finds no room
+    if (this.#unheard.length >= room) return false;
     this.#unheard.push(message);
     if (this.#resuming) return true;
     this.#sendNow(message);

@@ -73,7 +73,8 @@ export class Session {
       case "reported": return this.#reported();
       case "drain": return this.emit("drain", { inMs: message.in_ms, to: message.to });
       case "tuned": return this.emit("tuned", {});
-      case "left": return;
+      case "trace": return this.emit("trace", { call: message.call, atMs: message.at_ms, step: message.step });
+      case "tracing": case "left": return;
       default: return this.emit("other", { message }); // a newer server may say more than this client knows
     }
   }

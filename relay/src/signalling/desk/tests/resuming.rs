@@ -58,7 +58,7 @@ fn a_call_goes_on_while_a_connection_is_away_and_nothing_said_meanwhile_is_lost(
     assert_eq!(world.open_handles(), 2, "media does not depend on this connection");
     world.pass(RESUME_MS - 1);
     let welcome = world.come_back(1, 11, &ticket);
-    assert_eq!(welcome["resumed"], json!({ "state": "call", "call": call, "gen": 1, "q": 0 }));
+    assert_eq!(welcome["resumed"], json!({ "state": "call", "call": call, "gen": 1, "q": 2 }));
     assert_eq!(welcome["sid"], ticket.sid);
     assert_ne!(welcome["key"], ticket.key, "a key is good once");
     for k in 1..=3 {
@@ -123,7 +123,7 @@ fn a_ticket_waits_unseen_and_keeps_its_seniority() {
     assert_eq!(world.desk.matchmaker.waiting(), 1, "nobody is matched with somebody who is not there");
     world.ignore(2);
     let welcome = world.come_back(1, 11, &ticket);
-    assert_eq!(welcome["resumed"], json!({ "state": "queued", "q": 0 }));
+    assert_eq!(welcome["resumed"], json!({ "state": "queued", "q": 2 }));
     let queued = world.hear(11, "queued");
     assert_eq!((handle_of(&welcome), handle_of(&queued)), (place, place), "the place on the relay has stayed");
     world.hear(11, "matched");
@@ -265,7 +265,7 @@ fn text_is_kept_for_as_long_as_a_connection_may_be_resumed_and_not_after_the_cal
     world.say(2, text);
     world.say(2, json!({ "t": "hangup", "call": call }));
     assert_eq!(kept(&world), 0);
-    assert_eq!(world.come_back(1, 11, &ticket)["resumed"], json!({ "state": "idle", "q": 0 }));
+    assert_eq!(world.come_back(1, 11, &ticket)["resumed"], json!({ "state": "idle", "q": 2 }));
     assert_eq!(world.hear(11, "ended")["why"], "hangup", "and nothing of what was said");
 }
 
