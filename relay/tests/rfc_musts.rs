@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 
 const TABLE: &str = include_str!("../docs/rfc-musts.md");
+/// The same of the protocol's own design; its tests are named without their files.
+const CLAUSES: &str = include_str!("../docs/pair.v1/clauses.md");
 /// What a row says that was left for later; there are none.
 const UNFINISHED: &str = "TBD";
 
@@ -46,6 +48,32 @@ fn every_test_that_is_named_exists() {
         }
     }
     assert!(missing.is_empty(), "no such test: {missing:#?}");
+}
+
+#[test]
+fn every_test_that_is_named_for_a_clause_of_pair_v1_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut sources = String::new();
+    for folder in ["relay/src", "tests/tests"] {
+        read_all(&root.join(folder), &mut sources);
+    }
+    let rows = CLAUSES.lines().filter(|line| line.starts_with("| 4."));
+    let tests = rows.filter_map(|row| row.rsplit('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let tests: Vec<&str> = tests.filter(|name| name.contains('_') && *name != "websocket_cases").collect();
+    assert!(tests.len() > 70, "the table was read");
+    let missing: Vec<_> = tests.into_iter().filter(|name| !is_test(&sources, name)).collect();
+    assert!(missing.is_empty(), "no such test: {missing:#?}");
+}
+
+fn read_all(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            into.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
 }
 
 /// A function of that name with `test` in an attribute right above it, or a row of the conformance suite's `rows!`.

@@ -110,16 +110,17 @@ impl Network {
         host
     }
 
-    /// Whether this host's packets arrive. While they do not, TCP connections break as soon as anything is said on them.
+    /// Whether this host's packets arrive. While they do not, TCP connections break as soon as anything is said on them, on either
+    /// side: the resets are all that passes.
     pub fn cut(host: &str, off: bool) {
-        let rules = if off {
-            "table inet cut { chain in { type filter hook input priority -10; iifname \"wan\" meta l4proto tcp reject with tcp reset; \
-             iifname \"wan\" drop; }; chain out { type filter hook output priority -10; \
-             oifname \"wan\" meta l4proto tcp reject with tcp reset; oifname \"wan\" drop; }; }"
-        } else {
-            "delete table inet cut"
-        };
-        run(command_inside(host, Path::new("nft")).args(["-f", "-"]), rules);
+        const RESET: &str = "meta l4proto tcp reject with tcp reset;";
+        let resets = format!("oifname \"wan\" tcp flags & rst == rst accept; oifname \"wan\" {RESET}");
+        lose(host, off, &format!("iifname \"wan\" {RESET}"), &resets);
+    }
+
+    /// The same without a word to anybody: packets go nowhere, and nothing breaks.
+    pub fn swallow(host: &str, off: bool) {
+        lose(host, off, "", "");
     }
 
     /// Makes a host on the wire, or behind another NAT, a NAT with one host behind it, `10.<net>.0.2`. Returns the latter's namespace.
@@ -135,6 +136,16 @@ impl Network {
         run(command_inside(nat, Path::new("nft")).args(["-f", "-"]), &rules(ports, lets));
         inside
     }
+}
+
+/// Drops what a host gets and sends, but for what these rules make of it first.
+fn lose(host: &str, off: bool, coming: &str, going: &str) {
+    let rules = format!(
+        "table inet cut {{ chain in {{ type filter hook input priority -10; {coming} iifname \"wan\" drop; }}; \
+         chain out {{ type filter hook output priority -10; {going} oifname \"wan\" drop; }}; }}"
+    );
+    let rules = if off { &*rules } else { "delete table inet cut" };
+    run(command_inside(host, Path::new("nft")).args(["-f", "-"]), rules);
 }
 
 /// A home router's rules. Input is closed too: a stray packet that reached the router itself would leave a connection-tracking

@@ -15,6 +15,7 @@ mod nat;
 mod nat_virtual;
 mod operating;
 mod page_access;
+mod page_call;
 mod pair_browser;
 mod people;
 mod round_trips;

@@ -28,6 +28,7 @@ use super::gate::{Networks, Origins};
 use super::message::{MAX_FRAME_BYTES, SUBPROTOCOL};
 use super::operator::Operator;
 use super::outbox::{Outbox, Pushed};
+use super::pressure;
 use super::relay_desk::RelayDesk;
 use super::revocations;
 use super::socket::{Event, Line};
@@ -121,6 +122,7 @@ pub fn spawn_prepared(
     if let Some(backend) = settings.revocations {
         revocations::spawn(backend, events.clone(), clock);
     }
+    pressure::spawn(events.clone(), clock);
     let has_demo = settings.demo.is_some();
     let state = Arc::new(Entrance {
         events,

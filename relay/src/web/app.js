@@ -39,6 +39,7 @@ const SHOWS = {
   stream: ({ stream }) => hear(stream),
   text: showText,
   quality: showQuality,
+  relay: showRelay,
   peer: ({ state }) => showPeer(state),
   connection: ({ resuming }) => showOwnConnection(resuming),
   safety: ({ code }) => showSafety(code),
@@ -47,7 +48,7 @@ const SHOWS = {
   reported: () => toast("Your report has arrived. Thank you."),
   drain: () => toast("This server will stop soon. Your call can go on until then."),
   ended: showEnded,
-  error: ({ code, message, asked }) => toast((asked === "text" ? "Your message did not arrive. " : "") + (words.PROBLEMS[code] ?? `The server said no: ${message}`)),
+  error: showProblem,
 };
 for (const [type, act] of Object.entries(SHOWS)) pair.addEventListener(type, (event) => act(event.detail));
 
@@ -169,6 +170,7 @@ function showPartner({ peer }) {
   $("quality-text").textContent = "Measuring";
   $("quality-numbers").textContent = "";
   note("peer-microphone", "");
+  note("relay-quality", "");
   note("next-note", "");
   note("ended-note", "");
   say(`Found ${name}. Connecting.`);
@@ -187,8 +189,9 @@ function hear(stream) {
   meter($("face"), stream);
 }
 
-function showText({ from, text }) {
+function showText({ from, k, text }) {
   const line = document.createElement("li");
+  if (from === "self") line.dataset.k = k;
   const who = document.createElement("span");
   who.className = "visually-hidden";
   who.textContent = from === "self" ? "You: " : `${$("partner").textContent}: `;
@@ -196,6 +199,20 @@ function showText({ from, text }) {
   line.append(who, text);
   $("log").append(line);
   $("log-region").scrollTop = $("log-region").scrollHeight;
+}
+
+function showProblem({ code, message, asked, k }) {
+  const lost = asked === "text" && document.querySelector(`#log li.self[data-k="${Number(k)}"]`);
+  if (lost && !lost.classList.contains("undelivered")) {
+    lost.classList.add("undelivered");
+    lost.append(Object.assign(document.createElement("small"), { textContent: "Not delivered" }));
+  }
+  toast((asked === "text" ? "Your message did not arrive. " : "") + (words.PROBLEMS[code] ?? `The server said no: ${message}`));
+}
+
+/** How both voices reach the relay, as it hears them: said only while one of them has gaps. */
+function showRelay({ up, down }) {
+  note("relay-quality", words.relay(up, down));
 }
 
 function showQuality({ grade, rttMs, loss, jitterMs, local, remote }) {
@@ -281,8 +298,12 @@ onSubmit("screen-you", connect);
 onSubmit("screen-wish", find);
 onSubmit("say", () => {
   const typed = $("words").value.trim();
-  if (typed && pair.call) pair.sendText(typed);
-  $("words").value = "";
+  try {
+    if (typed && pair.call) pair.sendText(typed);
+    $("words").value = "";
+  } catch (error) {
+    toast(words.PROBLEMS[error.code] ?? error.message); // what was typed stays where it is
+  }
 });
 $("topics").addEventListener("change", limitTopics);
 $("relax").addEventListener("click", relax);

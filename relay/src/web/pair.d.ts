@@ -56,7 +56,11 @@ export interface Place {
   hint: { relax: "topics" | "level" | "gender" | "country"; wouldMatch: number } | null;
 }
 export type Category = "harassment" | "hate" | "sexual" | "spam" | "self_harm" | "minor_safety" | "other";
-export interface Text { from: "self" | "peer"; k: number; text: string; tag?: string }
+/** `undelivered`: the server refused it, as an `error` has said; the partner never saw it. */
+export interface Text { from: "self" | "peer"; k: number; text: string; tag?: string; undelivered?: true }
+export type Step =
+  | "matched" | "awake" | "offer_passed" | "answer_passed" | "candidate_passed" | "candidate_dropped" | "first_voice" | "both_voices"
+  | "connected" | "silence" | "heard_again" | "restarted";
 export type Grade = "good" | "fair" | "poor";
 export interface Quality {
   rttMs: number | null;
@@ -96,6 +100,8 @@ export interface PairEvents {
   restart: { gen: number };
   /** The new wishes of `tune` count. */
   tuned: Record<string, never>;
+  /** After `traceOwnCall`: a step of this side's own call, so long after the match, as the server sees it. */
+  trace: { call: string; atMs: number; step: Step };
   blocked: Record<string, never>;
   /** The report has reached the app's backend; until then its evidence is kept. */
   reported: Record<string, never>;
@@ -103,8 +109,8 @@ export interface PairEvents {
   drain: { inMs: number; to?: string };
   /** When this is heard the media has stopped and `texts` is empty. `requeued`: waiting again, in the old place or by `next`. */
   ended: { call: string; by: "self" | "peer" | "server"; why: string; requeued: boolean };
-  /** `asked`: what was refused ("queue", "text" …), where it can be told. */
-  error: { code: string; message: string; retryMs?: number; fatal: boolean; asked?: string };
+  /** `asked`: what was refused ("queue", "text" …), where it can be told; `k`: which text. */
+  error: { code: string; message: string; retryMs?: number; fatal: boolean; asked?: string; k?: number };
   /** A frame that this client does not know, as it came: from a newer server. */
   other: { message: Record<string, unknown> };
 }
@@ -143,6 +149,9 @@ export class Pair extends EventTarget {
   cancelReport(): void;
   report(report: { category: Category; note?: string; end?: boolean }): void;
   typing(): void;
+  /** While connected: `trace` events, for this client alone. */
+  traceOwnCall(on?: boolean): void;
+  /** Arrives though the connection may break meanwhile; throws `E_RATE` while too much waits for it to come back. */
   sendText(text: string): Text | null;
   mute(muted?: boolean): void;
   openMicrophone(): Promise<void>;

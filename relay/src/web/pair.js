@@ -165,16 +165,25 @@ export class Pair extends EventTarget {
 
   /** That somebody is typing; say it as often as you like. */
   typing() {
-    if (this.#session.call) this.#session.connection.send({ t: "typing", call: this.#session.call.id });
+    if (this.#session.call) this.#session.connection.mention({ t: "typing", call: this.#session.call.id });
   }
 
-  /** Returns what was sent, as the partner will get it, or null for nothing. Kept in memory for this call only. */
+  /**
+   * Returns what was sent, as the partner will get it, or null for nothing. Kept in memory for this call only. A connection that
+   * breaks loses none of it: what the server has not heard is said again. Throws `E_RATE` while too much of it waits for that.
+   */
   sendText(text) {
     const call = this.#session.expectCall();
+    this.#session.expectRoomForText();
     const line = this.#session.transcript.compose(text);
     if (!line) return null;
     this.#session.connection.request("text", { call, k: line.k, b: line.text });
     return this.#session.remember(line);
+  }
+
+  /** `trace` events from now on: what the server sees of one's own calls. Told to nobody else, written down nowhere. */
+  traceOwnCall(on = true) {
+    this.#session.connection.request("trace", { on });
   }
 
   mute(muted = true) {

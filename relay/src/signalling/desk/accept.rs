@@ -11,7 +11,7 @@ use super::{CONNECT_MS, Desk};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::Meter;
-use crate::signalling::message::{By, Reply, Why};
+use crate::signalling::message::{By, Reply, Step, Why};
 use crate::time::Now;
 
 impl Desk {
@@ -67,6 +67,7 @@ impl Desk {
         let (early, handle) = (std::mem::take(&mut seat.early), seat.handle);
         let sdp = if warm { self.with_own_candidates(&sdp, &handle) } else { sdp };
         self.tell_partner(id, side, &Reply::Answer { call: id, generation, sdp: &sdp });
+        self.trace_both(id, Step::AnswerPassed);
         self.tell_candidates(id, side, generation, early);
     }
 

@@ -7,7 +7,7 @@ use crate::signalling::message::Reply;
 use crate::time::Now;
 
 impl Desk {
-    /// From now on connections are turned away with `E_BUSY`. Everybody is told; those without a call are closed with 1001
+    /// From now on newcomers are turned away with `E_BUSY`. Everybody is told; those without a call are closed with 1001
     /// (going away), so that they look for another server. Calls go on until they end, or the server does in `in_ms`.
     pub fn handle_drain(&mut self, now: Now, in_ms: u64, to: Option<&str>) {
         self.clock = now;

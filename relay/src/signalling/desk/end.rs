@@ -6,7 +6,7 @@ use super::call::{Call, Seat};
 use super::queue::Entry;
 use super::session::{Last, Place, Side};
 use super::timers::Timer;
-use super::{Connection, Desk};
+use super::{AGE_LOOK_MS, Connection, Desk, MAX_CALL_MS};
 use crate::matchmaking::Criteria;
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
@@ -62,9 +62,15 @@ impl Desk {
         self.fail_setup(now, id, Side::BOTH.map(|side| side == owing), Why::Deadline);
     }
 
+    /// The call must stand by now; from here on its age is looked at from time to time.
     pub(super) fn connect_due(&mut self, now: Now, id: Id) {
-        if self.calls.get(&id).is_some_and(|call| !call.connected) {
+        let Some(call) = self.calls.get(&id) else { return };
+        if !call.connected {
             self.unconnected(now, id, Why::Deadline);
+        } else if now.mono.since(call.matched) >= MAX_CALL_MS {
+            self.end_for_both(id, Why::Deadline);
+        } else {
+            self.timers.set(now.mono.after(AGE_LOOK_MS), Timer::Connect(id));
         }
     }
 

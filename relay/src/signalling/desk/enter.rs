@@ -18,6 +18,9 @@ impl Desk {
         {
             return self.resume(now, from, q, old, resume.n);
         }
+        if !self.admits() {
+            return self.turn_away(now, from, q);
+        }
         let Some(token) = &hello.token else { return self.refuse(now, from, q, ErrorCode::Token) };
         let claims = match self.verifier.verify(now.unix, token) {
             Ok(claims) => claims,

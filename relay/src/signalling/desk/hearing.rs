@@ -13,7 +13,7 @@ use crate::calls::{Heard, Media};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::Meter;
-use crate::signalling::message::{Grade, MicState, PeerState, Reply};
+use crate::signalling::message::{Grade, MicState, PeerState, Reply, Step};
 use crate::time::{Millis, Now};
 
 /// Looks at a call that is not known to be well …
@@ -146,14 +146,19 @@ impl Desk {
                 seat.hearing.judge(&heard.media);
             }
         }
+        let mut news = Vec::new();
         for (first, (known, new)) in before.into_iter().zip(heard_first(call)).enumerate() {
             let Some(at) = new.filter(|_| known.is_none()) else { continue };
-            let steps = [&self.counters.first_packet, &self.counters.audible];
-            steps[first].observe(at.since(matched));
+            let steps = [(&self.counters.first_packet, Step::FirstVoice), (&self.counters.audible, Step::BothVoices)];
+            steps[first].0.observe(at.since(matched));
+            news.push((steps[first].1, at));
         }
         let audible = call.negotiated && !call.connected && call.is_audible();
         let pause = if call.is_calm(now.mono) { CALM_LOOK_MS } else { LOOK_MS };
         self.timers.set(now.mono.after(pause), Timer::Listen(id));
+        for (step, at) in news {
+            Side::BOTH.iter().for_each(|side| self.trace_at(id, *side, step, at));
+        }
         if audible {
             self.connected(now, id, matched);
         }

@@ -21,6 +21,7 @@ mod restart;
 mod resume;
 mod session;
 mod timers;
+mod trace;
 mod trust;
 
 #[cfg(test)]
@@ -63,6 +64,10 @@ pub const ACK_MS: u64 = 1_000;
 pub const DESCRIPTION_MS: u64 = 3_000;
 /// Both sides must be connected by then after `matched`.
 pub const CONNECT_MS: u64 = 10_000;
+/// No call is longer: relayed credentials of one call should not become a line of one's own (matching.md §4.6).
+pub const MAX_CALL_MS: u64 = 4 * 3_600_000;
+/// How often the age of a call is looked at.
+const AGE_LOOK_MS: u64 = 60_000;
 /// Both people must have agreed by then after `matched`, where they are asked.
 pub const ACCEPT_MS: u64 = 15_000;
 /// Both sides must be connected again by then after `restart`.
@@ -176,6 +181,8 @@ pub struct Desk {
     draining: bool,
     /// What the app has revoked before this run is not known yet.
     sealed: bool,
+    /// The machine has little left to give: see [`Desk::set_strained`].
+    strained: bool,
     /// Whose call ended while this server drains.
     leaving: Vec<Connection>,
 }
@@ -214,21 +221,34 @@ impl Desk {
             counters,
             draining: false,
             sealed: settings.await_revocations,
+            strained: false,
             leaving: Vec::new(),
             settings,
         }
     }
 
-    /// A connection opened. Turned away with `E_BUSY` when nine tenths of the sessions are taken.
+    /// A connection opened. Who comes back to a session is let in for as long as there is any room; whether a newcomer is, `hello` decides
+    /// (matching.md §4.12).
     pub fn handle_open(&mut self, now: Now, connection: Connection) {
         self.clock = now;
-        if self.draining || self.sealed || self.sessions.len() >= self.settings.max_sessions / 10 * 9 {
-            self.turn_away(connection);
+        let nobody_can_come_back = self.sids.is_empty();
+        if self.sessions.len() >= self.settings.max_sessions || nobody_can_come_back && !self.admits() {
+            self.turn_away(now, connection, None);
         } else {
             self.sessions.insert(connection, Session::new(now.mono));
             self.timers.set(now.mono.after(HELLO_MS), Timer::Hello(connection));
         }
         self.settle(now);
+    }
+
+    /// The machine is at nine tenths of what it may use, or no longer: newcomers are asked to wait, so that the calls there are are served.
+    pub fn set_strained(&mut self, strained: bool) {
+        self.strained = strained;
+    }
+
+    /// Whether newcomers are let in. The last tenth of the sessions is for those who come back.
+    fn admits(&self) -> bool {
+        !self.draining && !self.sealed && !self.strained && self.sids.len() < self.settings.max_sessions / 10 * 9
     }
 
     /// A text frame arrived.
@@ -239,8 +259,16 @@ impl Desk {
             self.too_often(now, connection, None, Some(retry_ms));
         } else {
             match parse(frame) {
-                Ok(envelope) => self.request(now, connection, envelope.q, envelope.request),
-                Err(Unreadable::Unknown { q }) => self.refuse(now, connection, q, ErrorCode::Unknown),
+                Ok(envelope) => {
+                    // On a new connection `hello` comes before what an older one has lost.
+                    let counts = !matches!(envelope.request, Request::Hello(_));
+                    session.heard = session.heard.max(envelope.q.filter(|_| counts).unwrap_or(0));
+                    self.request(now, connection, envelope.q, envelope.request);
+                }
+                Err(Unreadable::Unknown { q }) => {
+                    session.heard = session.heard.max(q.unwrap_or(0));
+                    self.refuse(now, connection, q, ErrorCode::Unknown);
+                }
                 Err(Unreadable::Proto) => self.refuse(now, connection, None, ErrorCode::Proto),
             }
         }
@@ -317,6 +345,7 @@ impl Desk {
             (Place::Queued(_), Request::Leave) => self.leave(now, from, q),
             (_, Request::Block { call }) => self.block(now, from, q, call),
             (_, Request::Report(report)) => self.report(now, from, q, &report),
+            (_, Request::Trace { on }) => self.follow(from, q, on),
             (_, Request::Queue(_) | Request::Tune(_) | Request::Leave) => self.refuse(now, from, q, ErrorCode::State),
             (_, of_call) => self.of_call(now, from, q, of_call),
         }
@@ -413,13 +442,14 @@ impl Desk {
         self.send(to, &Reply::error(q, ErrorCode::Rate, retry_ms));
     }
 
-    /// Full, before there is a session.
-    fn turn_away(&mut self, to: Connection) {
+    /// Full, for somebody who is not known here yet.
+    fn turn_away(&mut self, now: Now, to: Connection, q: Option<u64>) {
         self.counters.count_error(ErrorCode::Busy);
         let retry_ms = Some(self.busy_retry_ms());
-        self.send(to, &Reply::error(None, ErrorCode::Busy, retry_ms));
+        self.send(to, &Reply::error(q, ErrorCode::Busy, retry_ms));
         let code = ErrorCode::Busy.close().unwrap_or(CloseCode::AWAY);
         self.outputs.push_back(Output::Close { to, code });
+        self.forget(now, to);
     }
 
     /// Full for this wish; the session goes on.

@@ -11,7 +11,7 @@ use crate::signalling::codes::ErrorCode;
 use crate::signalling::evidence::Said;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::Meter;
-use crate::signalling::message::{Cand, IceState, Reply, Request, SdpFrame, TextRequest};
+use crate::signalling::message::{Cand, IceState, Reply, Request, SdpFrame, Step, TextRequest};
 use crate::signalling::sdp::{self, Kind};
 use crate::time::{Millis, Now};
 
@@ -72,10 +72,11 @@ impl Desk {
         }
     }
 
-    fn wake(&mut self, now: Now, call: Id, side: Side) {
-        let Some(call) = self.calls.get_mut(&call) else { return };
+    fn wake(&mut self, now: Now, id: Id, side: Side) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
         if !std::mem::replace(&mut call.seat_mut(side).awake, true) {
             self.counters.ack.observe(now.mono.since(call.matched));
+            self.trace(id, side, Step::Awake);
         }
     }
 
@@ -128,6 +129,7 @@ impl Desk {
         let (early, handle) = (std::mem::take(&mut seat.early), seat.handle);
         let sdp = if warm { &self.with_own_candidates(sdp, &handle) } else { sdp };
         self.tell_partner(id, side, &Reply::Offer { call: id, generation, sdp });
+        self.trace_both(id, Step::OfferPassed);
         self.tell_candidates(id, side, generation, early);
     }
 
@@ -160,7 +162,7 @@ impl Desk {
                 let judge = if direct { candidate::direct } else { candidate::relay_only };
                 match judge(&line, &issued) {
                     Verdict::Pass(line) => Some(line),
-                    Verdict::Drop => return,
+                    Verdict::Drop => return self.trace(call, side, Step::CandidateDropped),
                     Verdict::Refuse => return self.refuse(now, from, q, ErrorCode::Candidate),
                 }
             }
@@ -168,6 +170,7 @@ impl Desk {
         if seat.described {
             let (c, mid) = (line.as_deref(), cand.mid.as_deref());
             self.tell_partner(call, side, &Reply::Cand { call, generation, c, mid });
+            self.trace(call, side, Step::CandidatePassed);
         } else if !hold(seat, EarlyCandidate { line, mid: cand.mid }) {
             self.too_often(now, from, q, None);
         }
@@ -218,6 +221,7 @@ impl Desk {
             }
             self.send(connection, &Reply::Connected { call: id, setup_ms });
         }
+        self.trace_both(id, Step::Connected);
     }
 
     /// In-call text: passed on and forgotten.

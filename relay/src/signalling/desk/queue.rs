@@ -11,7 +11,7 @@ use crate::matchmaking::{Criteria, MAX_AVOID, Match, Refused, Ticket, TicketId};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::Meter;
-use crate::signalling::message::{Offer, Partner, Queue, Queued, Reply, Role};
+use crate::signalling::message::{Offer, Partner, Queue, Queued, Reply, Role, Step};
 use crate::signalling::sdp;
 use crate::signalling::token::Claims;
 use crate::time::{Millis, Now};
@@ -292,6 +292,7 @@ impl Desk {
         self.introduce(now, &call, Side::Waiter, None);
         self.introduce(now, &call, Side::Arrival, offer.as_deref());
         self.calls.insert(id, call);
+        self.trace_both(id, Step::Matched);
     }
 
     fn take_ticket(&mut self, ticket: TicketId) -> Option<(Connection, Waiting)> {

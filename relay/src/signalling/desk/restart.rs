@@ -6,7 +6,7 @@ use super::{Desk, MAX_RESTARTS, RESTART_MS};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::Meter;
-use crate::signalling::message::{PeerState, Reply, Why};
+use crate::signalling::message::{PeerState, Reply, Step, Why};
 use crate::time::Now;
 
 use super::negotiate::Context;
@@ -53,6 +53,7 @@ impl Desk {
             let frame = Reply::Restart { q, call: id, generation, ice: &ice, deadline_ms: RESTART_MS }.frame();
             self.send_frame(to, frame);
         }
+        self.trace_both(id, Step::Restarted);
     }
 
     pub(super) fn restart_due(&mut self, now: Now, id: Id, generation: u32) {
@@ -79,6 +80,7 @@ impl Desk {
             self.timers.set(now.mono.after(STALLED_RESTART_MS), Timer::Stalled(id, side));
         }
         self.send(to, &Reply::Peer { call: id, s: PeerState::Stalled });
+        self.trace(id, side, Step::Silence);
     }
 
     pub(super) fn still_stalled(&mut self, now: Now, id: Id, side: Side) {
@@ -110,6 +112,7 @@ impl Desk {
         let to = seat.connection;
         if seat.stalled.take().is_some() {
             self.send(to, &Reply::Peer { call: id, s: PeerState::Back });
+            self.trace(id, side, Step::HeardAgain);
         }
     }
 }

@@ -112,7 +112,7 @@ impl Desk {
 
     /// Points at the new connection whatever pointed at the old one.
     fn settle_in(&mut self, now: Now, from: Connection, session: &mut Session) -> Resumed {
-        let waits = Resumed { state: StateWord::Queued, call: None, generation: None };
+        let waits = Resumed { state: StateWord::Queued, call: None, generation: None, q: session.heard };
         match &session.place {
             Place::New | Place::Idle => Resumed { state: StateWord::Idle, ..waits },
             Place::Paused(_) => waits,
@@ -126,7 +126,7 @@ impl Desk {
                     call.seat_mut(side).connection = from;
                     call.generation
                 });
-                Resumed { state: StateWord::Call, call: Some(id), generation }
+                Resumed { state: StateWord::Call, call: Some(id), generation, ..waits }
             }
         }
     }

@@ -18,6 +18,10 @@ pub(super) struct Session {
     /// The connection broke; this session waits to be resumed.
     pub(super) away: bool,
     pub(super) replay: Replay,
+    /// The highest number a request of this session bore, so that a client whose connection broke knows what has not arrived.
+    pub(super) heard: u64,
+    /// Wants to follow their own calls.
+    pub(super) traced: bool,
     /// A timer will look over what is kept.
     pub(super) tidying: bool,
 }
@@ -120,6 +124,8 @@ impl Session {
             place: Place::New,
             away: false,
             replay: Replay::default(),
+            heard: 0,
+            traced: false,
             tidying: false,
         }
     }

@@ -1,5 +1,5 @@
 //! What wakes the desk. A timer that is no longer wanted stays and finds nothing to do: each connection and each call has
-//! at most a few, and none is longer than thirty seconds, so they need no removal.
+//! at most a few, and none is longer than a minute, so they need no removal.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -9,7 +9,7 @@ mod words;
 
 pub use reply::{
     By, Eta, Grade, HintWord, Ice, IceServer, Limits, Offer, Partner, PeerState, Policy, Queued, RelayWord, Reply,
-    Resumed, Role, StateWord, TextFrame, Welcome, Why,
+    Resumed, Role, StateWord, Step, TextFrame, Welcome, Why,
 };
 pub use request::{
     Cand, Category, Envelope, Evidence, Hello, IceState, MicState, Queue, Report, Request, Resume, SdpFrame, SdpOffer,

@@ -136,6 +136,18 @@ pub enum Reply<'a> {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         fatal: bool,
     },
+    /// The client follows its own calls from now on, or no longer.
+    Tracing {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        q: Option<u64>,
+        on: bool,
+    },
+    /// A step of the client's own call, so long after the match; for who follows it.
+    Trace {
+        call: Id,
+        at_ms: u64,
+        step: Step,
+    },
     Pong {
         #[serde(skip_serializing_if = "Option::is_none")]
         q: Option<u64>,
@@ -176,6 +188,8 @@ pub struct Resumed {
     /// The call's ICE generation.
     #[serde(rename = "gen", skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
+    /// The highest number of the client's that arrived: what bears a higher one may be said again.
+    pub q: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -198,6 +212,31 @@ pub enum PeerState {
     /// Its microphone is muted, or gone.
     MicOff,
     MicOn,
+}
+
+/// What happened in a call, in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    Matched,
+    /// The first frame of this side's came.
+    Awake,
+    OfferPassed,
+    AnswerPassed,
+    /// A candidate of this side's was passed on …
+    CandidatePassed,
+    /// … or was none this call may use, or says nothing new.
+    CandidateDropped,
+    /// The relay hears media of one side …
+    FirstVoice,
+    /// … and of both: audible.
+    BothVoices,
+    Connected,
+    /// This side misses its partner.
+    Silence,
+    HeardAgain,
+    /// A new ICE generation began.
+    Restarted,
 }
 
 /// A class of loss and jitter.
@@ -402,7 +441,7 @@ impl Why {
 #[derive(Clone, PartialEq, Eq)]
 pub struct TextFrame {
     pub json: String,
-    /// `position`, `quality` and `typing`: the first to go when a connection does not keep up.
+    /// `position`, `quality`, `typing` and `trace`: the first to go when a connection does not keep up.
     pub droppable: bool,
 }
 
@@ -413,7 +452,8 @@ impl Reply<'_> {
     }
 
     pub fn frame(&self) -> TextFrame {
-        let droppable = matches!(self, Reply::Position { .. } | Reply::Typing { .. } | Reply::Quality { .. });
+        let droppable =
+            matches!(self, Reply::Position { .. } | Reply::Typing { .. } | Reply::Quality { .. } | Reply::Trace { .. });
         // Plain structs of strings and numbers always serialise.
         TextFrame { json: serde_json::to_string(self).unwrap_or_default(), droppable }
     }
@@ -459,7 +499,7 @@ mod tests {
         let policy =
             Policy { relay: RelayWord::Always, acceptance: false, text: true, next: true, direct: false, report: true };
         let topics = ["travel".to_owned()];
-        let welcome = Welcome {
+        let welcome = |resumed| Welcome {
             q: Some(1),
             v: 1,
             sid: call,
@@ -470,14 +510,16 @@ mod tests {
             topics: &topics,
             topics_rev: 7,
             ice: Some(&ice),
-            resumed: None,
+            resumed,
         };
+        let back = Resumed { state: StateWord::Call, call: Some(call), generation: Some(2), q: 17 };
         let eta = Some(Eta { p50: 400, p90: 2_100 });
         let queued = Queued { q: Some(2), tk: call, ahead: 0, eta, widen: [1_500, 4_000, 10_000], ice: &ice };
         let partner = || Partner { card: Some(&card), lvl: LevelWord::B1, topics: vec![3] };
         let offer = Some(Offer { generation: 1, sdp: "v=0\r\n" });
         [
-            Reply::Welcome(welcome),
+            Reply::Welcome(welcome(None)),
+            Reply::Welcome(welcome(Some(back))),
             Reply::Queued(queued),
             Reply::Left { q: Some(3) },
             Reply::Tuned { q: None },
@@ -515,6 +557,8 @@ mod tests {
             Reply::Drain { in_ms: 30_000, to: Some("wss://other.example/v1/ws") },
             Reply::error(Some(5), ErrorCode::Rate, Some(250)),
             Reply::error(None, ErrorCode::Age, None),
+            Reply::Tracing { q: Some(7), on: true },
+            Reply::Trace { call, at_ms: 12, step: Step::AnswerPassed },
             Reply::Pong { q: None, p: 9 },
         ]
         .iter()

@@ -72,6 +72,10 @@ pub enum Request {
         call: CallRef,
     },
     Report(Report),
+    /// Steps of the client's own calls, please, or no longer.
+    Trace {
+        on: bool,
+    },
     /// `n`: the last numbered frame the client has; nothing up to it needs to be kept for it.
     Ping {
         p: u64,
@@ -229,6 +233,7 @@ pub fn parse(frame: &str) -> Result<Envelope, Unreadable> {
         "mic" => body::<WireMic>(frame).map(|mic| Request::Mic { call: mic.call, state: mic.s })?,
         "hangup" => Request::Hangup { call: body::<OfCall>(frame)?.call },
         "next" => Request::Next { call: body::<OfCall>(frame)?.call },
+        "trace" => Request::Trace { on: body::<WireTrace>(frame)?.on },
         "ping" => checked_ping(body(frame)?)?,
         _ => return Err(Unreadable::Unknown { q: head.q }),
     };
@@ -284,6 +289,11 @@ struct WireMic {
 struct WireIce {
     call: CallRef,
     s: IceState,
+}
+
+#[derive(Deserialize)]
+struct WireTrace {
+    on: bool,
 }
 
 #[derive(Deserialize)]

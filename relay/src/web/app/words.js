@@ -27,12 +27,20 @@ export const OFFLINE = {
 
 export const GRADES = { good: "Good connection", fair: "Fair connection", poor: "Poor connection" };
 
+const GAPS = { fair: "small gaps", poor: "large gaps" };
+
+/** Whose voice reaches the relay with gaps; nothing if neither does. */
+export function relay(up, down) {
+  const voices = [["Your voice", up], ["Your partner’s voice", down]].filter(([, grade]) => GAPS[grade]);
+  return voices.map(([whose, grade]) => `${whose} reaches the relay with ${GAPS[grade]}.`).join(" ");
+}
+
 export const ENDS = {
   hangup: "Your partner hung up.",
   next: "Your partner moved on.",
   lost: "The connection to your partner was lost.",
   asleep: "Your partner did not answer.",
-  deadline: "The connection took too long to set up.",
+  deadline: "Time ran out for this call.",
   failed: "No connection to your partner could be made.",
   declined: "Your partner preferred not to talk now.",
 };

@@ -5,8 +5,12 @@ import { PairError } from "./errors.js";
 
 const SUBPROTOCOL = "pair.v1";
 const SDK = "pair.js/2";
-/** What is said while the connection is away waits for it, up to this many frames. */
-const UNSENT_MAX = 64;
+/** What the server is not known to have is kept, up to this many frames: a connection that breaks loses nothing that was said. */
+const UNHEARD_MAX = 64;
+/** So long after something was said the server is asked whether it has heard, unless an answer has told … */
+const CONFIRM_MS = 1000;
+/** … and who is not answered by then has nobody there any more. */
+const ANSWER_MS = 5000;
 /** How long to wait before the second, third … attempt to resume. */
 const RESUME_PAUSES_MS = [0, 500, 1500, 3000];
 /**
@@ -16,6 +20,10 @@ const RESUME_PAUSES_MS = [0, 500, 1500, 3000];
 const ATTEMPT_MS = 7000;
 /** A server that does not say for how long it resumes keeps to this. */
 const RESUME_MS = 15000;
+/** These may name a call that is over … */
+const OF_THE_LAST_CALL = new Set(["hangup", "next", "block", "report"]);
+/** … and a no to these, once it is over, is no news. */
+const OF_A_CALL = new Set(["text", "mic"]);
 /** Closing with this says that the session will be resumed. */
 const WILL_RESUME = 4000;
 /** The browser's word for a connection that broke. */
@@ -32,7 +40,9 @@ export class Connection {
   #session = null; // { sid, key }: what a broken connection is resumed with
   #resumeMs = RESUME_MS;
   #n = 0; // the last numbered frame that arrived
-  #unsent = [];
+  #unheard = []; // what was said, in order, until the server has it
+  #confirming = 0; // the timer of a `ping` to come
+  #pinged = 0; // the timer of one that waits for its answer
   #resuming = null; // { until, attempt, timer } while the connection is away
 
   constructor(url, out) {
@@ -53,21 +63,33 @@ export class Connection {
     });
   }
 
-  /** Sends, or keeps until there is somebody to send it to. */
+  /** Says something once: now, or when the connection is back, and again if it is not known to have arrived. False: no room. */
   send(message) {
-    if (!this.#resuming) return this.#sendNow(message);
-    if (message.t !== "typing" && this.#unsent.length < UNSENT_MAX) this.#unsent.push(message);
+    return this.#say({ ...message, q: ++this.#requests });
   }
 
+  /** The same with an answer to come, or with silence if all is well. */
   request(t, fields = {}) {
     const q = ++this.#requests;
-    this.#pending.set(q, t);
-    this.send({ t, q, ...fields });
+    const said = this.#say({ t, q, ...fields });
+    if (said) this.#pending.set(q, { t, k: fields.k });
+    return said;
   }
 
-  /** Requests of this kind are answered by silence if all is well, so that nothing is pending any more. */
-  settle(kind) {
-    for (const [q, asked] of this.#pending) if (asked === kind) this.#pending.delete(q);
+  /** Says what may be lost. */
+  mention(message) {
+    if (!this.#resuming) this.#sendNow(message);
+  }
+
+  /** How many of this kind the server is not known to have. */
+  unheard(t) {
+    return this.#unheard.filter((said) => said.t === t).length;
+  }
+
+  /** A call is over: nothing of it is said any more, but for what may be said of the last one. */
+  forget(call) {
+    this.#unheard = this.#unheard.filter((said) => said.call !== call || OF_THE_LAST_CALL.has(said.t));
+    for (const [q, asked] of this.#pending) if (OF_A_CALL.has(asked.t)) this.#pending.delete(q);
   }
 
   /** The server said no to `hello`. */
@@ -81,11 +103,11 @@ export class Connection {
     const [socket, hello] = [this.#socket, this.#hello];
     this.#socket = this.#hello = this.#session = null;
     this.#n = 0;
-    this.#unsent.length = 0;
+    this.#unheard.length = 0;
     this.#pending.clear();
     clearTimeout(this.#resuming?.timer);
     this.#resuming = null;
-    clearInterval(this.#heartbeat);
+    this.#rest();
     socket?.close();
     this.#out.over(why);
     hello?.reject(error ?? new PairError("E_OFFLINE", why));
@@ -98,6 +120,16 @@ export class Connection {
     socket.onmessage = current((event) => this.#receive(event.data));
     socket.onclose = current((event) => this.#closed(event.code));
     return socket;
+  }
+
+  #say(message) {
+    const room = OF_THE_LAST_CALL.has(message.t) ? 2 * UNHEARD_MAX : UNHEARD_MAX; // an end is never what finds no room
+    if (this.#unheard.length >= room) return false;
+    this.#unheard.push(message);
+    if (this.#resuming) return true;
+    this.#sendNow(message);
+    this.#confirmSoon();
+    return true;
   }
 
   #sendNow(message) {
@@ -115,36 +147,68 @@ export class Connection {
     const asked = this.#pending.get(message.q);
     this.#pending.delete(message.q);
     if (message.t === "welcome") return this.#welcomed(message);
-    if (message.t !== "pong") this.#out.message(message, asked);
+    this.#heard(message.q);
+    if (message.t !== "pong") return this.#out.message(message, asked);
+    this.#answered(message.q);
+  }
+
+  /** A ping was: what was asked before it was granted in silence, but for a report, of which the app's backend will be heard. */
+  #answered(ping) {
+    clearTimeout(this.#pinged);
+    this.#pinged = 0;
+    for (const [q, { t }] of this.#pending) if (q < ping && t !== "report") this.#pending.delete(q);
+    if (this.#unheard.length > 0) this.#confirmSoon();
+  }
+
+  /** The server answers in order: it has everything up to what it answers. */
+  #heard(q) {
+    if (q !== undefined) this.#unheard = this.#unheard.filter((said) => said.q > q);
+  }
+
+  #confirmSoon() {
+    if (this.#confirming === 0 && this.#pinged === 0) this.#confirming = setTimeout(() => this.#confirm(), CONFIRM_MS);
+  }
+
+  #confirm() {
+    this.#confirming = 0;
+    if (this.#unheard.length > 0) this.#ping();
   }
 
   #welcomed(message) {
     this.#session = { sid: message.sid, key: message.key };
     this.#resumeMs = message.limits?.resume_ms ?? RESUME_MS;
-    clearInterval(this.#heartbeat);
-    if (message.hb_ms > 0) this.#heartbeat = setInterval(() => this.#beat(), message.hb_ms);
+    this.#rest();
+    if (message.hb_ms > 0) this.#heartbeat = setInterval(() => this.#ping(), message.hb_ms);
     if (message.resumed) return this.#resumed(message);
     this.#out.welcomed(message);
     this.#hello?.resolve(message);
     this.#hello = null;
   }
 
-  /** The same session on another connection: what was missed follows, then what could not be said goes out. */
+  /** The same session on another connection: what was missed follows, and what the server has not heard is said again. */
   #resumed(message) {
     clearTimeout(this.#resuming?.timer);
     this.#resuming = null;
-    this.#pending.clear();
+    this.#heard(message.resumed.q);
     this.#out.resumed(message);
-    for (const unsent of this.#unsent.splice(0)) this.#sendNow(unsent);
+    for (const said of this.#unheard) this.#sendNow(said);
+    if (this.#unheard.length > 0) this.#confirmSoon();
     this.#out.away(false);
   }
 
-  /** A ping each beat; two beats without any answer mean that nobody is there any more. */
-  #beat() {
-    if ([...this.#pending.values()].includes("ping")) return this.#resume();
+  /** Asks for a sign of life, which also says what has been heard. */
+  #ping() {
+    if (this.#pinged !== 0 || this.#resuming) return;
     const q = ++this.#requests;
-    this.#pending.set(q, "ping");
-    this.send({ t: "ping", q, p: q, n: this.#n });
+    this.#pinged = setTimeout(() => this.#resume(), ANSWER_MS);
+    this.#sendNow({ t: "ping", q, p: q, n: this.#n });
+  }
+
+  #rest() {
+    clearInterval(this.#heartbeat);
+    clearTimeout(this.#confirming);
+    clearTimeout(this.#pinged);
+    this.#confirming = this.#pinged = 0;
   }
 
   /** A connection that broke is resumed for as long as the server waits; one that was closed with a reason is over. */
@@ -155,7 +219,7 @@ export class Connection {
   }
 
   #resume() {
-    clearInterval(this.#heartbeat);
+    this.#rest();
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(WILL_RESUME);

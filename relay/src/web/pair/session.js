@@ -8,6 +8,9 @@ import { Line } from "./line.js";
 import { Microphone } from "./microphone.js";
 import { Transcript } from "./transcript.js";
 
+/** A server that does not say how many texts it takes at once keeps to this. */
+const TEXT_BURST = 10;
+
 export class Session {
   #asking = 0; // which `queue` is the one under way
   #line = null; // ready for the next call
@@ -46,9 +49,8 @@ export class Session {
   /** The session stands where the server says, whatever was believed here. */
   #resumed(message) {
     this.welcome = message;
-    const { state, call, gen } = message.resumed;
-    if (state === "idle" && this.state === "queued" && !this.call) this.requestQueue();
-    if (state === "call" && call === this.call?.id && gen !== this.call.gen) this.connection.request("restart", { call });
+    const asks = this.connection.unheard("queue") + this.connection.unheard("next") > 0;
+    if (message.resumed.state === "idle" && this.state === "queued" && !this.call && !asks) this.requestQueue();
   }
 
   #receive(message, asked) {
@@ -71,7 +73,8 @@ export class Session {
       case "reported": return this.#reported();
       case "drain": return this.emit("drain", { inMs: message.in_ms, to: message.to });
       case "tuned": return this.emit("tuned", {});
-      case "left": return;
+      case "trace": return this.emit("trace", { call: message.call, atMs: message.at_ms, step: message.step });
+      case "tracing": case "left": return;
       default: return this.emit("other", { message }); // a newer server may say more than this client knows
     }
   }
@@ -87,7 +90,7 @@ export class Session {
     this.emit("queued", place(message));
   }
 
-  #refused(message, asked) {
+  #refused(message, { t: asked, k } = {}) {
     const error = new PairError(message.code, message.msg, message.retry_ms);
     if (this.connection.resuming && message.fatal) return this.connection.drop("lost", error);
     if (asked === "next") return this.#nextRefused(message);
@@ -95,8 +98,9 @@ export class Session {
     if (asked === "mic") return; // an older server, or a call that has just ended
     if (asked === undefined && message.code === "E_CALL") return; // a frame of ours crossed the end of its call
     if (asked === "queue" && this.state === "queued") this.rest();
+    if (asked === "text") this.transcript.refused(k);
     this.connection.refuseHello(error);
-    this.#emitError(message, asked);
+    this.#emitError(message, asked, k);
   }
 
   /** The partner was quicker: that call is over, so wait as asked. Anything else is a real no, to the waiting but not to the leaving. */
@@ -108,8 +112,8 @@ export class Session {
     this.#emitError(message, "next");
   }
 
-  #emitError({ code, msg, retry_ms, fatal }, asked) {
-    this.emit("error", { code, message: msg ?? code, retryMs: retry_ms, fatal: fatal === true, asked });
+  #emitError({ code, msg, retry_ms, fatal }, asked, k) {
+    this.emit("error", { code, message: msg ?? code, retryMs: retry_ms, fatal: fatal === true, asked, ...(k === undefined ? {} : { k }) });
   }
 
   // --- waiting ---
@@ -178,8 +182,7 @@ export class Session {
     this.call = null;
     call.close();
     this.transcript.close(call.id);
-    this.connection.settle("text");
-    this.connection.settle("mic");
+    this.connection.forget(call.id);
     if (state === "idle") this.microphone.close();
     this.setState(state);
     this.emit("ended", { call: call.id, requeued: state === "queued", ...detail });
@@ -225,6 +228,12 @@ export class Session {
   expectCall() {
     if (!this.call) throw new PairError("E_STATE", "no call");
     return this.call.id;
+  }
+
+  /** No more than the server takes at once: the rest would be refused when the connection is back. */
+  expectRoomForText() {
+    const room = this.welcome?.limits?.text_burst ?? TEXT_BURST;
+    if (this.connection.unheard("text") >= room) throw new PairError("E_RATE", "what was typed before has not arrived yet");
   }
 
   /** The call that can be blocked or reported: this one, or the last. */

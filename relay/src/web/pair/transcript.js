@@ -30,6 +30,12 @@ export class Transcript {
     return line;
   }
 
+  /** The server did not take it: the partner never saw it. */
+  refused(k) {
+    const line = this.texts.findLast((line) => line.from === "self" && line.k === k);
+    if (line) line.undelivered = true;
+  }
+
   /** The call is over: its text is gone, unless it is evidence. */
   close(call) {
     this.#last = { call, at: Date.now() };

@@ -73,7 +73,35 @@ fn new_connections_are_turned_away_and_told_when_to_come_back() {
     world.assert_nothing_left();
 }
 
+#[test]
+fn who_was_in_a_call_comes_back_to_it() {
+    let mut world = World::new();
+    let welcome = world.enter(1);
+    world.queue(1);
+    world.enter(2);
+    world.queue(2);
+    let call = world.hear(1, "matched")["call"].as_str().unwrap().to_owned();
+    world.hear(2, "matched");
+    world.connect(&call);
+    world.drain();
+    world.cut(1);
+    world.open(11);
+    let resume = json!({ "sid": welcome["sid"], "key": welcome["key"], "n": world.numbers[&1] });
+    world.say(11, json!({ "t": "hello", "v": [1], "resume": resume }));
+    assert_eq!(world.hear(11, "welcome")["resumed"]["call"], json!(call));
+    world.turned_away(12);
+}
+
 impl World {
+    pub(super) fn turned_away(&mut self, who: u64) -> Value {
+        let token = self.token(&profile(who));
+        self.open(who);
+        self.say(who, json!({ "t": "hello", "q": 1, "v": [1], "token": token }));
+        let error = self.hear_error(who, "E_BUSY");
+        assert_eq!((&error["fatal"], self.closed[&who]), (&json!(true), 4503));
+        error
+    }
+
     fn drain(&mut self) {
         self.desk.handle_drain(self.now, 30_000, None);
         self.collect();

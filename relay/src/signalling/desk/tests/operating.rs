@@ -195,9 +195,7 @@ fn at_the_end_of_a_shift_nobody_new_is_let_in_and_calls_go_on() {
         assert_eq!((&drain["in_ms"], &drain["to"]), (&json!(30_000), &json!("wss://other.example/v1/ws")));
     }
     assert_eq!(world.closed.get(&3), Some(&1001));
-    world.open(4);
-    world.hear_error(4, "E_BUSY");
-    assert_eq!(world.closed[&4], 4503);
+    world.turned_away(4);
     world.say(1, json!({ "t": "text", "call": call, "k": 1, "b": "goodbye then" }));
     world.hear(2, "text");
     world.say(1, json!({ "t": "next", "call": call }));

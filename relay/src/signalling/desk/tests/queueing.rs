@@ -154,6 +154,23 @@ fn positions_are_told_when_they_change_and_at_most_once_a_second() {
 }
 
 #[test]
+fn tuning_in_haste_is_slowed_down() {
+    let mut world = World::new();
+    world.enter(1);
+    world.queue(1);
+    for (after, allowed) in [(0, true), (0, true), (0, false), (1_000, true), (0, false)] {
+        world.pass(after);
+        world.ignore(1);
+        world.say(1, json!({ "t": "tune", "q": 3, "topics": [1] }));
+        if allowed {
+            world.hear(1, "tuned");
+        } else {
+            assert_eq!(world.hear_error(1, "E_RATE")["retry_ms"], 1_000);
+        }
+    }
+}
+
+#[test]
 fn queueing_in_haste_is_slowed_down_and_then_closed() {
     let mut world = World::new();
     world.enter(1);
@@ -254,15 +271,40 @@ fn a_full_server_turns_newcomers_away_and_keeps_those_it_has() {
     }
     let mut waits = BTreeSet::new();
     for who in 10..20 {
-        world.open(who);
-        let error = world.hear_error(who, "E_BUSY");
-        waits.insert(error["retry_ms"].as_u64().unwrap());
-        assert_eq!((&error["fatal"], world.closed[&who]), (&json!(true), 4503));
+        waits.insert(world.turned_away(who)["retry_ms"].as_u64().unwrap());
     }
     assert!(waits.len() > 5 && waits.iter().all(|wait| (2_000..4_000).contains(wait)), "spread: {waits:?}");
     world.queue(1);
     world.queue(2);
     world.hear(1, "matched");
+}
+
+/// The last tenth is for those who come back; beyond it nobody can.
+#[test]
+fn a_full_server_has_room_for_those_who_come_back() {
+    let mut world = World::with(Settings { max_sessions: 10, ..settings() });
+    let welcome = (1..=9).map(|who| world.enter(who)).last().unwrap();
+    world.cut(9);
+    world.open(19);
+    let resume = json!({ "sid": welcome["sid"], "key": welcome["key"], "n": 0 });
+    world.say(19, json!({ "t": "hello", "v": [1], "resume": resume }));
+    assert_eq!(world.hear(19, "welcome")["resumed"]["state"], "idle");
+    world.open(20);
+    world.open(21);
+    world.hear_error(21, "E_BUSY");
+    assert_eq!(world.closed.get(&21), Some(&4503), "not even a hello is read");
+}
+
+#[test]
+fn a_machine_at_its_limits_serves_the_calls_it_has_and_nobody_new() {
+    let mut world = World::new();
+    let call = world.talking();
+    world.desk.set_strained(true);
+    world.turned_away(3);
+    world.say(1, json!({ "t": "text", "call": call, "k": 1, "b": "still here" }));
+    world.hear(2, "text");
+    world.desk.set_strained(false);
+    world.enter(4);
 }
 
 #[test]

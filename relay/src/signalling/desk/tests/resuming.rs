@@ -58,7 +58,7 @@ fn a_call_goes_on_while_a_connection_is_away_and_nothing_said_meanwhile_is_lost(
     assert_eq!(world.open_handles(), 2, "media does not depend on this connection");
     world.pass(RESUME_MS - 1);
     let welcome = world.come_back(1, 11, &ticket);
-    assert_eq!(welcome["resumed"], json!({ "state": "call", "call": call, "gen": 1 }));
+    assert_eq!(welcome["resumed"], json!({ "state": "call", "call": call, "gen": 1, "q": 2 }));
     assert_eq!(welcome["sid"], ticket.sid);
     assert_ne!(welcome["key"], ticket.key, "a key is good once");
     for k in 1..=3 {
@@ -72,6 +72,29 @@ fn a_call_goes_on_while_a_connection_is_away_and_nothing_said_meanwhile_is_lost(
     assert_eq!(world.desk.calls.len(), 1);
     world.say(2, json!({ "t": "hangup", "call": call }));
     assert_eq!(world.hear(11, "ended")["by"], "peer");
+}
+
+/// Exactly once: a client that breaks off again before it could repeat anything is told the same.
+#[test]
+fn what_a_broken_connection_swallowed_can_be_said_again() {
+    let mut world = World::new();
+    let (call, [mut ticket, _]) = world.talking_with_tickets();
+    let text = |q: u64| json!({ "t": "text", "q": q, "call": call, "k": q, "b": "hello?" });
+    world.say(1, text(5));
+    assert_eq!(world.hear(2, "text")["k"], 5);
+    // What bears a 6 was on its way when the connection broke.
+    for (from, to) in [(1, 11), (11, 12)] {
+        world.cut(from);
+        world.open(to);
+        let resume = json!({ "sid": ticket.sid, "key": ticket.key, "n": world.numbers[&1] });
+        world.say(to, json!({ "t": "hello", "q": 7, "v": [1], "resume": resume }));
+        let welcome = world.hear(to, "welcome");
+        assert_eq!(welcome["resumed"]["q"], 5, "the number of `hello` is not one of them");
+        ticket = Ticket::of(&welcome);
+        world.ignore(2);
+    }
+    world.say(12, text(6));
+    assert_eq!(world.hear(2, "text")["k"], 6);
 }
 
 #[test]
@@ -100,7 +123,7 @@ fn a_ticket_waits_unseen_and_keeps_its_seniority() {
     assert_eq!(world.desk.matchmaker.waiting(), 1, "nobody is matched with somebody who is not there");
     world.ignore(2);
     let welcome = world.come_back(1, 11, &ticket);
-    assert_eq!(welcome["resumed"], json!({ "state": "queued" }));
+    assert_eq!(welcome["resumed"], json!({ "state": "queued", "q": 2 }));
     let queued = world.hear(11, "queued");
     assert_eq!((handle_of(&welcome), handle_of(&queued)), (place, place), "the place on the relay has stayed");
     world.hear(11, "matched");
@@ -242,7 +265,7 @@ fn text_is_kept_for_as_long_as_a_connection_may_be_resumed_and_not_after_the_cal
     world.say(2, text);
     world.say(2, json!({ "t": "hangup", "call": call }));
     assert_eq!(kept(&world), 0);
-    assert_eq!(world.come_back(1, 11, &ticket)["resumed"], json!({ "state": "idle" }));
+    assert_eq!(world.come_back(1, 11, &ticket)["resumed"], json!({ "state": "idle", "q": 2 }));
     assert_eq!(world.hear(11, "ended")["why"], "hangup", "and nothing of what was said");
 }
 

@@ -165,6 +165,21 @@ fn a_call_must_be_connected_within_ten_seconds_and_who_never_allocated_is_at_fau
     assert_eq!(world.hear(2, "ended"), json!({"t":"ended","call":call,"by":"server","why":"deadline"}));
 }
 
+/// matching.md §4.6: a hard cap, however well they get on.
+#[test]
+fn no_call_is_longer_than_four_hours() {
+    let mut world = World::new();
+    let call = world.talking();
+    world.pass(MAX_CALL_MS - 60_000);
+    assert_eq!(world.desk.calls.len(), 1);
+    assert!(world.desk.timers.len() < 10, "{}", world.desk.timers.len());
+    world.pass(2 * AGE_LOOK_MS);
+    for who in [1, 2] {
+        assert_eq!(world.hear(who, "ended"), json!({"t":"ended","call":call,"by":"server","why":"deadline"}));
+    }
+    assert_eq!(world.open_handles(), 0);
+}
+
 #[test]
 fn nobody_goes_round_for_ever_with_a_network_that_lets_nothing_through() {
     let mut world = World::new();

@@ -106,6 +106,37 @@ fn text_is_relayed_and_gone() {
     world.silent(1);
 }
 
+/// matching.md §4.11: to the one who asked, and to nobody else.
+#[test]
+fn who_asks_for_a_trace_of_their_own_calls_hears_each_step_and_the_partner_hears_nothing_of_it() {
+    let mut world = World::new();
+    for who in [1, 2] {
+        world.enter(who);
+    }
+    world.say(1, json!({ "t": "trace", "q": 5, "on": true }));
+    assert_eq!(world.hear(1, "tracing"), json!({ "t": "tracing", "q": 5, "on": true }));
+    for who in [1, 2] {
+        world.queue(who);
+    }
+    let call = world.hear(1, "matched")["call"].as_str().unwrap().to_owned();
+    world.hear(2, "matched");
+    world.pass(30);
+    for who in [1, 2] {
+        world.say(who, json!({ "t": "ack", "call": call }));
+    }
+    world.say(1, json!({ "t": "offer", "call": call, "gen": 1, "sdp": CHROMIUM }));
+    world.hear(2, "offer");
+    world.silent(2);
+    for (step, at) in [("matched", 0), ("awake", 30), ("offer_passed", 30)] {
+        assert_eq!(world.hear(1, "trace"), json!({ "t": "trace", "call": call, "at_ms": at, "step": step }));
+    }
+    world.say(1, json!({ "t": "trace", "on": false }));
+    world.hear(1, "tracing");
+    world.say(2, json!({ "t": "answer", "call": call, "gen": 1, "sdp": FIREFOX_ANSWER }));
+    world.hear(1, "answer");
+    world.silent(1);
+}
+
 #[test]
 fn next_is_one_transition_to_a_new_stranger() {
     let mut world = World::new();
