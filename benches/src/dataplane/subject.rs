@@ -52,7 +52,7 @@ impl Subject {
     pub(crate) fn relay(nap_micros: u32) -> io::Result<Subject> {
         let settings = dataplane::Settings {
             listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-            nap_micros,
+            nap_micros: Some(nap_micros),
             ..dataplane::Settings::default()
         };
         let bound = dataplane::bind(&settings).map_err(io::Error::other)?;

@@ -21,8 +21,8 @@ const CREDENTIAL_SECS: u32 = 3600;
 
 #[derive(clap::Args)]
 pub(crate) struct Host {
-    #[arg(long, default_value_t = 200)]
-    nap: u32,
+    #[arg(long)]
+    nap: Option<u32>,
     #[arg(long, default_value_t = 1)]
     workers: usize,
 }

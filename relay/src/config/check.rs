@@ -76,6 +76,7 @@ fn relay(written: &file::Relay, found: &mut Collector) -> Relay {
         addresses: relay_addresses(written.addresses.as_deref().unwrap_or_default(), found),
         ports: written.ports.as_ref().and_then(|it| values::ports(it, found)).unwrap_or(default.ports),
         workers: written.workers.as_ref().map_or(default.workers, |it| usize::try_from(it.value).unwrap_or_default()),
+        nap_micros: written.nap_micros.as_ref().and_then(|it| u32::try_from(it.value).ok()),
         legacy_channels: written.legacy_channels.as_ref().map_or(default.legacy_channels, |it| it.value),
         tcp_allocations: written.tcp_allocations.as_ref().map_or(default.tcp_allocations, |it| it.value),
     }

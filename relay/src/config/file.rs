@@ -10,7 +10,7 @@ use super::{drain, limits};
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("listen", &["udp", "tcp", "tls", "proxy_protocol_from", "nat_discovery", "signalling", "admin"]),
     ("tls", &["certificate", "private_key"]),
-    ("relay", &["realm", "addresses", "ports", "workers", "legacy_channels", "tcp_allocations"]),
+    ("relay", &["realm", "addresses", "ports", "workers", "nap_micros", "legacy_channels", "tcp_allocations"]),
     (
         "auth",
         &[
@@ -34,6 +34,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("matching", &["topics", "min_band"]),
 ];
 
+/// More would be heard, and the packet path takes no more.
+const MAX_NAP_MICROS: u64 = 500;
 /// More workers than any machine has cores.
 const MAX_WORKERS: u64 = 256;
 const MAX_USER_ALLOCATIONS: u64 = 65_536;
@@ -83,6 +85,7 @@ pub(super) struct Relay {
     pub(super) addresses: Option<Vec<RelayAddress>>,
     pub(super) ports: Option<At<String>>,
     pub(super) workers: Option<At<u64>>,
+    pub(super) nap_micros: Option<At<u64>>,
     pub(super) legacy_channels: Option<At<bool>>,
     pub(super) tcp_allocations: Option<At<bool>>,
 }
@@ -246,6 +249,7 @@ fn relay(table: &Table<'_>, found: &mut Collector) -> Relay {
         addresses: addresses.map(|items| items.iter().filter_map(|item| relay_address(item, found)).collect()),
         ports: table.string("ports", found),
         workers: table.number("workers", MAX_WORKERS, found),
+        nap_micros: table.number("nap_micros", MAX_NAP_MICROS, found),
         legacy_channels: table.boolean("legacy_channels", found),
         tcp_allocations: table.boolean("tcp_allocations", found),
     }

@@ -96,6 +96,8 @@ pub struct Relay {
     pub ports: RangeInclusive<u16>,
     /// 0: one per core this process may use.
     pub workers: usize,
+    /// How long a busy worker naps before it looks again, in microseconds; 0: never. `None`: by the number of workers.
+    pub nap_micros: Option<u32>,
     /// Also accept channels 0x5000–0x7FFF, for RFC 5766 clients.
     pub legacy_channels: bool,
     /// Clients that come over TCP or TLS may have TCP relayed too (RFC 6062). Off by default: no browser asks for it, and it
@@ -110,6 +112,7 @@ impl Default for Relay {
             addresses: Vec::new(),
             ports: 49152..=65535,
             workers: 0,
+            nap_micros: None,
             legacy_channels: false,
             tcp_allocations: false,
         }

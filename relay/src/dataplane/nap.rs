@@ -15,6 +15,14 @@ pub const MAX_NAP_MICROS: u32 = 500;
 /// How long the rate is watched before it is believed.
 const WINDOW_MILLIS: u64 = 20;
 
+/// The nap of one worker alone, in microseconds.
+const ALONE_MICROS: u32 = 200;
+
+/// The nap that lets each of so many workers find as many packets as one alone would.
+pub(super) fn by_workers(workers: usize) -> u32 {
+    u32::try_from(workers).map_or(MAX_NAP_MICROS, |workers| workers.saturating_mul(ALONE_MICROS).min(MAX_NAP_MICROS))
+}
+
 pub(super) struct Nap {
     length: Duration,
     window: Millis,
@@ -76,6 +84,11 @@ mod tests {
         assert!(after_a_window(&mut nap, 0, 100_000).is_some());
         nap.count(1);
         assert_eq!(nap.due(Millis(60_020)), None);
+    }
+
+    #[test]
+    fn several_workers_nap_longer_but_never_too_long() {
+        assert_eq!([1, 2, 3, 64, usize::MAX].map(by_workers), [200, 400, 500, 500, 500]);
     }
 
     #[test]

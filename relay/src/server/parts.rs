@@ -58,6 +58,7 @@ pub(super) fn dataplane(settings: &Settings) -> dataplane::Settings {
     dataplane::Settings {
         listeners: settings.listen.udp_sockets(),
         workers: settings.relay.workers,
+        nap_micros: settings.relay.nap_micros,
         ..dataplane::Settings::default()
     }
 }

@@ -121,6 +121,7 @@ fn stays<'a>(settings: &'a Settings, written: &'a Settings) -> impl Iterator<Ite
         ("relay.addresses", a.relay.addresses == b.relay.addresses),
         ("relay.ports", a.relay.ports == b.relay.ports),
         ("relay.workers", a.relay.workers == b.relay.workers),
+        ("relay.nap_micros", a.relay.nap_micros == b.relay.nap_micros),
         ("auth.username_anonymity", a.auth.username_anonymity == b.auth.username_anonymity),
         ("auth.issuer", a.auth.issuer == b.auth.issuer),
         ("auth.audience", a.auth.audience == b.auth.audience),
