@@ -320,10 +320,10 @@ fn deliver(party: &mut Party, measured: &mut Measured, counters: &Counters, wind
         false => judge(party.hearing.as_mut(), party.closed, at, bytes),
     };
     let letter = match arrival {
-        Arrival::Voice { delay, first } => {
+        Arrival::Voice { delay, variation, first } => {
             Counters::add(&counters.received, 1);
             if window.contains(at) {
-                measured.delay.record(delay);
+                measured.heard(delay, variation);
             }
             first.then_some(Mail::FirstVoice { at })
         }

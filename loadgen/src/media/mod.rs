@@ -19,6 +19,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -94,12 +95,20 @@ pub struct Measured {
     pub lateness: Distribution,
     /// One-way delay of each packet: from the stamp in it to the kernel's arrival stamp.
     pub delay: Distribution,
+    /// How much longer each packet took than the fastest of its stream so far (RFC 5481 §4.2).
+    pub variation: Distribution,
 }
 
 impl Measured {
     pub fn merge(&mut self, other: &Measured) {
         self.lateness.merge(&other.lateness);
         self.delay.merge(&other.delay);
+        self.variation.merge(&other.variation);
+    }
+
+    pub fn heard(&mut self, delay: Duration, variation: Duration) {
+        self.delay.record(delay);
+        self.variation.record(variation);
     }
 }
 

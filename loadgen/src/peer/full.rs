@@ -259,9 +259,9 @@ impl FullPeer {
         if said.stream != self.ours.partner() {
             return self.notes.push_back(Note::Foreign);
         }
-        self.reception.handle(sequence, said.sent, at.0);
+        let variation = self.reception.handle(sequence, said.sent, at.0);
         let first = !std::mem::replace(&mut self.heard, true);
-        self.notes.push_back(Note::Heard { at, delay: at.since(Nanos(said.sent)), first });
+        self.notes.push_back(Note::Heard { at, delay: at.since(Nanos(said.sent)), variation, first });
     }
 
     fn nanos(&self, at: Instant) -> Nanos {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Run, Second, callers};
+use super::{OneCaller, Run, Second, callers};
 use crate::{
     book::Timed,
     host::environment,
@@ -163,6 +163,7 @@ fn media(run: &Run) -> Value {
         "mos_cqe_mean": run.book.mos.mean(),
         "mos_cqe_p5": run.book.mos.percentile(5.0),
         "one_way_delay": distribution(&run.media.delay),
+        "delay_variation": distribution(&run.media.variation),
         "send_lateness": distribution(&run.media.lateness),
         "whole_run": {
             "sent": run.traffic.sent,
@@ -200,6 +201,11 @@ fn host(run: &Run) -> Value {
             .map(|metrics| metrics.drops.iter().map(|(why, n)| (why.clone(), json!(n))).collect::<Map<_, _>>()),
         "generator_cpu_secs": run.sampled.used.generator_cpu.as_secs_f64(),
         "generator_bytes": run.sampled.generator_bytes,
+        "generator_per_caller": run.one_caller().map(|OneCaller { callers, bytes, cpu_millis }| json!({
+            "callers": callers,
+            "bytes": bytes,
+            "cpu_ms_per_second_talking": cpu_millis,
+        })),
         "busiest_thread": { "name": thread, "share": share },
         "longest_waiting_thread": { "name": run.sampled.used.waited.0, "share": run.sampled.used.waited.1 },
         "processors_available": run.sampled.used.allowance.available,

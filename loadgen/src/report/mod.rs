@@ -66,6 +66,20 @@ pub struct SliceFaults {
     pub faults: Vec<String>,
 }
 
+/// Callers below which the process itself outweighs them.
+const ENOUGH_CALLERS: u64 = 100;
+
+/// What one caller costs the generator.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OneCaller {
+    /// When most were there, so many.
+    pub callers: u64,
+    /// Memory each added to the process by then.
+    pub bytes: f64,
+    /// CPU of the whole process in the window, a second and talking caller; none where nobody talked.
+    pub cpu_millis: Option<f64>,
+}
+
 /// Calls at the same time below which looking now and then does not see enough of them for Little's law.
 const FEWEST_CALLS_AT_ONCE: f64 = 3.0;
 
@@ -244,6 +258,18 @@ impl Run {
     pub fn headroom(&self) -> f64 {
         let ceiling = self.load_share().map_or(0.0, |(_, share)| share);
         (1.0 - self.sampled.used.busiest.1.max(ceiling)).clamp(0.0, 1.0)
+    }
+
+    /// What one caller costs the generator; none with too few of them to tell.
+    pub fn one_caller(&self) -> Option<OneCaller> {
+        let (growth, callers) = self.sampled.generator_growth;
+        let talking = self.sampled.calls_mean * self.callers_per_call();
+        let cpu = self.sampled.used.generator_cpu.as_secs_f64() * 1e3 / self.sampled.elapsed.as_secs_f64();
+        (callers >= ENOUGH_CALLERS).then(|| OneCaller {
+            callers,
+            bytes: growth as f64 / callers as f64,
+            cpu_millis: (talking >= 1.0).then(|| cpu / talking),
+        })
     }
 
     /// Server CPU per call that came up in the window.

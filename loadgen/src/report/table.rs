@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Run, callers};
+use super::{OneCaller, Run, callers};
 use crate::{
     arrival::Shape,
     book::Timed,
@@ -187,6 +187,7 @@ fn phases(out: &mut String, run: &Run) {
     let alone = |distribution: &Distribution| Phase { corrected: distribution.clone(), ..Phase::default() };
     if run.scenario.media {
         phase_line(out, "media one-way delay", &alone(&run.media.delay), "");
+        phase_line(out, "media delay variation", &alone(&run.media.variation), "beyond each stream's fastest");
         phase_line(out, "media send lateness", &alone(&run.media.lateness), "generator");
     }
     line(out, "                       percentiles with too few samples are shown as \"—\"");
@@ -310,19 +311,11 @@ fn resources(out: &mut String, run: &Run) {
     );
 }
 
-/// Callers below which the process itself outweighs them.
-const ENOUGH_CALLERS: u64 = 100;
-
-/// What one caller costs the generator: memory when most were there, CPU while calls were up.
+/// What one caller costs the generator.
 fn generator_per_caller(run: &Run) -> String {
-    let (growth, callers) = run.sampled.generator_growth;
-    if callers < ENOUGH_CALLERS {
-        return String::new();
-    }
-    let talking = run.sampled.calls_mean * f64::from(run.scenario.depth.callers_per_call());
-    let cpu = millis(run.sampled.used.generator_cpu) / run.sampled.elapsed.as_secs_f64();
-    let cpu = if talking >= 1.0 { format!(", {:.2} ms a second talking", cpu / talking) } else { String::new() };
-    format!(" ({:.1} KiB per caller of {callers}{cpu})", growth as f64 / 1024.0 / callers as f64)
+    let Some(OneCaller { callers, bytes, cpu_millis }) = run.one_caller() else { return String::new() };
+    let cpu = cpu_millis.map_or_else(String::new, |cpu| format!(", {cpu:.2} ms CPU a second talking"));
+    format!(" ({:.1} KiB per caller of {callers}{cpu})", bytes / 1024.0)
 }
 
 /// What was done to the server or the callers on purpose.

@@ -163,8 +163,8 @@ impl Context {
         self.media.note(note);
         match note {
             Note::Sent { due, late } if self.window.contains(due) => self.measured.borrow_mut().lateness.record(late),
-            Note::Heard { at, delay, .. } if self.window.contains(at) => {
-                self.measured.borrow_mut().delay.record(delay);
+            Note::Heard { at, delay, variation, .. } if self.window.contains(at) => {
+                self.measured.borrow_mut().heard(delay, variation);
             }
             _ => {}
         }

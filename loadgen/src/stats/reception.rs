@@ -58,14 +58,15 @@ pub struct Summary {
 }
 
 impl Reception {
-    /// One packet with the low bits of its number, stamped `sent` and `arrived` on the same clock.
-    pub fn handle(&mut self, sequence: u16, sent: u64, arrived: u64) {
+    /// One packet with the low bits of its number, stamped `sent` and `arrived` on the same clock. Returns its delay
+    /// variation: how much longer it took than the fastest so far (RFC 5481 §4.2).
+    pub fn handle(&mut self, sequence: u16, sent: u64, arrived: u64) -> Duration {
         let transit = arrived as i64 - sent as i64;
         self.update_jitter(transit);
         let number = self.extend(sequence);
         if self.is_duplicate(number) {
             self.duplicates += 1;
-            return;
+            return self.variation(transit);
         }
         self.received += 1;
         self.transit_sum += transit;
@@ -76,6 +77,11 @@ impl Reception {
         } else if back < WINDOW {
             self.good |= 1 << back;
         }
+        self.variation(transit)
+    }
+
+    fn variation(&self, transit: i64) -> Duration {
+        Duration::from_nanos(u64::try_from(transit - self.min_transit).unwrap_or(0))
     }
 
     /// The highest number received, counting from the first; wraps are counted (RFC 3550 A.1).
@@ -214,6 +220,18 @@ mod tests {
         assert_eq!(summary.jitter, Duration::ZERO);
         assert_eq!(summary.delay, Duration::from_millis(1));
         assert!((summary.rating(emodel::G711_PLC).unwrap_or(0.0) - 93.2).abs() < 0.001);
+    }
+
+    #[test]
+    fn delay_variation_counts_from_the_fastest_packet_so_far() {
+        let mut reception = Reception::default();
+        let varied: Vec<u64> = [(0, 5), (1, 9), (2, 3), (2, 7), (3, 3)]
+            .map(|(number, millis): (u16, u64)| {
+                let sent = u64::from(number) * TICK;
+                reception.handle(number, sent, sent + millis * 1_000_000).as_millis() as u64
+            })
+            .to_vec();
+        assert_eq!(varied, [0, 4, 0, 4, 0]);
     }
 
     #[test]
