@@ -140,7 +140,7 @@ struct RunArgs {
     /// light, full (builds with that feature), signalling, matching or turn [key: peer.depth]
     #[arg(long, value_name = "DEPTH")]
     depth: Option<String>,
-    /// To the TURN server: udp, tcp or tls (see --tls-ca) [key: peer.transport]
+    /// To the TURN server: udp, tcp, tls (see --tls-ca), or fallback: UDP, after two seconds TCP, then TLS [key: peer.transport]
     #[arg(long, value_name = "NAME")]
     transport: Option<String>,
     /// Certificates (PEM) the TURN server's must be or be signed by; without, any will do [key: peer.tls_ca]
@@ -455,6 +455,8 @@ fn own(scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
     let (relay, minter) = OwnRelay::start(scenario.mix.topics, scenario.lines, attacked).map_err(internal)?;
     let (address, server_pid, admin) = (Address::usual(relay.signalling), Some(relay.pid()), relay.admin);
     let (server, turn) = match scenario.transport {
+        // Where there is no signalling to say so, over TCP.
+        Transport::Udp if scenario.falls_back && scenario.depth == Depth::Turn => (relay.turn, Some(relay.tcp)),
         Transport::Udp => (relay.turn, None),
         Transport::Tcp => (relay.tcp, Some(relay.tcp)),
         Transport::Tls => {
@@ -468,7 +470,7 @@ fn own(scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
 /// A descriptor per caller, and one more where callers cannot share UDP sockets; the relay of our own inherits the limit.
 fn check_descriptors(scenario: &Scenario, own: bool) -> Result<(), Stop> {
     let limit = sys::raise_open_files().map_err(internal)?;
-    let each = if scenario.transport != Transport::Udp {
+    let each = if scenario.transport != Transport::Udp || scenario.falls_back {
         4
     } else if scenario.turn_client == TurnBy::WebrtcRs {
         2

@@ -100,6 +100,9 @@ fn a_frozen_server_shows_in_the_corrected_p99_as_theory_says() {
         if (corrected / expected - 1.0).abs() < 0.1 {
             return;
         }
-        assert!(!last && verdict["word"] == "INVALID (generator)", "p99 {corrected} ms, theory {expected} ms; {verdict}");
+        assert!(
+            !last && verdict["word"] == "INVALID (generator)",
+            "p99 {corrected} ms, theory {expected} ms; {verdict}"
+        );
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     Command, Counters, Mail, Measured, Queue, Window,
+    full::{FullParty, Tally},
     impair::Impairment,
     packet::{self, Frame, StreamId},
     sockets::{Key, SHARED, Sockets, Source, shared_key},
@@ -24,6 +25,7 @@ use super::{
     voice::Tick,
 };
 use crate::{
+    peer::stun,
     sys::{BATCH, Epoll, EventFd, Inbox, Outbox, sharpen_sleeps},
     time::{Clock, Nanos},
 };
@@ -83,6 +85,7 @@ struct Party {
     /// Media is the caller's own to read.
     opaque: bool,
     sending: Option<(Sending, usize)>,
+    full: Option<FullParty>,
     hearing: Option<Hearing>,
     closed: Option<StreamId>,
 }
@@ -173,6 +176,20 @@ impl Engine {
                     Counters::add(&self.counters.talking, 1);
                 }
             }
+            Command::HandOver { key, server, channel, peer } => {
+                let now = self.clock.now();
+                if let Some((place, party)) = self.parties.get(key) {
+                    let step = self.wheel.add(place, now);
+                    party.full = Some(FullParty { peer, server, channel, step });
+                    Counters::add(&self.counters.talking, 1);
+                }
+            }
+            Command::Pass { key, at, data } => {
+                let tally = Tally { measured: &mut self.measured, counters: &self.counters, window: self.window };
+                if let Some((_, party)) = self.parties.get(key) {
+                    hear_full(party, tally, &self.sockets, at, &data);
+                }
+            }
             Command::Hush { key } => {
                 if let Some(account) = self.hush(key) {
                     self.mail(key, Mail::Account(Box::new(account)));
@@ -192,12 +209,19 @@ impl Engine {
             // A socket that cannot be watched hears nothing, and its caller fails with a time-out that is counted.
             let _ = self.epoll.add(socket.as_fd(), key.0);
         }
-        self.parties
-            .insert(key, Party { source, mailbox, network, opaque, sending: None, hearing: None, closed: None });
+        self.parties.insert(
+            key,
+            Party { source, mailbox, network, opaque, sending: None, full: None, hearing: None, closed: None },
+        );
     }
 
     fn hush(&mut self, key: Key) -> Option<Account> {
         let (place, party) = self.parties.get(key)?;
+        if let Some(mut full) = party.full.take() {
+            self.wheel.remove(place, full.step);
+            self.counters.talking.fetch_sub(1, Ordering::Relaxed);
+            return full.peer.hush();
+        }
         let sent = party.sending.take().map_or(0, |(sending, step)| {
             self.wheel.remove(place, step);
             self.counters.talking.fetch_sub(1, Ordering::Relaxed);
@@ -213,6 +237,17 @@ impl Engine {
         while let Some((due, places)) = self.wheel.turn(now) {
             for place in places {
                 let Some(Some(party)) = self.parties.places.get_mut(*place as usize) else { continue };
+                if let Some(full) = &mut party.full {
+                    let lane = if let Source::Shared { lane, .. } = party.source { lane } else { 0 };
+                    let outbox = &mut self.outboxes[lane];
+                    let mut tally =
+                        Tally { measured: &mut self.measured, counters: &self.counters, window: self.window };
+                    full.speak(due, self.clock.now(), &party.source, &self.sockets, outbox, &mut tally);
+                    if outbox.is_full() {
+                        flush(outbox, &self.sockets.shared()[lane], &self.counters);
+                    }
+                    continue;
+                }
                 let Some((sending, _)) = &mut party.sending else { continue };
                 let Tick::Packet { bytes, marker, timestamp } = sending.speaker.tick() else { continue };
                 let sent = self.clock.now();
@@ -278,7 +313,10 @@ impl Engine {
         let at = Nanos(now.0.0.saturating_sub(age.as_nanos() as u64));
         let Some((_, party)) = self.parties.get(key) else { return };
         match &mut party.network {
-            None => deliver(party, &mut self.measured, &self.counters, self.window, at, received.bytes),
+            None => {
+                let tally = Tally { measured: &mut self.measured, counters: &self.counters, window: self.window };
+                deliver(party, tally, &self.sockets, at, received.bytes);
+            }
             Some(network) => {
                 let arrivals = network.arrivals(at, received.bytes.len());
                 for at in arrivals.into_iter().flatten() {
@@ -300,7 +338,8 @@ impl Engine {
         while self.delayed.peek().is_some_and(|Reverse(next)| next.at <= now) {
             let Some(Reverse(Delayed { at, key, bytes, .. })) = self.delayed.pop() else { return };
             if let Some((_, party)) = self.parties.get(key) {
-                deliver(party, &mut self.measured, &self.counters, self.window, at, &bytes);
+                let tally = Tally { measured: &mut self.measured, counters: &self.counters, window: self.window };
+                deliver(party, tally, &self.sockets, at, &bytes);
             }
         }
     }
@@ -314,7 +353,12 @@ impl Engine {
 }
 
 /// What a datagram that arrived at `at` is to its caller, and the letter it makes.
-fn deliver(party: &mut Party, measured: &mut Measured, counters: &Counters, window: Window, at: Nanos, bytes: &[u8]) {
+fn deliver(party: &mut Party, tally: Tally<'_>, sockets: &Sockets, at: Nanos, bytes: &[u8]) {
+    let channel = party.full.as_ref().map(|full| full.channel);
+    if let Some((_, data)) = stun::parse_channel_data(bytes).filter(|(through, _)| Some(*through) == channel) {
+        return hear_full(party, tally, sockets, at, data);
+    }
+    let Tally { measured, counters, window } = tally;
     let arrival = match party.opaque {
         true => Arrival::Control,
         false => judge(party.hearing.as_mut(), party.closed, at, bytes),
@@ -340,6 +384,15 @@ fn deliver(party: &mut Party, measured: &mut Measured, counters: &Counters, wind
     };
     if letter.is_some_and(|letter| party.mailbox.try_send(letter).is_err()) {
         Counters::add(&counters.undelivered, 1);
+    }
+}
+
+/// What came through the channel of a full caller whose peer lives here.
+fn hear_full(party: &mut Party, mut tally: Tally<'_>, sockets: &Sockets, at: Nanos, data: &[u8]) {
+    let Some(full) = &mut party.full else { return };
+    let first = full.hear(at, data, &party.source, sockets, &mut tally);
+    if first.is_some_and(|at| party.mailbox.try_send(Mail::FirstVoice { at }).is_err()) {
+        Counters::add(&tally.counters.undelivered, 1);
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod bridge;
 mod engine;
+mod full;
 pub mod impair;
 pub mod packet;
 pub mod sockets;
@@ -25,7 +26,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    peer::note::Note,
+    peer::{full::FullPeer, note::Note},
     stats::latency::Distribution,
     sys::{EventFd, go_real_time},
     time::{Clock, Nanos},
@@ -116,6 +117,8 @@ pub(crate) enum Command {
     Attach { source: Source, mailbox: mpsc::Sender<Mail>, network: Option<Box<Impairment>>, opaque: bool },
     Hear { key: Key, channel: u16, stream: StreamId },
     Talk { key: Key, server: SocketAddr, channel: u16, stream: StreamId, speaker: Speaker },
+    HandOver { key: Key, server: SocketAddr, channel: u16, peer: Box<FullPeer> },
+    Pass { key: Key, at: Nanos, data: Vec<u8> },
     Hush { key: Key },
     Detach { key: Key },
     Stop,
@@ -132,7 +135,6 @@ pub struct Media {
     counters: Arc<Counters>,
     network: Option<(Profile, u64)>,
     voice: (Voice, u64),
-    opaque: bool,
     thread: Mutex<Option<JoinHandle<Measured>>>,
 }
 
@@ -158,7 +160,6 @@ impl Media {
             counters,
             network: None,
             voice: Default::default(),
-            opaque: false,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -175,12 +176,6 @@ impl Media {
         self
     }
 
-    /// What comes to callers who attach from now on is theirs to read, media too; they count it by [`Media::note`].
-    pub fn opaque(mut self, opaque: bool) -> Media {
-        self.opaque = opaque;
-        self
-    }
-
     /// Counts what a caller whose media is opaque noticed. From one thread only.
     pub fn note(&self, note: Note) {
         match note {
@@ -194,16 +189,33 @@ impl Media {
 
     /// Gives caller `number` a source towards `server`; what arrives there goes to `mailbox`.
     pub fn attach(&self, number: u32, server: SocketAddr, mailbox: mpsc::Sender<Mail>) -> io::Result<Source> {
+        self.attach_as(number, server, mailbox, false)
+    }
+
+    /// The same; if `opaque`, what comes is the caller's to read, media too.
+    pub fn attach_as(
+        &self,
+        number: u32,
+        server: SocketAddr,
+        mailbox: mpsc::Sender<Mail>,
+        opaque: bool,
+    ) -> io::Result<Source> {
         let source = self.sockets.source(number, server)?;
         let network = self.network.map(|(profile, seed)| Box::new(Impairment::new(profile, seed, number)));
-        self.post(Command::Attach { source: source.clone(), mailbox, network, opaque: self.opaque });
+        self.post(Command::Attach { source: source.clone(), mailbox, network, opaque });
         Ok(source)
     }
 
     /// Gives caller `number` a connected socket of its own as its source.
-    pub fn attach_socket(&self, number: u32, socket: UdpSocket, mailbox: mpsc::Sender<Mail>) -> io::Result<Source> {
+    pub fn attach_socket(
+        &self,
+        number: u32,
+        socket: UdpSocket,
+        mailbox: mpsc::Sender<Mail>,
+        opaque: bool,
+    ) -> io::Result<Source> {
         let source = Source::of_socket(number, socket)?;
-        self.post(Command::Attach { source: source.clone(), mailbox, network: None, opaque: self.opaque });
+        self.post(Command::Attach { source: source.clone(), mailbox, network: None, opaque });
         Ok(source)
     }
 
@@ -222,6 +234,16 @@ impl Media {
         let (voice, seed) = self.voice;
         let speaker = Speaker::new(voice, seed ^ packet::mix(key.0));
         self.post(Command::Talk { key, server, channel, stream, speaker });
+    }
+
+    /// Speaks and hears for a full caller's `peer` through `channel` until hushed.
+    pub fn hand_over(&self, key: Key, server: SocketAddr, channel: u16, peer: Box<FullPeer>) {
+        self.post(Command::HandOver { key, server, channel, peer });
+    }
+
+    /// What came through the channel of such a peer at `at`, before it was handed over.
+    pub fn pass(&self, key: Key, at: Nanos, data: Vec<u8>) {
+        self.post(Command::Pass { key, at, data });
     }
 
     /// Stops both directions; the account comes by mail.

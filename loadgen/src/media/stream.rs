@@ -168,7 +168,10 @@ mod tests {
     fn the_partners_voice_is_heard_and_the_first_packet_noticed() {
         let mut hearing = Hearing::new(0x4000, OURS.partner());
         let first = judge(Some(&mut hearing), None, Nanos(5_000), &datagram(OURS.partner(), 0));
-        assert_eq!(first, Arrival::Voice { delay: Duration::from_nanos(4_000), variation: Duration::ZERO, first: true });
+        assert_eq!(
+            first,
+            Arrival::Voice { delay: Duration::from_nanos(4_000), variation: Duration::ZERO, first: true }
+        );
         let second = judge(Some(&mut hearing), None, Nanos(5_000), &datagram(OURS.partner(), 1));
         assert!(matches!(second, Arrival::Voice { first: false, .. }));
         assert_eq!(hearing.account(9), Account { sent: 9, heard_up_to: 2, summary: hearing.reception.summary() });

@@ -67,6 +67,7 @@ fn storm(storm: &Storm) -> Value {
     json!({
         "severed": storm.severed,
         "back": storm.back,
+        "resumed": storm.resumed,
         "recovered_ms": storm.recovered().map(millis),
         "until_back": distribution(&storm.until_back),
         "greeted": distribution(&storm.greeted),
@@ -108,6 +109,7 @@ fn outcomes(run: &Run) -> Value {
         "widened_early": counts.widened_early,
         "requeued": counts.requeued,
         "allocated": counts.allocated,
+        "allocated_over": { "udp": counts.allocated_over[0], "tcp": counts.allocated_over[1], "tls": counts.allocated_over[2] },
         "freed": counts.freed,
         "turn_retransmissions": counts.turn_retransmissions,
         "check_retransmissions": counts.check_retransmissions,

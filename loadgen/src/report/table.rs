@@ -86,7 +86,7 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
     if scenario.mixed.is_some() {
         let parts = scenario.depths().into_iter();
         let parts: Vec<String> = parts.map(|(depth, part)| format!("{} {:.0} %", depth.name(), part * 100.0)).collect();
-        line(out, &format!("callers of several depths, each among its own: {}", parts.join(", ")));
+        line(out, &format!("shares: {}", parts.join(", ")));
     }
     if scenario.users > 0 {
         line(
@@ -124,12 +124,13 @@ fn offered(out: &mut String, run: &Run) {
     line(
         out,
         &format!(
-            "offered {:.1} cps ({:.0} BHCA)  achieved {:.1} cps  success {success} ({}/{attempts})  peak {} calls  {:.0} E  {little}",
+            "offered {:.1} cps ({:.0} BHCA)  achieved {:.1} cps  success {success} ({}/{attempts})  peak {} calls, {:.0} callers  {:.0} E  {little}",
             run.offered_cps(),
             run.offered_cps() * 3600.0,
             run.achieved_cps(),
             counts.calls_up,
             run.sampled.calls_peak,
+            run.peak_callers(),
             run.sampled.calls_mean,
         ),
     );
@@ -269,17 +270,19 @@ fn resources(out: &mut String, run: &Run) {
     let share = |cpu: std::time::Duration| cpu.as_secs_f64() * 100.0 / length;
     let mut text = String::new();
     if let Some(cpu) = run.sampled.used.server_cpu {
-        let per_call = run.cpu_per_call().map_or_else(|| "—".to_owned(), |cpu| format!("{:.2} ms", millis(cpu)));
-        let per_caller =
-            run.bytes_per_caller().map_or_else(|| "—".to_owned(), |bytes| format!("{:.1} kB", bytes as f64 / 1e3));
-        let peak = run.sampled.server_bytes_peak as f64 / 1e6;
-        let per_allocation = run.bytes_per_allocation();
-        let per_allocation =
-            per_allocation.map_or_else(String::new, |bytes| format!(", {:.1} kB per allocation", bytes as f64 / 1e3));
+        let per_call = run.cpu_per_call().map(|cpu| format!(", {:.2} ms per call", millis(cpu)));
+        let each = |bytes: u64, what: String| format!("{:.1} kB per {what}", bytes as f64 / 1e3);
+        let caller =
+            run.bytes_per_caller().map(|bytes| each(bytes, format!("caller of {}", run.sampled.callers_at_peak)));
+        let allocation = run.bytes_per_allocation().map(|bytes| each(bytes, "allocation".to_owned()));
+        let parts: Vec<String> = [caller, allocation].into_iter().flatten().collect();
+        let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         let _ = write!(
             text,
-            "server {:.0} % CPU, {per_call} per call, {peak:.1} MB peak ({per_caller} per caller{per_allocation}) · ",
-            share(cpu)
+            "server {:.0} % CPU{}, {:.1} MB peak{parts} · ",
+            share(cpu),
+            per_call.unwrap_or_default(),
+            run.sampled.server_bytes_peak as f64 / 1e6,
         );
     }
     let (thread, busiest) = &run.sampled.used.busiest;
@@ -302,6 +305,10 @@ fn resources(out: &mut String, run: &Run) {
     let direct = if relays { counts.direct as f64 * 100.0 / counts.calls_up as f64 } else { 0.0 };
     let ways =
         if relays { format!(" · calls relayed {:.1} %, direct {direct:.1} %", 100.0 - direct) } else { String::new() };
+    if run.scenario.falls_back {
+        let [udp, tcp, tls] = counts.allocated_over;
+        line(out, &format!("UDP first, then TCP, then TLS: allocated over UDP {udp}, TCP {tcp}, TLS {tls}"));
+    }
     line(
         out,
         &format!(
@@ -328,9 +335,10 @@ fn adversity(out: &mut String, run: &Run) {
         line(
             out,
             &format!(
-                "reconnect storm {at:.1} s into the window: {} cut off, {} back, 95 % of them after {recovered} (spread over {:?}); greeted p50 {} p99 {} ms after each came",
+                "reconnect storm {at:.1} s into the window: {} cut off, {} back ({} of them in the session they had), 95 % of them after {recovered} (spread over {:?}); greeted p50 {} p99 {} ms after each came",
                 storm.severed,
                 storm.back,
+                storm.resumed,
                 run.scenario.return_within,
                 cell(50.0),
                 cell(99.0),
@@ -378,21 +386,19 @@ fn objectives(out: &mut String, run: &Run) {
 
 /// The line to remember.
 fn summary(out: &mut String, run: &Run) {
-    let both = |timed: Timed| {
+    let both = |name: &str, timed: Timed| {
         let phase = &run.book.phase(timed).corrected;
         let cell = |percent| phase.percentile_millis(percent).map_or_else(|| "—".to_owned(), number);
-        format!("p50 {} p99 {} ms", cell(50.0), cell(99.0))
+        (!phase.is_empty()).then(|| format!("{name} p50 {} p99 {} ms", cell(50.0), cell(99.0)))
     };
-    line(
-        out,
-        &format!(
-            "{} calls set up: matching latency {} (decision {}) · call set-up time {} (after match {}) · {:.1} calls per second",
-            run.book.counts.calls_up,
-            both(Timed::MatchWait),
-            both(Timed::MatchDecision),
-            both(Timed::Setup),
-            both(Timed::SetupAfterMatch),
-            run.achieved_cps(),
-        ),
-    );
+    let with = |first: Option<String>, second: Option<String>| {
+        first.map(|first| first + &second.map_or_else(String::new, |second| format!(" ({second})")))
+    };
+    let parts = [
+        with(both("matching latency", Timed::MatchWait), both("decision", Timed::MatchDecision)),
+        with(both("call set-up time", Timed::Setup), both("after match", Timed::SetupAfterMatch)),
+        Some(format!("{:.1} calls per second", run.achieved_cps())),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    line(out, &format!("{} calls set up: {}", run.book.counts.calls_up, parts.join(" · ")));
 }

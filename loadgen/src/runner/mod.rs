@@ -46,7 +46,7 @@ use crate::{
     peer::{note::Note, turn::Credential},
     report::{Generator, Run, Target, Traffic},
     rules::Violation,
-    scenario::{Depth, Scenario, TurnBy},
+    scenario::{Scenario, TurnBy},
     scrape,
     slice::{Moment, Share},
     sys,
@@ -210,15 +210,16 @@ pub async fn run_as(
         window,
         media: Media::start(clock, window, priority)?
             .behind(scenario.network, scenario.seed)
-            .speaking(scenario.voice, scenario.seed)
-            .opaque(scenario.depth == Depth::Full),
+            .speaking(scenario.voice, scenario.seed),
         terms: Terms {
             depth: scenario.depth,
             setup_timeout: scenario.setup_timeout,
             media: scenario.media,
             turn: aim.turn,
             transport: scenario.transport,
+            falls_back: scenario.falls_back,
             clock,
+            resumes: scenario.sever_at.is_some() && scenario.resume_sessions,
             voice: (scenario.voice, scenario.seed),
         },
         address: aim.address.clone(),
@@ -389,7 +390,8 @@ async fn attend(context: Rc<Context>, mut due: Due) {
         let mut random = [0; 32];
         rand::rng().fill_bytes(&mut random);
         let severed = match context.scenario.turn_client {
-            TurnBy::WebrtcRs => cross_check::run(context.clone(), due, random).await,
+            // Boxed: the room it needs would be kept for every other caller too.
+            TurnBy::WebrtcRs => Box::pin(cross_check::run(context.clone(), due, random)).await,
             _ => session::run(context.clone(), due, random).await,
         };
         let arriving = || *context.stage.borrow() == Stage::Arriving;

@@ -74,7 +74,7 @@ impl Depth {
 }
 
 /// How callers reach the TURN server; relayed addresses are UDP always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Transport {
     Udp,
     Tcp,
@@ -111,6 +111,8 @@ pub struct Scenario {
     pub hold: Length,
     pub depth: Depth,
     pub transport: Transport,
+    /// UDP, which is `transport` then, is only the first way that is tried: TCP and TLS follow.
+    pub falls_back: bool,
     /// Certificates (PEM) the TURN server's must be or be signed by; none: any will do.
     pub tls_ca: Option<PathBuf>,
     /// The name its certificate must have; none: its address.
@@ -139,6 +141,8 @@ pub struct Scenario {
     /// When every WebSocket is cut, counted from the first arrival, and within what time their callers come back.
     pub sever_at: Option<Duration>,
     pub return_within: Duration,
+    /// Whether they come back for the session they had; else as the same person with a new token.
+    pub resume_sessions: bool,
     /// Hostile traffic beside the callers.
     pub attack: attack::Mix,
     pub objectives: Vec<Objective>,
