@@ -6,6 +6,7 @@ mod engine;
 mod full;
 pub mod impair;
 pub mod packet;
+mod parties;
 pub mod sockets;
 pub mod stream;
 pub mod tls;
