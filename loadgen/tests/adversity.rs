@@ -98,7 +98,8 @@ fn a_server_that_offers_only_tls_beside_udp_is_reached_over_tls() {
     assert_eq!(allocated_over(&json, &table), json!({"udp": 0, "tcp": 0, "tls": allocated}), "{table}");
 }
 
-const STORM: &str = "reconnect-storm --hold fixed:2s --drain 4s --set faults.sever_at=2s --set faults.return_within=500ms";
+const STORM: &str =
+    "reconnect-storm --hold fixed:2s --drain 4s --set faults.sever_at=2s --set faults.return_within=500ms";
 
 #[test]
 fn a_storm_breaks_connections_and_no_call() {

@@ -87,6 +87,7 @@ fn load(run: &Run) -> Value {
         "dropped_arrivals": run.generator.dropped_arrivals,
         "stuck_callers": run.generator.stuck,
         "match_floor_p99_ms": run.match_floor_p99(),
+        "match_fairness": run.book.phase(Timed::MatchWait).corrected.fairness(),
     })
 }
 
