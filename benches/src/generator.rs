@@ -19,6 +19,7 @@ use std::{
 use clap::Parser;
 use loadgen::{
     media::{MAILBOX, Media, Window, packet::StreamId, stream::STEP},
+    stats::latency::Distribution,
     sys::sharpen_sleeps,
     time::{Clock, Nanos},
 };
@@ -52,6 +53,8 @@ struct Turn {
     cost: f64,
     sent: u64,
     received: u64,
+    /// 99th percentile of how late packets left, milliseconds: what the machine does to the bare loop it does to anybody.
+    late: Option<f64>,
 }
 
 /// Measures and prints; fails where sockets or threads do.
@@ -75,45 +78,46 @@ fn run(args: &Args) -> io::Result<String> {
     let echo = Echo::start(theirs)?;
     cpu::pin(ours); // threads started from here on stay with us
     let length = Duration::from_secs_f64(args.seconds);
-    let (mut bare, mut media, mut lateness) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut media) = (Vec::new(), Vec::new());
     for round in 0..args.rounds {
         // ABBA
         for first in [true, false] {
             if first == (round % 2 == 0) {
                 bare.push(bare_turn(args.callers, length, echo.address)?);
             } else {
-                let (turn, late) = media_turn(args.callers, length, echo.address)?;
-                media.push(turn);
-                lateness.push(late);
+                media.push(media_turn(args.callers, length, echo.address)?);
             }
         }
     }
     echo.stop()?;
-    Ok(report(args, &bare, &media, &lateness))
+    Ok(report(args, &bare, &media))
 }
 
-fn report(args: &Args, bare: &[Turn], media: &[Turn], lateness: &[Option<f64>]) -> String {
+fn report(args: &Args, bare: &[Turn], media: &[Turn]) -> String {
+    let late = |turns: &[Turn]| {
+        let late = turns.iter().map(|turn| turn.late.map_or("—".to_owned(), |ms| format!("{ms:.2}")));
+        late.collect::<Vec<_>>().join(" ")
+    };
     let line = |name: &str, turns: &[Turn]| {
         let (sent, received) = turns.iter().fold((0, 0), |(s, r), turn| (s + turn.sent, r + turn.received));
         let seconds = args.seconds * f64::from(args.rounds);
         format!(
-            "{name:<14} {:>6.0} ns a packet (each turn: {})  {:.0} sent/s, {:.0} received/s\n",
+            "{name:<14} {:>6.0} ns a packet (each turn: {})  {:.0} sent/s, {:.0} received/s  send lateness p99 of each turn, ms: {}\n",
             median(turns),
             turns.iter().map(|turn| format!("{:.0}", turn.cost)).collect::<Vec<_>>().join(" "),
             sent as f64 / seconds,
             received as f64 / seconds,
+            late(turns),
         )
     };
-    let late: Vec<String> = lateness.iter().map(|late| late.map_or("—".to_owned(), |ms| format!("{ms:.2}"))).collect();
     format!(
-        "{} callers, {} rounds of {} s\n{}{}ratio of medians {:.2}  send lateness p99 of each turn, ms: {}\n",
+        "{} callers, {} rounds of {} s\n{}{}ratio of medians {:.2}\n",
         args.callers,
         args.rounds,
         args.seconds,
         line("bare loop", bare),
         line("media thread", media),
         median(media) / median(bare),
-        late.join(" "),
     )
 }
 
@@ -137,6 +141,7 @@ fn bare_turn(callers: u32, length: Duration, echo: SocketAddrV4) -> io::Result<T
         let (mut sent, mut received) = (0u64, 0u64);
         let start = Instant::now();
         let (mut settled, mut due) = (None, start);
+        let mut late = Distribution::default();
         while start.elapsed() < SETTLE + length {
             if settled.is_none() && start.elapsed() >= SETTLE {
                 settled = Some((cpu::thread_nanos("bare"), sent, received));
@@ -144,6 +149,9 @@ fn bare_turn(callers: u32, length: Duration, echo: SocketAddrV4) -> io::Result<T
             due += STEP;
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let wanted = (due.duration_since(start).as_secs_f64() * per_second) as u64;
+            for _ in sent..wanted {
+                late.record(due.elapsed());
+            }
             while sent < wanted {
                 sent += out.send(&socket, (wanted - sent).min(BATCH as u64) as usize) as u64;
             }
@@ -157,12 +165,12 @@ fn bare_turn(callers: u32, length: Duration, echo: SocketAddrV4) -> io::Result<T
         }
         let (cpu_before, sent_before, received_before) = settled.unwrap_or_default();
         let cpu = cpu::thread_nanos("bare") - cpu_before;
-        Ok(turn(cpu, sent - sent_before, received - received_before))
+        Ok(turn(cpu, sent - sent_before, received - received_before, late.percentile_millis(99.0)))
     })?;
     thread.join().map_err(|_| io::Error::other("the bare loop died"))?
 }
 
-fn media_turn(callers: u32, length: Duration, echo: SocketAddrV4) -> io::Result<(Turn, Option<f64>)> {
+fn media_turn(callers: u32, length: Duration, echo: SocketAddrV4) -> io::Result<Turn> {
     let clock = Clock::start();
     let window = Window { from: clock.now().after(SETTLE), until: Nanos(u64::MAX) };
     let media = Media::start(clock, window, false)?;
@@ -193,11 +201,11 @@ fn media_turn(callers: u32, length: Duration, echo: SocketAddrV4) -> io::Result<
         media.hush(source.key());
     }
     let measured = media.stop().ok_or_else(|| io::Error::other("the media thread died"))?;
-    Ok((turn(cpu, after.0 - before.0, after.1 - before.1), measured.lateness.percentile_millis(99.0)))
+    Ok(turn(cpu, after.0 - before.0, after.1 - before.1, measured.lateness.percentile_millis(99.0)))
 }
 
-fn turn(cpu: u64, sent: u64, received: u64) -> Turn {
-    Turn { cost: cpu as f64 / (sent + received).max(1) as f64, sent, received }
+fn turn(cpu: u64, sent: u64, received: u64, late: Option<f64>) -> Turn {
+    Turn { cost: cpu as f64 / (sent + received).max(1) as f64, sent, received, late }
 }
 
 /// Returns every datagram to where it came from, on a core of its own.

@@ -78,10 +78,16 @@ pub struct Counts {
     /// Sides whose allocation was seen to be gone, and sides that held one.
     pub freed: u64,
     pub allocated: u64,
+    /// Allocations by how the server was reached: over UDP, TCP, TLS.
+    #[serde(default)]
+    pub allocated_over: [u64; 3],
     /// Pairs the server joined before the documented widening, which have no decision latency.
     pub widened_early: u64,
     /// Calls up whose media went from caller to caller, without a relay.
     pub direct: u64,
+    /// Callers that stopped listening before the server said whether it had matched them.
+    #[serde(default)]
+    pub unheard: u64,
     /// Callers and calls outside the window, shown but not judged.
     pub outside_callers: u64,
     pub outside_calls_up: u64,
@@ -189,6 +195,7 @@ impl Book {
     pub fn add(&mut self, record: Record) -> Option<Finished> {
         self.talk += talked_inside(&record.times, self.standard.depth_of(record.number), self.window);
         let counts = self.window.contains(record.times.intended);
+        self.counts.unheard += u64::from(record.unheard);
         if counts {
             self.add_caller(&record);
         } else {
@@ -214,12 +221,13 @@ impl Book {
         }
     }
 
-    /// No more records: whoever still waits for its partner's was in a call alone.
+    /// No more records: whoever still waits for its partner's was in a call alone, unless the partner was one of those who
+    /// stopped listening too early.
     pub fn close(&mut self) -> Vec<Finished> {
         let mut alone: Vec<Record> = std::mem::take(&mut self.waiting).into_values().collect();
         alone.sort_by_key(|record| record.number);
+        self.note(Violation::Orphan, (alone.len() as u64).saturating_sub(self.counts.unheard));
         let finished = alone.into_iter().map(|record| {
-            self.note(Violation::Orphan, 1);
             self.add_single(&record, self.window.contains(record.times.intended));
             self.finish(record, None)
         });
@@ -300,6 +308,9 @@ impl Book {
         self.counts.turn_retransmissions += u64::from(record.turn_retransmissions);
         self.counts.check_retransmissions += u64::from(record.check_retransmissions);
         self.counts.requeued += u64::from(record.requeued);
+        if let Some(transport) = record.reached {
+            self.counts.allocated_over[transport as usize] += 1;
+        }
         self.counts.allocated += u64::from(times.allocated.is_some());
         self.counts.freed += u64::from(times.allocated.is_some() && times.freed.is_some());
         self.time(Timed::Start, Some((t0, started)), Some(started));

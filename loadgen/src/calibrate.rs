@@ -274,7 +274,8 @@ async fn probe(
     };
     let probe = Probe { good: faults.is_empty(), carried, why: faults.join("; ") };
     let word = if probe.good { "carried" } else { "too much" };
-    say(&format!("  {} {load:.0}: {word}, {carried:.0} {} {}", quantity.name(), quantity.unit(), probe.why));
+    let why = if probe.good { String::new() } else { format!(": {}", probe.why) };
+    say(&format!("  {} {load:.0}: {word}, {carried:.0} {}{why}", quantity.name(), quantity.unit()));
     Ok(probe)
 }
 

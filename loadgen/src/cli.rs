@@ -1,5 +1,7 @@
 //! The command line: arguments → scenario and aim → run → table, file and exit code.
 
+mod aim;
+mod args;
 mod calibrate;
 mod manner;
 mod results;
@@ -8,26 +10,22 @@ mod victim;
 use std::{
     fs,
     io::{self, Write},
-    net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
-use rand::RngCore;
-use toml::Value;
+use clap::{Parser, Subcommand};
 
 use crate::{
-    null_server,
-    own_relay::{self, OwnRelay},
-    peer::{turn::Credential, turn_url},
+    null_server, own_relay,
     report::{Run, json, table},
-    runner::{self, Address, Aim, check_reachable},
-    scenario::{Depth, Scenario, Transport, TurnBy, built_in},
+    runner::{self, check_reachable},
+    scenario::built_in,
     selftest, sys,
-    token::{Key, Minter},
     verdict::{self, Verdict},
 };
+use aim::check_descriptors;
+use args::RunArgs;
 
 /// Asked of the kernel for this process, so that whoever else uses the machine disturbs the measurement less.
 const NICE: i32 = -10;
@@ -99,131 +97,6 @@ enum Command {
     /// Serve what loadgen is calibrated against (used by `calibrate`)
     #[command(name = null_server::SUBCOMMAND, hide = true)]
     ServeNothing,
-}
-
-#[derive(Args)]
-struct RunArgs {
-    /// A scenario by name (see `loadgen scenarios`) or a file (TOML); what it does not name stays at its default
-    scenario: Option<PathBuf>,
-    /// Signalling of the relay to test; without it a relay of our own is started in its own process
-    #[arg(long, value_name = "ws://HOST:PORT/v1/ws")]
-    target: Option<String>,
-    /// With --target: TURN server to use instead of the one signalling names. Alone: measure this TURN server, whoever
-    /// made it, without signalling (depth turn); needs --user and --password, or --turn-secret
-    #[arg(long, value_name = "turn:HOST:PORT[?transport=tcp]|turns:HOST:PORT")]
-    turn: Option<String>,
-    /// User name at that TURN server
-    #[arg(long, value_name = "NAME", requires = "turn")]
-    user: Option<String>,
-    /// Password at that TURN server; or in LOADGEN_TURN_PASSWORD
-    #[arg(long, value_name = "PASSWORD", requires = "user")]
-    password: Option<String>,
-    /// Shared secret of that TURN server's time-limited credentials; or in LOADGEN_TURN_SECRET
-    #[arg(long, value_name = "SECRET", requires = "turn")]
-    turn_secret: Option<String>,
-    /// Calls offered per second [key: arrivals.calls_per_second]
-    #[arg(long = "calls/s", alias = "calls-per-second", value_name = "N")]
-    calls: Option<f64>,
-    /// steady, ramp:10..200/60s, steps:50,100,200x30s, spike:10..200@30s+5s or trace:FILE [key: arrivals.shape];
-    /// poisson or constant [key: arrivals.spread]
-    #[arg(long, value_name = "SHAPE")]
-    arrivals: Option<String>,
-    /// poisson or constant [key: arrivals.spread]
-    #[arg(long, value_name = "SPREAD")]
-    spread: Option<String>,
-    /// A closed population of N who come again; its latencies hide stalls of the server [key: arrivals.users]
-    #[arg(long, value_name = "N")]
-    users: Option<u32>,
-    /// How long those are away [key: arrivals.think]
-    #[arg(long, value_name = "LENGTH")]
-    think: Option<String>,
-    /// light, full (builds with that feature), signalling, matching or turn [key: peer.depth]
-    #[arg(long, value_name = "DEPTH")]
-    depth: Option<String>,
-    /// To the TURN server: udp, tcp or tls (see --tls-ca) [key: peer.transport]
-    #[arg(long, value_name = "NAME")]
-    transport: Option<String>,
-    /// Certificates (PEM) the TURN server's must be or be signed by; without, any will do [key: peer.tls_ca]
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<String>,
-    /// Name its certificate must have [key: peer.tls_name]
-    #[arg(long, value_name = "NAME")]
-    tls_name: Option<String>,
-    /// With --turn: ours, or webrtc-rs as a cross-check [key: peer.turn_client]
-    #[arg(long, value_name = "CLIENT")]
-    turn_client: Option<String>,
-    /// How long a caller waits for a partner: fixed:15s, exp:…, lognormal:… [key: peer.patience]
-    #[arg(long, value_name = "LENGTH")]
-    patience: Option<String>,
-    /// Any other key, as in --set peer.mix.topics=12; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// How long a call is held: exp:3s, fixed:10s or lognormal:30s,1.2 [key: hold.length]
-    #[arg(long, value_name = "HOLD")]
-    hold: Option<String>,
-    /// Measured time [key: arrivals.for]
-    #[arg(long = "for", value_name = "TIME")]
-    measured: Option<String>,
-    /// Time before it that does not count [key: arrivals.warmup]
-    #[arg(long, value_name = "TIME")]
-    warmup: Option<String>,
-    /// Time after it for calls in flight [key: arrivals.drain]
-    #[arg(long, value_name = "TIME")]
-    drain: Option<String>,
-    /// Same seed: same schedule, same people [key: seed]
-    #[arg(long)]
-    seed: Option<u64>,
-    /// g711, opus or none; with pauses: "opus,vad" [key: media.kind]
-    #[arg(long, value_name = "KIND")]
-    media: Option<String>,
-    /// The network callers are behind: wifi, lte, 3g-poor … or its parts; see --print-config [key: media.impair]
-    #[arg(long, value_name = "NETWORK")]
-    impair: Option<String>,
-    /// An objective, may be repeated; replaces those of the scenario [key: slo.require]
-    #[arg(long, value_name = "EXPR")]
-    slo: Vec<String>,
-    /// Write everything measured as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Print the resolved scenario and stop
-    #[arg(long)]
-    print_config: bool,
-    /// Do not ask the kernel for a better share of the processor, as is done where it is allowed
-    #[arg(long)]
-    ordinary_priority: bool,
-    /// No progress lines
-    #[arg(long, short)]
-    quiet: bool,
-    #[command(flatten)]
-    manner: manner::MannerArgs,
-    #[command(flatten)]
-    token: TokenArgs,
-    /// Process of the relay under test, for its CPU and memory
-    #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
-    /// The relay's admin address, for its own counters
-    #[arg(long, value_name = "IP:PORT")]
-    admin: Option<SocketAddr>,
-}
-
-/// How tokens for the target are made.
-#[derive(Args)]
-struct TokenArgs {
-    /// Key identifier
-    #[arg(long, value_name = "KID", default_value = "dev")]
-    token_kid: String,
-    /// HS256 or EdDSA
-    #[arg(long, value_name = "ALG", default_value = "HS256")]
-    token_alg: String,
-    /// HS256: the secret as written; EdDSA: the private key, 32 bytes in base64url; or in LOADGEN_TOKEN_SECRET
-    #[arg(long, value_name = "SECRET")]
-    token_secret: Option<String>,
-    /// Issuer of the tokens
-    #[arg(long, value_name = "ISS", default_value = "https://app.example")]
-    issuer: String,
-    /// Their audience
-    #[arg(long, value_name = "AUD", default_value = "voice")]
-    audience: String,
 }
 
 /// Why the command ends before there is a verdict.
@@ -302,118 +175,6 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
     Ok(if run.interrupted { INTERRUPTED } else { verdict.word.exit_code() })
 }
 
-impl RunArgs {
-    fn scenario(&self) -> Result<Scenario, Stop> {
-        let (file, folder) = match &self.scenario {
-            Some(path) => match path.to_str().and_then(built_in::find) {
-                Some(scenario) => (scenario.file.to_owned(), Path::new("")),
-                None => (read_scenario(path)?, path.parent().unwrap_or(Path::new(""))),
-            },
-            None => (String::new(), Path::new("")),
-        };
-        let mut overrides = self.overrides(self.manner.objectives()?);
-        for text in &self.set {
-            overrides.push(setting(text).map_err(usage)?);
-        }
-        let overrides: Vec<(&str, Value)> =
-            overrides.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-        let scenario = Scenario::resolve(&file, &overrides).map_err(|problems| usage(problems.to_string()))?;
-        // What a flag names counts from where we are, what the file names from where the file is.
-        Ok(if self.arrivals.is_some() { scenario } else { scenario.relative_to(folder) })
-    }
-
-    /// The scenario's keys that flags override.
-    fn overrides(&self, more: Vec<String>) -> Vec<(String, Value)> {
-        let text = |key: &'static str, value: &Option<String>| value.clone().map(|value| (key, Value::from(value)));
-        let spread = self.arrivals.as_deref().is_some_and(|arrivals| matches!(arrivals, "poisson" | "constant"));
-        let arrivals = if spread { "arrivals.spread" } else { "arrivals.shape" };
-        let seed = self.seed.map(|seed| ("seed", Value::from(i64::try_from(seed).unwrap_or(i64::MAX))));
-        let calls = self.calls.map(|calls| ("arrivals.calls_per_second", Value::from(calls)));
-        // A TURN URL names its transport; what it does not name or cannot be read is told later.
-        let named =
-            self.turn.as_deref().and_then(|url| turn_url::parse(url).ok()?.1).map(|transport| match transport {
-                Transport::Udp => "udp",
-                Transport::Tcp => "tcp",
-                Transport::Tls => "tls",
-            });
-        let alone = (self.turn.is_some() && self.target.is_none() && self.depth.is_none())
-            .then(|| ("peer.depth", Value::from("turn")));
-        let slo = [self.slo.clone(), more].concat();
-        let slo = (!slo.is_empty()).then(|| ("slo.require", Value::from(slo)));
-        [
-            seed,
-            calls,
-            slo,
-            alone,
-            text(arrivals, &self.arrivals),
-            text("arrivals.spread", &self.spread),
-            self.users.map(|users| ("arrivals.users", Value::from(users))),
-            text("arrivals.think", &self.think),
-            text("peer.depth", &self.depth),
-            text("peer.transport", &self.transport),
-            text("peer.tls_ca", &self.tls_ca),
-            text("peer.tls_name", &self.tls_name),
-            text("peer.turn_client", &self.turn_client),
-            named.map(|transport| ("peer.transport", Value::from(transport))),
-            text("peer.patience", &self.patience),
-            text("arrivals.for", &self.measured),
-            text("arrivals.warmup", &self.warmup),
-            text("arrivals.drain", &self.drain),
-            text("hold.length", &self.hold),
-            text("media.kind", &self.media),
-            text("media.impair", &self.impair),
-        ]
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
-    }
-
-    /// Where the load goes: the target, or a relay of our own that lives as long as the first part.
-    fn aim(&self, scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
-        let turn = self.turn.as_deref().map(turn_url::parse).transpose().map_err(usage)?.map(|(server, _)| server);
-        let alone = scenario.depth == Depth::Turn;
-        let Some(url) = &self.target else {
-            return match turn {
-                Some(server) => Ok((None, self.foreign(server)?)),
-                None => own(scenario),
-            };
-        };
-        if alone {
-            return Err(usage("depth turn has no signalling: give --turn instead of --target".to_owned()));
-        }
-        let address = Address::parse(url).map_err(usage)?;
-        let minter = self.token.minter()?;
-        let Self { server_pid, admin, .. } = *self;
-        Ok((None, Aim { address, minter, turn, turn_only: None, server_pid, admin, own: false }))
-    }
-
-    /// A TURN server without signalling, anybody's.
-    fn foreign(&self, server: SocketAddr) -> Result<Aim, Stop> {
-        let from_environment = |name: &str| std::env::var(name).ok();
-        let secret = self.turn_secret.clone().or_else(|| from_environment("LOADGEN_TURN_SECRET"));
-        let password = self.password.clone().or_else(|| from_environment("LOADGEN_TURN_PASSWORD"));
-        let credential = match (&self.user, password, secret) {
-            (Some(user), Some(password), _) => Credential { username: user.clone(), password },
-            (user, None, Some(secret)) => {
-                let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                turn_url::time_limited(&secret, user.as_deref(), unix.map_or(0, |since| since.as_secs()))
-            }
-            _ => return Err(usage("--turn without --target needs --user and --password, or --turn-secret".to_owned())),
-        };
-        let minter = Minter {
-            kid: String::new(),
-            issuer: String::new(),
-            audience: String::new(),
-            key: Key::Hs256(Vec::new()),
-            run: [0; 16],
-        };
-        let (turn_only, address) = (Some((server, credential)), Address::usual(server));
-        let Self { server_pid, admin, .. } = *self;
-        Ok(Aim { address, minter, turn: None, turn_only, server_pid, admin, own: false })
-    }
-}
-
 /// The table, and the JSON where it is asked for.
 fn publish(path: Option<&Path>, run: &Run, verdict: &Verdict) -> Result<(), Stop> {
     let table = table::render(run, verdict);
@@ -429,77 +190,6 @@ fn publish(path: Option<&Path>, run: &Run, verdict: &Verdict) -> Result<(), Stop
     }
     say(&mut io::stdout(), table.trim_end());
     fs::write(path, json).map_err(|error| Stop(INTERNAL, format!("{}: {error}", path.display())))
-}
-
-impl TokenArgs {
-    fn minter(&self) -> Result<Minter, Stop> {
-        let secret = self.token_secret.clone().or_else(|| std::env::var("LOADGEN_TOKEN_SECRET").ok());
-        let secret = secret.ok_or_else(|| {
-            usage(
-                "--target needs --token-secret (or LOADGEN_TOKEN_SECRET), the key of one of its [auth] tokens"
-                    .to_owned(),
-            )
-        })?;
-        let key = Key::parse(&self.token_alg, &secret).map_err(usage)?;
-        let mut run = [0; 16];
-        rand::rng().fill_bytes(&mut run);
-        let Self { token_kid: kid, issuer, audience, .. } = self;
-        Ok(Minter { kid: kid.clone(), issuer: issuer.clone(), audience: audience.clone(), key, run })
-    }
-}
-
-/// A relay of our own.
-fn own(scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
-    // Without signalling attackers and callers are one user, who needs no quota then.
-    let attacked = scenario.attack.is_any() && scenario.depth != Depth::Turn;
-    let (relay, minter) = OwnRelay::start(scenario.mix.topics, scenario.lines, attacked).map_err(internal)?;
-    let (address, server_pid, admin) = (Address::usual(relay.signalling), Some(relay.pid()), relay.admin);
-    let (server, turn) = match scenario.transport {
-        Transport::Udp => (relay.turn, None),
-        Transport::Tcp => (relay.tcp, Some(relay.tcp)),
-        Transport::Tls => {
-            return Err(usage("a relay of our own has no certificate: TLS needs --target or --turn".to_owned()));
-        }
-    };
-    let turn_only = (scenario.depth == Depth::Turn).then(|| (server, relay.credential.clone()));
-    Ok((Some(relay), Aim { address, minter, turn, turn_only, server_pid, admin, own: true }))
-}
-
-/// A descriptor per caller, and one more where callers cannot share UDP sockets; the relay of our own inherits the limit.
-fn check_descriptors(scenario: &Scenario, own: bool) -> Result<(), Stop> {
-    let limit = sys::raise_open_files().map_err(internal)?;
-    let each = if scenario.transport != Transport::Udp {
-        4
-    } else if scenario.turn_client == TurnBy::WebrtcRs {
-        2
-    } else if own {
-        1
-    } else {
-        2
-    };
-    let needed = scenario.expected_callers().min(scenario.max_callers) as u64 * each + 64;
-    if needed <= limit {
-        return Ok(());
-    }
-    Err(usage(format!(
-        "this scenario needs about {needed} open files and the hard limit is {limit}: run `ulimit -Hn {needed}` as root in \
-         this shell first, or lower --calls/s or --hold"
-    )))
-}
-
-fn read_scenario(path: &Path) -> Result<String, Stop> {
-    fs::read_to_string(path).map_err(|error| {
-        let names: Vec<&str> = built_in::ALL.iter().map(|scenario| scenario.name).collect();
-        usage(format!("{}: {error}; built-in scenarios are {}", path.display(), names.join(", ")))
-    })
-}
-
-/// `KEY=VALUE`, the value as TOML writes it; what is no TOML is a word.
-fn setting(text: &str) -> Result<(String, Value), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("--set {text}: expected KEY=VALUE"))?;
-    let table: Option<toml::Table> = format!("value = {value}").parse().ok();
-    let parsed = table.and_then(|mut table| table.remove("value"));
-    Ok((key.trim().to_owned(), parsed.unwrap_or_else(|| Value::from(value.trim()))))
 }
 
 fn usage(message: String) -> Stop {
@@ -521,6 +211,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::scenario::Scenario;
 
     fn args(line: &str) -> RunArgs {
         match Cli::try_parse_from(line.split_whitespace()).unwrap().command {

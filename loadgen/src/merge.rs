@@ -99,7 +99,11 @@ pub fn read(name: &str, text: &str) -> Result<Read, String> {
         Ok(Phase { corrected, uncorrected })
     });
     let media = &value["media"];
-    let media = Measured { lateness: histogram(&media["send_lateness"])?, delay: histogram(&media["one_way_delay"])? };
+    let media = Measured {
+        lateness: histogram(&media["send_lateness"])?,
+        delay: histogram(&media["one_way_delay"])?,
+        variation: histogram(&media["delay_variation"])?,
+    };
     let faults = value["verdict"]["generator_faults"].as_array().into_iter().flatten();
     Ok(Read {
         share: Share { slice, start_at: Moment(carried.start_at_ms) },
@@ -133,8 +137,7 @@ pub fn join(mut slices: Vec<Read>) -> Result<Run, Vec<String>> {
     for Read { part, media: theirs, .. } in &slices {
         traffic.add(&part.traffic);
         generator.add(&part.generator);
-        media.lateness.merge(&theirs.lateness);
-        media.delay.merge(&theirs.delay);
+        media.merge(theirs);
     }
     let faults = |read: &Read| SliceFaults { slice: read.share.slice, faults: read.faults.clone() };
     let told = slices.iter().map(faults).collect();

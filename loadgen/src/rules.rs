@@ -167,6 +167,8 @@ pub(crate) mod tests {
             check_retransmissions: 0,
             check_rejections: 0,
             requeued: 0,
+            reached: None,
+            unheard: false,
             double_matched: false,
             direct: false,
         }

@@ -14,6 +14,8 @@ use crate::{
 
 /// Above these the generator, not the target, made the numbers (loadtest.md §6.2).
 pub const MAX_LAG_P99_MS: f64 = 10.0;
+/// Of the median call set-up; beyond it corrected latencies show the generator as well, which is a warning.
+pub const MAX_LAG_SHARE: f64 = 0.05;
 pub const MAX_LATENESS_P99_MS: f64 = 5.0;
 pub const MAX_LITTLE_ERROR: f64 = 0.05;
 pub const MAX_THREAD_SHARE: f64 = 0.85;
@@ -101,9 +103,16 @@ fn warnings(run: &Run) -> Vec<String> {
             share * 100.0
         )
     });
+    let lag = run.book.phase(Timed::Start).corrected.percentile_millis(99.0);
+    let setup = run.book.phase(Timed::Setup).corrected.percentile_millis(50.0);
+    let heavy = lag.zip(setup).filter(|(lag, setup)| *lag > MAX_LAG_SHARE * setup).map(|(lag, setup)| {
+        format!(
+            "start lag p99 {lag:.1} ms beside a call set-up p50 of {setup:.1} ms: compare with the from-send column"
+        )
+    });
     let lost = run.calls_unwritten;
     let unwritten = (lost > 0).then(|| format!("the file of calls lacks {lost}: the disk was too slow"));
-    near.into_iter().chain(unwritten).collect()
+    near.into_iter().chain(heavy).chain(unwritten).collect()
 }
 
 /// What is wrong with the generator or generators of a run.

@@ -13,12 +13,13 @@ use loadgen::{scenario::Scenario, time::Nanos};
 use serde_json::Value;
 use toml::Value as Toml;
 
-const FOR: Duration = Duration::from_secs(20);
-const WARMUP: Duration = Duration::from_secs(2);
+const FOR: &str = "10s";
+const WARMUP: &str = "1s";
+/// From the first arrival to the stop, and how long it lasts.
+const BEFORE: f64 = 3.0;
 const STOP: Duration = Duration::from_secs(2);
+/// The server's share of the processor would show in the latencies if callers were many.
 const CALLS_PER_SECOND: f64 = 20.0;
-/// Exit code of a run whose generator was held up by something else.
-const INVALID: Option<i32> = Some(5);
 
 fn unix(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
@@ -39,80 +40,69 @@ fn relay(parent: &Child) -> String {
     children.split_whitespace().next().expect("a relay of its own").to_owned()
 }
 
-/// One run whose server stands still; its exit code, its JSON and when the stop began and ended, seconds of the schedule.
-fn run_with_a_stop() -> (Option<i32>, Value, f64, f64) {
-    let start = (unix(SystemTime::now()) + 3.0).ceil();
+/// One run whose server stands still; its JSON and when the stop began and ended, seconds of the schedule.
+fn run_with_a_stop() -> (Value, f64, f64) {
+    let start = (unix(SystemTime::now()) + 1.5).ceil();
     let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args([
-            "run",
-            "signalling",
-            "--json",
-            "-",
-            "-q",
-            "--hold",
-            "exp:500ms",
-            "--drain",
-            "3s",
-            "--slo",
-            "success>=0.1",
-        ])
-        .args(["--calls/s", &CALLS_PER_SECOND.to_string(), "--warmup", "2s", "--for", "20s"])
+        .args("run signalling --json - -q --hold exp:500ms --drain 2s --slo success>=0.1".split(' '))
+        .args(["--calls/s", &CALLS_PER_SECOND.to_string(), "--warmup", WARMUP, "--for", FOR])
         .args(["--start-at", &start.to_string()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_until(start + 8.0);
+    wait_until(start + BEFORE);
     let relay = relay(&child);
     let stopped = signal(&relay, "-STOP");
     wait_until(stopped + STOP.as_secs_f64());
     let went_on = signal(&relay, "-CONT");
     let output = child.wait_with_output().unwrap();
     let json = serde_json::from_slice(&output.stdout).unwrap();
-    (output.status.code(), json, stopped - start, went_on - start)
+    (json, stopped - start, went_on - start)
 }
 
 /// The 99th percentile if a caller who comes during the stop waits for its end, and nobody else waits at all.
 fn theory(stopped: f64, went_on: f64) -> f64 {
     let flags = [
         ("arrivals.calls_per_second", Toml::from(CALLS_PER_SECOND)),
-        ("arrivals.warmup", Toml::from("2s")),
-        ("arrivals.for", Toml::from("20s")),
+        ("arrivals.warmup", Toml::from(WARMUP)),
+        ("arrivals.for", Toml::from(FOR)),
         ("peer.depth", Toml::from("signalling")),
     ];
     let scenario = Scenario::resolve("", &flags).unwrap();
     let schedule = scenario.schedule().unwrap();
-    let starts = schedule.starts().iter().filter(|start| start.since(Nanos::ZERO) >= WARMUP);
+    let starts = schedule.starts().iter().filter(|start| start.since(Nanos::ZERO) >= scenario.warmup);
     let mut waits: Vec<f64> = starts
         .map(|start| start.since(Nanos::ZERO).as_secs_f64())
         .map(|at| if (stopped..went_on).contains(&at) { went_on - at } else { 0.0 })
         .collect();
-    assert!(waits.len() as f64 > CALLS_PER_SECOND * FOR.as_secs_f64());
+    assert!(waits.len() as f64 > CALLS_PER_SECOND * scenario.measured.as_secs_f64());
     waits.sort_by(f64::total_cmp);
     waits[(waits.len() as f64 * 0.99).ceil() as usize - 1]
 }
 
+/// Latencies that count from the schedule are right however busy the machine is, as long as what it adds is small beside
+/// the stop; so every run is judged, also one that calls itself invalid. Only a machine that itself stood still for a
+/// fifth of a second, and says so, is given a second chance.
 #[test]
 fn a_frozen_server_shows_in_the_corrected_p99_as_theory_says() {
-    for attempt in 1..=3 {
-        let (code, json, stopped, went_on) = run_with_a_stop();
+    for last in [false, true] {
+        let (json, stopped, went_on) = run_with_a_stop();
         let expected = theory(stopped, went_on) * 1e3;
         let register = &json["phases"]["register"];
         let p99 = |of: &Value| of["p99"].as_f64().unwrap();
         let (corrected, uncorrected) = (p99(&register["corrected"]), p99(&register["uncorrected"]));
+        let verdict = &json["verdict"];
         eprintln!(
-            "frozen {:.3} s: p99 theory {expected:.0} ms, corrected {corrected:.0} ms, from send {uncorrected:.0} ms",
+            "frozen {:.3} s: p99 theory {expected:.0} ms, corrected {corrected:.0} ms, from send {uncorrected:.0} ms; {verdict}",
             went_on - stopped
         );
-        if code == INVALID && attempt < 3 {
-            eprintln!("attempt {attempt} was invalid: {}", json["verdict"]["reasons"]);
-            continue;
+        if (corrected / expected - 1.0).abs() < 0.1 {
+            return;
         }
         assert!(
-            (corrected / expected - 1.0).abs() < 0.1,
-            "p99 {corrected} ms, theory {expected} ms; {}",
-            json["verdict"]
+            !last && verdict["word"] == "INVALID (generator)",
+            "p99 {corrected} ms, theory {expected} ms; {verdict}"
         );
-        return;
     }
 }

@@ -1,47 +1,28 @@
 //! Servers that lie: each rule a server can break is broken, and the run says so.
 #![allow(clippy::unwrap_used)]
 
+mod measure;
 mod small_server;
 
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
-    sync::{Mutex, PoisonError},
     thread,
 };
 
 use loadgen::{
     report::Run,
     rules::Violation,
-    runner::{self, Address, Aim},
-    scenario::Scenario,
-    token::{Key, Minter},
     verdict::{Word, judge},
 };
-use small_server::{Faults, SmallServer};
+use measure::ALIKE;
+use small_server::Faults;
 
-const SHORT: &str = "[arrivals]\ncalls_per_second = 25\nwarmup = \"200ms\"\nfor = \"2s\"\ndrain = \"1s\"\n\
+const SHORT: &str = "[arrivals]\ncalls_per_second = 40\nwarmup = \"200ms\"\nfor = \"1s\"\ndrain = \"1s\"\n\
                      [hold]\nlength = \"exp:200ms\"\n[peer]\ndepth = \"signalling\"\n";
-/// People whom anybody may meet.
-const ALIKE: &str = "[peer.mix]\nlevels = [0, 0, 1, 0, 0, 0]\nbands = [0, 0, 1]\npicky_share = 0\n";
-
-static MACHINE: Mutex<()> = Mutex::new(());
 
 fn run(faults: Faults, mix: &str, admin: Option<SocketAddr>) -> Run {
-    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = SmallServer::start(faults);
-    let scenario = Scenario::resolve(&format!("{SHORT}{ALIKE}{mix}"), &[]).unwrap();
-    let minter = Minter {
-        kid: "k".into(),
-        issuer: "i".into(),
-        audience: "a".into(),
-        key: Key::Hs256(vec![1; 32]),
-        run: [7; 16],
-    };
-    let address = Address::parse(&server.url).unwrap();
-    let aim = Aim { address, minter, turn: None, turn_only: None, server_pid: None, admin, own: admin.is_some() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(runner::run(scenario, aim, false, |_| {})).unwrap()
+    measure::run(faults, &format!("{SHORT}{ALIKE}{mix}"), admin)
 }
 
 const NOBODY_BLOCKED: &str = "block_share = 0\ntopics_share = 0\n";

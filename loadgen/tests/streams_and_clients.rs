@@ -1,7 +1,7 @@
 //! TURN over TCP and TLS against the real server, with its certificate checked, and another's TURN client beside ours.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path, process::Command, sync::Mutex};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -65,11 +65,7 @@ impl Drop for Relay {
     }
 }
 
-/// One run at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
 fn run(arguments: &str) -> (Option<i32>, Value, String) {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let line = format!(
         "run {arguments} --user u --password a-password-of-some-length --calls/s 15 --hold fixed:700ms --for 3s \
          --warmup 500ms --drain 2s --seed 5 --json - -q"

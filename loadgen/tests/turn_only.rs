@@ -5,7 +5,6 @@
 use std::{
     net::{SocketAddr, UdpSocket},
     process::{Child, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -52,29 +51,9 @@ impl Drop for Coturn {
 /// Exit code of a run whose generator was held up.
 const INVALID: Option<i32> = Some(5);
 
-/// One run at a time: eight at once would hold each other up on two cores.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs `loadgen` and returns its exit code, its JSON and its table. A run that calls itself invalid, because the machine
-/// did something else, is made again, three times at most.
+/// Runs `loadgen` and returns its exit code, its JSON and its table. Loads are small and what is asserted holds on a busy
+/// machine too, where a run may call itself invalid; so tests run beside each other and each is made once.
 fn run(line: &str) -> (Option<i32>, Value, String) {
-    let _alone = alone();
-    let tries = std::iter::repeat_with(|| run_once(line)).take(3);
-    let mut last = None;
-    for measured in tries {
-        let valid = measured.0 != INVALID;
-        last = Some(measured);
-        if valid {
-            break;
-        }
-    }
-    last.unwrap()
-}
-
-fn run_once(line: &str) -> (Option<i32>, Value, String) {
     let output =
         Command::new(env!("CARGO_BIN_EXE_loadgen")).args(line.split_whitespace()).args(["--json", "-", "-q"]).output();
     let output = output.unwrap();
@@ -164,7 +143,6 @@ fn coturn_frozen_for_two_seconds_shows_the_latency_of_theory() {
          --for 10s --warmup 1s --drain 3s",
         coturn.address
     );
-    let _alone = alone();
     let freeze_and_measure = || {
         std::thread::scope(|scope| {
             let freezing = scope.spawn(|| {
@@ -175,20 +153,22 @@ fn coturn_frozen_for_two_seconds_shows_the_latency_of_theory() {
                 signal(&coturn, "-CONT");
                 start.elapsed().as_secs_f64()
             });
-            let measured = run_once(&line);
+            let measured = run(&line);
             (freezing.join().unwrap(), measured)
         })
     };
-    let agrees = |_: usize| {
-        let (frozen, (_, json, table)) = freeze_and_measure();
+    // As in frozen.rs: only a machine that itself stood still, and says so, is given a second chance.
+    for last in [false, true] {
+        let (frozen, (code, json, table)) = freeze_and_measure();
         // Who starts t seconds before the thaw waits t; one in a hundred of all who start in the window waits longer than this.
         let theory = (frozen - MEASURED / 100.0) * 1e3;
         let p99 = json["phases"]["setup"]["corrected"]["p99"].as_f64().unwrap();
         eprintln!("frozen {frozen:.2} s: p99 {p99:.0} ms, theory {theory:.0} ms\n{table}");
-        (p99 / theory - 1.0).abs() < 0.1 && json["outcomes"]["success"] == 1.0
-    };
-    // The machine may freeze others than the server: one run of three must be as theory has it.
-    assert!((0..3).any(agrees), "see the runs above");
+        if (p99 / theory - 1.0).abs() < 0.1 && json["outcomes"]["success"] == 1.0 {
+            return;
+        }
+        assert!(!last && code == INVALID, "p99 {p99} ms, theory {theory} ms\n{table}");
+    }
 }
 
 #[test]

@@ -1,55 +1,37 @@
 //! Whole runs against a small server: a sound one passes, and each way of being wrong is noticed and named.
 #![allow(clippy::unwrap_used)]
 
+mod measure;
 mod small_server;
-
-use std::sync::{Mutex, PoisonError};
 
 use loadgen::{
     book::Timed,
     caller::record::Cause,
     report::{Run, json, table},
     rules::Violation,
-    runner::{self, Address, Aim},
-    scenario::Scenario,
-    token::{Key, Minter},
     verdict::{Verdict, Word, judge},
 };
-use small_server::{Faults, SmallServer};
+use small_server::Faults;
 
-/// People whom anybody may meet, so that first come, first matched breaks no rule.
-const ALIKE: &str =
-    "[peer.mix]\nlevels = [0, 0, 1, 0, 0, 0]\nbands = [0, 0, 1]\npicky_share = 0\ntopics_share = 0\nblock_share = 0\n";
 /// Short enough to test with, long enough for percentiles.
-const SHORT: &str = "[arrivals]\ncalls_per_second = 25\nwarmup = \"500ms\"\nfor = \"3s\"\ndrain = \"1s\"\n\
+const SHORT: &str = "[arrivals]\ncalls_per_second = 40\nwarmup = \"500ms\"\nfor = \"2s\"\ndrain = \"1s\"\n\
                      [hold]\nlength = \"exp:400ms\"\n";
 
-/// One at a time: they would disturb each other's numbers.
-static MACHINE: Mutex<()> = Mutex::new(());
-
 fn run(faults: Faults, scenario: &str) -> (Run, Verdict) {
-    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = SmallServer::start(faults);
-    let scenario = Scenario::resolve(&format!("{SHORT}{scenario}"), &[]).unwrap();
-    let minter = Minter {
-        kid: "k".into(),
-        issuer: "i".into(),
-        audience: "a".into(),
-        key: Key::Hs256(vec![1; 32]),
-        run: [7; 16],
-    };
-    let address = Address::parse(&server.url).unwrap();
-    let aim = Aim { address, minter, turn: None, turn_only: None, server_pid: None, admin: None, own: false };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let run = runtime.block_on(runner::run(scenario, aim, false, |_| {})).unwrap();
+    let run = measure::run(faults, &format!("{SHORT}{scenario}"), None);
     let verdict = judge(&run);
     eprintln!("{}", table::render(&run, &verdict));
     (run, verdict)
 }
 
+/// People whom anybody may meet and who have nobody and nothing to choose.
+fn alike() -> String {
+    format!("{}topics_share = 0\nblock_share = 0\n", measure::ALIKE)
+}
+
 #[test]
 fn a_sound_server_sets_up_every_call_without_loss() {
-    let (run, verdict) = run(Faults::default(), ALIKE);
+    let (run, verdict) = run(Faults::default(), &alike());
     let counts = &run.book.counts;
     assert_eq!(counts.success(), Some(1.0), "{:?}", run.book.causes);
     assert!(counts.calls_up >= 50, "{counts:?}");
@@ -88,7 +70,7 @@ fn a_server_that_matches_anybody_with_anybody_is_caught() {
 #[test]
 fn a_relay_that_carries_no_media_fails_every_call() {
     let faults = Faults { deaf: true, ..Faults::default() };
-    let (run, verdict) = run(faults, &format!("[peer]\nsetup_timeout = \"1s\"\n{ALIKE}"));
+    let (run, verdict) = run(faults, &format!("[peer]\nsetup_timeout = \"1s\"\n{}", alike()));
     assert_eq!(run.book.counts.calls_up, 0);
     assert_eq!(run.book.counts.success(), Some(0.0));
     assert!(run.book.causes.keys().all(|cause| matches!(cause, Cause::Timeout(_) | Cause::Ended(_))));
@@ -97,7 +79,7 @@ fn a_relay_that_carries_no_media_fails_every_call() {
 
 #[test]
 fn changed_media_and_cross_talk_are_violations() {
-    let (run, verdict) = run(Faults { corrupt: true, cross: true, ..Faults::default() }, ALIKE);
+    let (run, verdict) = run(Faults { corrupt: true, cross: true, ..Faults::default() }, &alike());
     for violation in [Violation::Corrupt, Violation::CrossTalk] {
         assert!(run.book.violations.contains_key(&violation), "{:?}", run.book.violations);
     }
@@ -106,7 +88,7 @@ fn changed_media_and_cross_talk_are_violations() {
 
 #[test]
 fn loss_is_measured_and_lowers_the_score() {
-    let (run, _) = run(Faults { lossy: true, ..Faults::default() }, ALIKE);
+    let (run, _) = run(Faults { lossy: true, ..Faults::default() }, &alike());
     let voice = &run.book.voice;
     let share = voice.lost as f64 / voice.expected as f64;
     assert!((share - 0.02).abs() < 0.008, "{share}");
@@ -116,7 +98,7 @@ fn loss_is_measured_and_lowers_the_score() {
 
 #[test]
 fn refused_tokens_are_failures_with_their_code() {
-    let (run, verdict) = run(Faults { refuse: true, ..Faults::default() }, ALIKE);
+    let (run, verdict) = run(Faults { refuse: true, ..Faults::default() }, &alike());
     assert_eq!(run.book.causes.keys().collect::<Vec<_>>(), [&Cause::Refused("E_TOKEN".into())]);
     assert_eq!(run.book.counts.success(), Some(0.0));
     assert!(matches!(verdict.word, Word::Fail | Word::Invalid));

@@ -124,8 +124,10 @@ impl Counts {
             requeued,
             freed,
             allocated,
+            allocated_over,
             widened_early,
             direct,
+            unheard,
             outside_callers,
             outside_calls_up,
             outside_failed,
@@ -147,11 +149,15 @@ impl Counts {
             (&mut self.allocated, allocated),
             (&mut self.widened_early, widened_early),
             (&mut self.direct, direct),
+            (&mut self.unheard, unheard),
             (&mut self.outside_callers, outside_callers),
             (&mut self.outside_calls_up, outside_calls_up),
             (&mut self.outside_failed, outside_failed),
         ];
         for (ours, theirs) in fields {
+            *ours += theirs;
+        }
+        for (ours, theirs) in self.allocated_over.iter_mut().zip(allocated_over) {
             *ours += theirs;
         }
     }

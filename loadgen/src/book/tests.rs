@@ -131,6 +131,20 @@ fn matching_alone_needs_no_connection() {
 }
 
 #[test]
+fn who_left_without_an_answer_may_be_the_partner_of_one_who_seems_alone() {
+    let mut book = book();
+    let mut left = side(1, Role::Offerer, 1_000);
+    (left.told, left.unheard, left.outcome) = (None, true, Outcome::Unmatched);
+    book.add(left);
+    book.add(side(2, Role::Answerer, 1_000));
+    let mut other = side(4, Role::Answerer, 1_000);
+    other.told.iter_mut().for_each(|told| told.call = "another".into());
+    book.add(other);
+    book.close();
+    assert_eq!(book.violations[&Violation::Orphan], 1, "one of two may have had the first as its partner");
+}
+
+#[test]
 fn a_caller_alone_in_a_call_is_an_orphan() {
     let mut book = book();
     book.add(side(1, Role::Offerer, 1_000));

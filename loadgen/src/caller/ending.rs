@@ -6,7 +6,7 @@ use super::{
     record::{Cause, Outcome, Step, Times},
     signal,
 };
-use crate::time::Nanos;
+use crate::{peer::ways::Ways, time::Nanos};
 
 impl Caller {
     /// The run is over: leave the queue, hang up, be gone.
@@ -80,7 +80,10 @@ impl Caller {
     /// Time is up for the current step.
     pub(super) fn run_out(&mut self, now: Nanos) {
         match self.state {
-            State::Waiting if self.leaving.is_some() => self.give_up(now),
+            State::Waiting if self.leaving.is_some() => {
+                self.record.unheard = true;
+                self.give_up(now);
+            }
             State::Waiting => self.ask_to_leave(now, Outcome::Failed(Cause::NoPartner)),
             State::HangingUp => self.free(now),
             State::Freeing => self.finish(),
@@ -144,6 +147,7 @@ impl Caller {
     pub(super) fn free(&mut self, now: Nanos) {
         self.hush();
         self.state = State::Freeing;
+        self.ways = Ways::default();
         self.hang_up_at = None;
         self.deadline = Some(now.after(GOODBYE));
         match (&mut self.turn, self.relayed) {

@@ -1,6 +1,7 @@
-//! The full caller's side of a call: what it adds to a leg is a [`FullPeer`], which does ICE, DTLS and media by itself.
+//! The full caller's side of a call: what it adds to a leg is a [`FullPeer`], which does ICE and DTLS here and, once it is
+//! secured, media on the media thread.
 
-use super::{Caller, Output, State, leg::channel_data, record::Cause};
+use super::{CHANNEL, Caller, Output, State, leg::channel_data, record::Cause};
 use crate::{
     media::voice::{Codec, Speaker, Voice},
     peer::{full::FullPeer, note::Note},
@@ -39,14 +40,20 @@ impl Caller {
             Note::Checking => _ = self.record.times.check_sent.get_or_insert(now),
             Note::Connected if self.state == State::Negotiating => self.connected(now, now),
             Note::Connected => {}
-            Note::Secured => _ = self.record.times.secured.get_or_insert(now),
-            Note::Heard { at, first: true, .. } => {
-                self.record.times.first_voice.get_or_insert(at);
-                self.outputs.push_back(Output::Note(note));
-                self.come_up(now);
+            Note::Secured => {
+                self.record.times.secured.get_or_insert(now);
+                self.hand_over();
             }
             _ => self.outputs.push_back(Output::Note(note)),
         }
+    }
+
+    /// From here on the media thread has the peer.
+    fn hand_over(&mut self) {
+        let Some(leg) = self.leg.as_mut().filter(|_| self.terms.media) else { return };
+        let Some(peer) = leg.full.take() else { return };
+        (leg.handed_over, leg.hearing) = (true, true);
+        self.outputs.push_back(Output::HandOver { channel: CHANNEL, peer });
     }
 
     /// The account of a full caller's media, taken when it stops.

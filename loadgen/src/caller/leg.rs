@@ -33,6 +33,8 @@ pub(super) struct Leg {
     partner: Option<SocketAddr>,
     /// Does everything between descriptions and media itself, where callers are full.
     pub(super) full: Option<Box<FullPeer>>,
+    /// The media thread has it.
+    pub(super) handed_over: bool,
     binding: bool,
     bound: bool,
     candidate_sent: bool,
@@ -55,6 +57,7 @@ impl Caller {
             remote: None,
             partner: None,
             full: None,
+            handed_over: false,
             binding: false,
             bound: false,
             candidate_sent: false,
@@ -173,6 +176,10 @@ impl Caller {
     pub(super) fn handle_peer_data(&mut self, at: Nanos, now: Nanos, data: &[u8]) {
         if let Some(full) = self.leg.as_mut().and_then(|leg| leg.full.as_mut()) {
             return full.handle_data(at, data);
+        }
+        if self.leg.as_ref().is_some_and(|leg| leg.handed_over) {
+            // Came before the media thread had the peer.
+            return self.outputs.push_back(Output::Pass { at, data: data.to_vec() });
         }
         let check = self.leg.as_mut().and_then(|leg| leg.check.as_mut());
         if let (Some(check), Some(message)) = (check, View::parse(data)) {

@@ -3,7 +3,7 @@
 //! Driving contract: hand it one input (`handle_*`), drain [`Machine::poll_output`], wake it at [`Machine::poll_timeout`]
 //! with [`Machine::handle_timeout`], until [`Machine::is_done`]; then take the [`Record`].
 
-use super::{Output, record::Record};
+use super::{Cut, Output, record::Record};
 use crate::{media::stream::Account, time::Nanos};
 
 /// A caller as a state machine. What a kind never meets does nothing.
@@ -13,6 +13,12 @@ pub trait Machine {
     fn handle_unreachable(&mut self, _now: Nanos) {}
     fn handle_frame(&mut self, _now: Nanos, _text: &str) {}
     fn handle_closed(&mut self, _now: Nanos) {}
+    /// The WebSocket is cut and would come back: what that means to the caller.
+    fn handle_cut(&mut self) -> Cut {
+        Cut::Lost
+    }
+    /// A new WebSocket stands for the one that was cut.
+    fn handle_reopened(&mut self) {}
     /// A datagram from the TURN server that the kernel got at `at`.
     fn handle_datagram(&mut self, at: Nanos, now: Nanos, datagram: &[u8]);
     /// The first packet of the stream that is expected arrived.

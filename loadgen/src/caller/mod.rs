@@ -13,6 +13,7 @@ mod leg;
 mod machine;
 mod plan;
 pub mod record;
+mod resume;
 pub mod signal;
 mod solo;
 
@@ -25,7 +26,8 @@ use crate::{
     media::stream::Account,
     peer::{
         stun::{self, Method, View},
-        turn::{Event, Failure, TurnClient},
+        turn::{Event, Failure, FailureReason, TurnClient},
+        ways::{Way, Ways},
     },
     scenario::{Depth, Transport},
     time::Nanos,
@@ -34,6 +36,7 @@ use leg::Leg;
 pub use machine::Machine;
 pub use plan::{Output, Plan, Terms};
 use record::{Cause, Outcome, Record, Times, Told};
+pub use resume::Cut;
 use signal::{Frame, Ice, Role};
 pub use solo::Solo;
 
@@ -66,6 +69,7 @@ pub struct Caller {
     random: ChaCha12Rng,
     state: State,
     turn: Option<TurnClient>,
+    ways: Ways,
     relayed: Option<SocketAddr>,
     leg: Option<Leg>,
     /// The current step must be over by then.
@@ -76,6 +80,7 @@ pub struct Caller {
     leaving: Option<Outcome>,
     may_text: bool,
     awaiting_account: bool,
+    session: Option<resume::Session>,
     outputs: VecDeque<Output>,
     last_error: Option<String>,
     record: Record,
@@ -94,6 +99,7 @@ impl Caller {
             random: ChaCha12Rng::from_seed(plan.random),
             state: State::Opening,
             turn: None,
+            ways: Ways::default(),
             relayed: None,
             leg: None,
             deadline: Some(now.after(terms.setup_timeout)),
@@ -102,6 +108,7 @@ impl Caller {
             leaving: None,
             may_text: false,
             awaiting_account: false,
+            session: None,
             outputs: VecDeque::new(),
             last_error: None,
             record: Record::new(plan.number, plan.person.criteria, times),
@@ -125,13 +132,17 @@ impl Machine for Caller {
 
     fn handle_frame(&mut self, now: Nanos, text: &str) {
         match serde_json::from_str(text) {
-            Ok(frame) => self.handle(now, frame),
+            Ok(frame) => {
+                self.count_frame(text);
+                self.handle(now, frame);
+            }
             Err(_) => self.fail(now, Cause::Protocol),
         }
         self.pump(now, now);
     }
 
     fn handle_closed(&mut self, now: Nanos) {
+        self.record.unheard = self.state == State::Waiting;
         if self.state < State::HangingUp {
             let cause = self.last_error.take().map_or(Cause::SocketLost, Cause::Refused);
             self.settle(Outcome::Failed(cause));
@@ -140,6 +151,14 @@ impl Machine for Caller {
             self.free(now);
         }
         self.pump(now, now);
+    }
+
+    fn handle_cut(&mut self) -> Cut {
+        self.cut()
+    }
+
+    fn handle_reopened(&mut self) {
+        self.ask_to_resume();
     }
 
     fn handle_datagram(&mut self, at: Nanos, now: Nanos, datagram: &[u8]) {
@@ -176,6 +195,9 @@ impl Machine for Caller {
         if let Some(turn) = &mut self.turn {
             turn.handle_timeout(now);
         }
+        if self.ways.is_due(now) && self.state < State::HangingUp {
+            self.try_next_way(now);
+        }
         if let Some(check) = self.leg.as_mut().and_then(|leg| leg.check.as_mut()) {
             check.handle_timeout(now);
         }
@@ -210,7 +232,8 @@ impl Machine for Caller {
         let turn = self.turn.as_ref().and_then(TurnClient::poll_timeout);
         let check = self.leg.as_ref().and_then(|leg| leg.check.as_ref()).and_then(|check| check.poll_timeout());
         let full = self.leg.as_ref().and_then(|leg| leg.full.as_ref()).and_then(|full| full.poll_timeout());
-        [turn, check, full, self.hang_up_at, self.deadline].into_iter().flatten().min()
+        let way = self.ways.poll_timeout();
+        [turn, way, check, full, self.hang_up_at, self.deadline].into_iter().flatten().min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -244,7 +267,12 @@ impl Machine for Caller {
 impl Caller {
     fn handle(&mut self, now: Nanos, frame: Frame) {
         match frame {
-            Frame::Welcome { topics, policy, ice } if self.state == State::Greeting => {
+            Frame::Welcome { sid, key, resumed: Some(_), .. } => {
+                self.keep_session(sid, key);
+                self.outputs.push_back(Output::Resumed);
+            }
+            Frame::Welcome { topics, policy, ice, sid, key, .. } if self.state == State::Greeting => {
+                self.keep_session(sid, key);
                 self.record.times.registered = Some(now);
                 self.may_text = policy.text;
                 self.fit_topics(topics.len());
@@ -307,22 +335,33 @@ impl Caller {
     fn allocate(&mut self, now: Nanos, ice: Option<Ice>) {
         let wanted = self.turn.is_none() && self.terms.depth.relays();
         let Some(ice) = ice.filter(|_| wanted) else { return };
-        let Some((server, credential)) = ice.turn(self.terms.transport, self.terms.turn) else {
-            return self.fail(now, Cause::NoTurnServer);
-        };
+        self.ways = Ways::new(ice.ways(&self.terms));
         self.record.times.ice = Some(now);
+        if !self.try_next_way(now) {
+            self.fail(now, Cause::NoTurnServer);
+        }
+    }
+
+    /// Allocates by the next way that is left; false if none is.
+    fn try_next_way(&mut self, now: Nanos) -> bool {
+        let Some(Way { transport, server, credential }) = self.ways.next(now) else { return false };
+        self.forget_turn();
         let mut turn = TurnClient::new(credential, self.draw());
-        turn.over_stream(self.terms.transport != Transport::Udp);
+        turn.over_stream(transport != Transport::Udp);
         turn.allocate(now);
         self.turn = Some(turn);
-        self.outputs.push_back(Output::Attach(server));
+        // Ways that led nowhere cost their time.
+        self.record.times.allocate_sent.get_or_insert(now);
+        self.outputs.push_back(Output::Attach(transport, server));
+        true
     }
 
     fn handle_turn(&mut self, at: Nanos, now: Nanos, event: Event) {
         match event {
             Event::Allocated { relayed, sent } => {
-                self.record.times.allocate_sent = Some(sent);
+                self.record.times.allocate_sent.get_or_insert(sent);
                 self.record.times.allocated = Some(at);
+                self.record.reached = self.ways.arrive();
                 self.relayed = Some(relayed);
                 self.offer_candidate(now);
                 self.bind(now);
@@ -342,6 +381,7 @@ impl Caller {
 
     fn handle_turn_failure(&mut self, now: Nanos, Failure { request, reason }: Failure) {
         match request {
+            Method::Allocate if reason == FailureReason::Timeout && self.try_next_way(now) => {}
             Method::Allocate => self.fail(now, Cause::Allocate(reason)),
             Method::CreatePermission | Method::ChannelBind => self.fail(now, Cause::Channel(reason)),
             Method::Refresh | Method::Binding => {} // a lost allocation shows as lost voice
@@ -427,7 +467,9 @@ impl Record {
             check_rejections: 0,
             requeued: 0,
             double_matched: false,
+            unheard: false,
             direct: false,
+            reached: None,
         }
     }
 }

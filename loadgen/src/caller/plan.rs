@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     media::{packet::StreamId, voice::Voice},
-    peer::note::Note,
+    peer::{full::FullPeer, note::Note},
     population::Person,
     scenario::{Depth, Transport},
     time::{Clock, Nanos},
@@ -20,8 +20,12 @@ pub struct Terms {
     /// Used instead of the TURN server in `ice`.
     pub turn: Option<SocketAddr>,
     pub transport: Transport,
+    /// Tries UDP, then TCP, then TLS; `transport` is UDP then.
+    pub falls_back: bool,
     /// The run's clock: the full peer's library wants it as the standard library's.
     pub clock: Clock,
+    /// Whether a caller that is cut off asks for its session back; else it comes anew.
+    pub resumes: bool,
     /// How full callers speak, and what their pauses are drawn from.
     pub voice: (Voice, u64),
 }
@@ -43,8 +47,8 @@ pub struct Plan {
 pub enum Output {
     /// A frame for the server.
     Signal(String),
-    /// Datagrams go to this TURN server from now on.
-    Attach(SocketAddr),
+    /// Datagrams go to this TURN server from now on, and nowhere they went before.
+    Attach(Transport, SocketAddr),
     /// A datagram for the TURN server.
     Datagram(Vec<u8>),
     /// Expect this stream.
@@ -53,8 +57,14 @@ pub enum Output {
     Talk { channel: u16, stream: StreamId },
     /// What a full caller noticed of its media.
     Note(Note),
+    /// A full caller's path is secured: the media thread speaks and hears for it from now on.
+    HandOver { channel: u16, peer: Box<FullPeer> },
+    /// What came for such a peer and is not the media thread's any more.
+    Pass { at: Nanos, data: Vec<u8> },
     /// Stop both and send the account.
     Hush,
+    /// The session is had again on a new connection.
+    Resumed,
     /// Nothing more: close the WebSocket.
     Close,
 }

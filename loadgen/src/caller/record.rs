@@ -1,7 +1,11 @@
 //! What is kept of one caller: the stamps of loadtest.md §5.1, the call as it was told, and how it ended.
 
 use crate::{
-    caller::signal::Role, media::stream::Account, peer::turn::FailureReason, population::Criteria, scenario::Depth,
+    caller::signal::Role,
+    media::stream::Account,
+    peer::turn::FailureReason,
+    population::Criteria,
+    scenario::{Depth, Transport},
     time::Nanos,
 };
 use std::time::Duration;
@@ -143,6 +147,12 @@ pub struct Record {
     pub requeued: u32,
     /// Told of a call while it was already in one.
     pub double_matched: bool,
+    /// It stopped listening before the server said whether it had matched it: a partner it never heard of may seem alone.
+    #[serde(default)]
+    pub unheard: bool,
+    /// Over what it reached the TURN server.
+    #[serde(default)]
+    pub reached: Option<Transport>,
     /// Its media goes to the partner itself, by no relay.
     #[serde(default)]
     pub direct: bool,

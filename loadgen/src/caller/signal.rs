@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de};
 use serde_json::json;
 
 use crate::{
-    peer::turn::Credential,
+    caller::Terms,
+    peer::{turn::Credential, ways::Way},
     population::{Criteria, GENDERS, LEVELS},
     scenario::Transport,
 };
@@ -20,6 +21,10 @@ pub enum Frame {
         topics: Vec<String>,
         policy: Policy,
         ice: Option<Ice>,
+        sid: Option<String>,
+        key: Option<String>,
+        /// Where an earlier session stands that is had again; what was missed follows.
+        resumed: Option<de::IgnoredAny>,
     },
     Queued {
         ice: Option<Ice>,
@@ -105,11 +110,22 @@ struct Server {
 }
 
 impl Ice {
+    /// The ways to a TURN server, in the order in which a caller of these terms tries them.
+    pub fn ways(self, terms: &Terms) -> Vec<Way> {
+        let all = [Transport::Udp, Transport::Tcp, Transport::Tls];
+        let tried = if terms.falls_back { &all[..] } else { std::slice::from_ref(&terms.transport) };
+        let way = |transport: &Transport| {
+            let (server, credential) = self.turn(*transport, terms.turn)?;
+            Some(Way { transport: *transport, server, credential })
+        };
+        tried.iter().filter_map(way).collect()
+    }
+
     /// The first TURN server over `transport` that is named by address, and the credential for it.
-    pub fn turn(self, transport: Transport, instead: Option<SocketAddr>) -> Option<(SocketAddr, Credential)> {
-        self.servers.into_iter().find_map(|server| {
+    pub fn turn(&self, transport: Transport, instead: Option<SocketAddr>) -> Option<(SocketAddr, Credential)> {
+        self.servers.iter().find_map(|server| {
             let address = instead.or_else(|| server.urls.iter().find_map(|url| turn_address(url, transport)))?;
-            Some((address, Credential { username: server.username, password: server.credential }))
+            Some((address, Credential { username: server.username.clone(), password: server.credential.clone() }))
         })
     }
 }
@@ -134,6 +150,11 @@ pub const QUEUE: u64 = 2;
 
 pub fn hello(token: &str) -> String {
     json!({ "t": "hello", "q": HELLO, "v": [1], "token": token, "sdk": "loadgen" }).to_string()
+}
+
+/// The same of a session whose connection broke: its name, its key and the number of the last frame that arrived.
+pub fn hello_again(sid: &str, key: &str, last: u64) -> String {
+    json!({ "t": "hello", "q": HELLO, "v": [1], "resume": { "sid": sid, "key": key, "n": last } }).to_string()
 }
 
 pub fn queue(criteria: &Criteria) -> String {

@@ -12,7 +12,8 @@ use crate::{
     media::{packet, packet::StreamId, stream::Account},
     peer::{
         stun::View,
-        turn::{Credential, Event, Failure, TurnClient},
+        turn::{Credential, Event, Failure, FailureReason, TurnClient},
+        ways::{Way, Ways},
     },
     scenario::Transport,
     time::Nanos,
@@ -33,6 +34,10 @@ pub struct Solo {
     hold: Duration,
     state: State,
     turn: TurnClient,
+    ways: Ways,
+    random: [u8; 32],
+    /// Of clients that tried other ways before.
+    retransmissions: u32,
     stream: StreamId,
     hearing: bool,
     deadline: Option<Nanos>,
@@ -46,21 +51,22 @@ impl Solo {
     /// A caller that allocates now at `server`.
     pub fn new(plan: Plan, terms: Terms, server: SocketAddr, credential: Credential, now: Nanos) -> Solo {
         let times = Times { intended: plan.intended, started: now, ice: Some(now), ..Times::default() };
-        let mut transaction = [0; 12];
-        transaction.copy_from_slice(&plan.random[..12]);
-        let mut turn = TurnClient::new(credential, transaction);
-        turn.over_stream(terms.transport != Transport::Udp);
-        turn.allocate(now);
+        let mut ways = ways(&terms, server, &credential);
+        let way = ways.next(now).unwrap_or(Way { transport: terms.transport, server, credential });
+        let (turn, attach) = begin(way, &plan.random, now);
         let mut solo = Solo {
             terms,
             hold: plan.person.hold,
             state: State::Allocating,
             turn,
+            ways,
+            random: plan.random,
+            retransmissions: 0,
             stream: StreamId { call: packet::hash(&format!("{:?}", plan.random)), side: 0 },
             hearing: false,
             deadline: Some(now.after(terms.setup_timeout)),
             free_at: None,
-            outputs: VecDeque::from([Output::Attach(server)]),
+            outputs: VecDeque::from([attach]),
             record: Record::new(plan.number, plan.person.criteria, times),
             outcome: None,
         };
@@ -84,8 +90,9 @@ impl Solo {
     fn handle_event(&mut self, at: Nanos, now: Nanos, event: Event) {
         match event {
             Event::Allocated { relayed, sent } => {
-                self.record.times.allocate_sent = Some(sent);
+                self.record.times.allocate_sent.get_or_insert(sent);
                 self.record.times.allocated = Some(at);
+                self.record.reached = self.ways.arrive();
                 self.proceed(now, relayed);
             }
             Event::Permitted { sent } => self.record.times.permit = Some((sent, at)),
@@ -100,6 +107,16 @@ impl Solo {
             Event::Freed => self.record.times.freed = Some(at),
             Event::Failed(failure) => self.handle_failure(now, failure),
         }
+    }
+
+    fn try_next_way(&mut self, now: Nanos) {
+        let Some(way) = self.ways.next(now) else { return };
+        self.random.rotate_left(1);
+        let (turn, attach) = begin(way, &self.random, now);
+        self.retransmissions += std::mem::replace(&mut self.turn, turn).retransmissions;
+        // Ways that led nowhere cost their time.
+        self.record.times.allocate_sent.get_or_insert(self.record.times.started);
+        self.outputs.push_back(attach);
     }
 
     fn proceed(&mut self, now: Nanos, relayed: SocketAddr) {
@@ -121,6 +138,7 @@ impl Solo {
 
     fn handle_failure(&mut self, now: Nanos, Failure { request, reason }: Failure) {
         match self.state {
+            State::Allocating if reason == FailureReason::Timeout && self.ways.has_more() => self.try_next_way(now),
             State::Allocating => {
                 self.settle(Outcome::Failed(Cause::Allocate(reason)));
                 self.finish(); // nothing to give back
@@ -147,6 +165,7 @@ impl Solo {
         }
         self.record.times.hung_up = Some(now);
         self.state = State::Freeing;
+        self.ways = Ways::default();
         self.free_at = None;
         self.deadline = Some(now.after(GOODBYE));
         self.turn.free(now);
@@ -165,6 +184,23 @@ impl Solo {
             _ => Step::Allocated,
         }
     }
+}
+
+/// Where a caller of these terms tries to allocate, the first place first.
+fn ways(terms: &Terms, server: SocketAddr, credential: &Credential) -> Ways {
+    let way = |transport, server| Way { transport, server, credential: credential.clone() };
+    let stream = terms.falls_back.then(|| way(Transport::Tcp, terms.turn.unwrap_or(server)));
+    Ways::new([way(terms.transport, server)].into_iter().chain(stream))
+}
+
+/// A client that allocates by `way`, and what has to be attached for it.
+fn begin(way: Way, random: &[u8; 32], now: Nanos) -> (TurnClient, Output) {
+    let mut transaction = [0; 12];
+    transaction.copy_from_slice(&random[..12]);
+    let mut turn = TurnClient::new(way.credential, transaction);
+    turn.over_stream(way.transport != Transport::Udp);
+    turn.allocate(now);
+    (turn, Output::Attach(way.transport, way.server))
 }
 
 impl Machine for Solo {
@@ -190,6 +226,9 @@ impl Machine for Solo {
 
     fn handle_timeout(&mut self, now: Nanos) {
         self.turn.handle_timeout(now);
+        if self.state == State::Allocating && self.ways.is_due(now) {
+            self.try_next_way(now);
+        }
         if self.free_at.is_some_and(|at| at <= now) {
             self.settle(Outcome::Completed);
             self.free(now);
@@ -215,7 +254,7 @@ impl Machine for Solo {
     }
 
     fn poll_timeout(&self) -> Option<Nanos> {
-        [self.turn.poll_timeout(), self.free_at, self.deadline].into_iter().flatten().min()
+        [self.turn.poll_timeout(), self.ways.poll_timeout(), self.free_at, self.deadline].into_iter().flatten().min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -235,149 +274,12 @@ impl Machine for Solo {
     }
 
     fn into_record(mut self: Box<Self>) -> Record {
-        self.record.turn_retransmissions = self.turn.retransmissions;
+        self.record.turn_retransmissions = self.retransmissions + self.turn.retransmissions;
         self.record.outcome = self.outcome.unwrap_or(Outcome::InFlight);
         self.record
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::{
-        peer::{
-            stun::{Builder, Class, Method, attribute, long_term_key},
-            turn::FailureReason,
-        },
-        scenario::{Depth, Scenario},
-        time::Clock,
-    };
-
-    const MS: u64 = 1_000_000;
-
-    struct World {
-        now: Nanos,
-        solo: Solo,
-        /// The error code every authenticated Allocate is answered with.
-        refuse: Option<u8>,
-        seen: Vec<Output>,
-    }
-
-    impl World {
-        fn new(media: bool, refuse: Option<u8>) -> World {
-            let now = Nanos(6 * MS);
-            let person = Scenario::default().person(3);
-            let plan = Plan { number: 3, intended: Nanos(5 * MS), person, token: String::new(), random: [3; 32] };
-            let (depth, transport) = (Depth::Turn, Transport::Udp);
-            let terms = Terms {
-                depth,
-                setup_timeout: Duration::from_secs(10),
-                media,
-                turn: None,
-                transport,
-                clock: Clock::start(),
-                voice: Default::default(),
-            };
-            let credential = Credential { username: "u".into(), password: "p".into() };
-            let solo = Solo::new(plan, terms, "127.0.0.1:9".parse().unwrap(), credential, now);
-            let mut world = World { now, solo, refuse, seen: Vec::new() };
-            world.settle();
-            world
-        }
-
-        fn settle(&mut self) {
-            while let Some(output) = self.solo.poll_output() {
-                match output {
-                    Output::Datagram(request) => {
-                        let reply = self.reply(&request);
-                        self.solo.handle_datagram(self.now, self.now, &reply);
-                    }
-                    other => self.seen.push(other),
-                }
-            }
-        }
-
-        fn reply(&self, request: &[u8]) -> Vec<u8> {
-            let request = View::parse(request).unwrap();
-            let methods = [Method::Allocate, Method::Refresh, Method::CreatePermission, Method::ChannelBind];
-            let method = methods.into_iter().find(|method| *method as u16 == request.method()).unwrap();
-            let error = |code: u8| {
-                Builder::new(Class::Error, method, request.transaction())
-                    .attribute(attribute::ERROR_CODE, &[0, 0, 4, code])
-                    .attribute(attribute::REALM, b"r")
-                    .attribute(attribute::NONCE, b"n")
-                    .finish()
-            };
-            if request.get(attribute::USERNAME).is_none() {
-                return error(1);
-            }
-            if let Some(code) = self.refuse {
-                return error(code);
-            }
-            Builder::new(Class::Success, method, request.transaction())
-                .address(attribute::XOR_RELAYED_ADDRESS, "127.0.0.1:50000".parse().unwrap())
-                .attribute(attribute::LIFETIME, &600u32.to_be_bytes())
-                .integrity(&long_term_key("u", "r", "p"))
-                .finish()
-        }
-
-        fn wake(&mut self) {
-            self.now = self.solo.poll_timeout().unwrap();
-            self.solo.handle_timeout(self.now);
-            self.settle();
-        }
-
-        fn record(self) -> Record {
-            assert!(self.solo.is_done());
-            Box::new(self.solo).into_record()
-        }
-    }
-
-    #[test]
-    fn an_allocation_is_held_for_its_time_and_given_back() {
-        let mut world = World::new(false, None);
-        assert!(world.solo.is_up() && world.solo.is_talking());
-        let until = world.now.after(world.solo.hold);
-        world.wake();
-        let record = world.record();
-        assert_eq!(record.outcome, Outcome::Completed);
-        assert_eq!((record.times.hung_up, record.times.freed), (Some(until), Some(until)));
-        assert!(record.times.channel.is_none());
-    }
-
-    #[test]
-    fn with_media_its_own_voice_must_come_back_before_the_hold_begins() {
-        let mut world = World::new(true, None);
-        assert!(!world.solo.is_up() && world.seen.iter().any(|output| matches!(output, Output::Talk { .. })));
-        world.solo.handle_first_voice(world.now, world.now);
-        assert!(world.solo.is_up());
-        world.wake();
-        assert!(!world.solo.is_done(), "the account is still to come");
-        world.solo.handle_account(world.now, Account::default());
-        assert_eq!(world.record().outcome, Outcome::Completed);
-    }
-
-    #[test]
-    fn a_relay_that_carries_nothing_is_a_failure() {
-        let mut world = World::new(true, None);
-        world.wake();
-        world.solo.handle_account(world.now, Account::default());
-        assert_eq!(world.record().outcome, Outcome::Failed(Cause::Timeout(Step::ChannelBound)));
-    }
-
-    #[test]
-    fn a_full_server_blocks_and_leaves_nothing_to_give_back() {
-        let record = World::new(false, Some(86)).record();
-        assert_eq!(record.outcome, Outcome::Failed(Cause::Allocate(FailureReason::Refused(486))));
-        assert!(record.is_blocked() && record.times.hung_up.is_none());
-    }
-
-    #[test]
-    fn the_end_of_the_run_cuts_a_held_allocation() {
-        let mut world = World::new(false, None);
-        world.solo.handle_leave(world.now);
-        world.settle();
-        assert_eq!(world.record().outcome, Outcome::Cut);
-    }
-}
+#[path = "solo_tests.rs"]
+mod tests;

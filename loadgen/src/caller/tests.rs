@@ -19,6 +19,8 @@ fn terms() -> Terms {
         turn: None,
         transport: Transport::Udp,
         clock: crate::time::Clock::start(),
+        falls_back: false,
+        resumes: false,
         voice: Default::default(),
     }
 }
@@ -212,7 +214,7 @@ fn the_allocation_is_made_before_anybody_is_matched() {
     let mut world = World::new(terms());
     world.open();
     assert!(world.callers.iter().all(|caller| caller.record.times.allocated.is_some()));
-    assert_eq!(world.done[0], [Output::Attach("127.0.0.1:9".parse().unwrap())]);
+    assert_eq!(world.done[0], [Output::Attach(Transport::Udp, "127.0.0.1:9".parse().unwrap())]);
 }
 
 #[test]

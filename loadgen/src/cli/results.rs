@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 
-use super::{INTERNAL, RunArgs, Stop, publish, say, usage};
+use super::{INTERNAL, Stop, args::RunArgs, publish, say, usage};
 use crate::{explain, merge, simulate, verdict};
 
 /// Largest result that is read.

@@ -1,8 +1,9 @@
 //! Whom a scenario's hostile traffic may go to.
 
-use super::{OwnRelay, RunArgs, Stop, usage};
+use super::{Stop, args::RunArgs, usage};
 use crate::{
     attack::{Victim, may_be_attacked},
+    own_relay::OwnRelay,
     peer::turn::Credential,
     runner::Aim,
     scenario::Scenario,

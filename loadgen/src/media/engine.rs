@@ -17,13 +17,16 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     Command, Counters, Mail, Measured, Queue, Window,
+    full::{FullParty, Tally},
     impair::Impairment,
-    packet::{self, Frame, StreamId},
+    packet::{self, Frame},
+    parties::{Parties, Party},
     sockets::{Key, SHARED, Sockets, Source, shared_key},
     stream::{Account, Arrival, Hearing, Sending, Wheel, judge},
     voice::Tick,
 };
 use crate::{
+    peer::stun,
     sys::{BATCH, Epoll, EventFd, Inbox, Outbox, sharpen_sleeps},
     time::{Clock, Nanos},
 };
@@ -66,25 +69,6 @@ struct Delayed {
     order: u64,
     key: Key,
     bytes: Box<[u8]>,
-}
-
-/// Callers by source.
-#[derive(Default)]
-struct Parties {
-    places: Vec<Option<Party>>,
-    free: Vec<u32>,
-    by_key: HashMap<Key, u32, foldhash::fast::RandomState>,
-}
-
-struct Party {
-    source: Source,
-    mailbox: Sender<Mail>,
-    network: Option<Box<Impairment>>,
-    /// Media is the caller's own to read.
-    opaque: bool,
-    sending: Option<(Sending, usize)>,
-    hearing: Option<Hearing>,
-    closed: Option<StreamId>,
 }
 
 impl Engine {
@@ -173,6 +157,20 @@ impl Engine {
                     Counters::add(&self.counters.talking, 1);
                 }
             }
+            Command::HandOver { key, server, channel, peer } => {
+                let now = self.clock.now();
+                if let Some((place, party)) = self.parties.get(key) {
+                    let step = self.wheel.add(place, now);
+                    party.full = Some(FullParty { peer, server, channel, step });
+                    Counters::add(&self.counters.talking, 1);
+                }
+            }
+            Command::Pass { key, at, data } => {
+                let tally = Tally { measured: &mut self.measured, counters: &self.counters, window: self.window };
+                if let Some((_, party)) = self.parties.get(key) {
+                    hear_full(party, tally, &self.sockets, at, &data);
+                }
+            }
             Command::Hush { key } => {
                 if let Some(account) = self.hush(key) {
                     self.mail(key, Mail::Account(Box::new(account)));
@@ -192,12 +190,19 @@ impl Engine {
             // A socket that cannot be watched hears nothing, and its caller fails with a time-out that is counted.
             let _ = self.epoll.add(socket.as_fd(), key.0);
         }
-        self.parties
-            .insert(key, Party { source, mailbox, network, opaque, sending: None, hearing: None, closed: None });
+        self.parties.insert(
+            key,
+            Party { source, mailbox, network, opaque, sending: None, full: None, hearing: None, closed: None },
+        );
     }
 
     fn hush(&mut self, key: Key) -> Option<Account> {
         let (place, party) = self.parties.get(key)?;
+        if let Some(mut full) = party.full.take() {
+            self.wheel.remove(place, full.step);
+            self.counters.talking.fetch_sub(1, Ordering::Relaxed);
+            return full.peer.hush();
+        }
         let sent = party.sending.take().map_or(0, |(sending, step)| {
             self.wheel.remove(place, step);
             self.counters.talking.fetch_sub(1, Ordering::Relaxed);
@@ -213,6 +218,17 @@ impl Engine {
         while let Some((due, places)) = self.wheel.turn(now) {
             for place in places {
                 let Some(Some(party)) = self.parties.places.get_mut(*place as usize) else { continue };
+                if let Some(full) = &mut party.full {
+                    let lane = if let Source::Shared { lane, .. } = party.source { lane } else { 0 };
+                    let outbox = &mut self.outboxes[lane];
+                    let mut tally =
+                        Tally { measured: &mut self.measured, counters: &self.counters, window: self.window };
+                    full.speak(due, self.clock.now(), &party.source, &self.sockets, outbox, &mut tally);
+                    if outbox.is_full() {
+                        flush(outbox, &self.sockets.shared()[lane], &self.counters);
+                    }
+                    continue;
+                }
                 let Some((sending, _)) = &mut party.sending else { continue };
                 let Tick::Packet { bytes, marker, timestamp } = sending.speaker.tick() else { continue };
                 let sent = self.clock.now();
@@ -278,7 +294,10 @@ impl Engine {
         let at = Nanos(now.0.0.saturating_sub(age.as_nanos() as u64));
         let Some((_, party)) = self.parties.get(key) else { return };
         match &mut party.network {
-            None => deliver(party, &mut self.measured, &self.counters, self.window, at, received.bytes),
+            None => {
+                let tally = Tally { measured: &mut self.measured, counters: &self.counters, window: self.window };
+                deliver(party, tally, &self.sockets, at, received.bytes);
+            }
             Some(network) => {
                 let arrivals = network.arrivals(at, received.bytes.len());
                 for at in arrivals.into_iter().flatten() {
@@ -300,7 +319,8 @@ impl Engine {
         while self.delayed.peek().is_some_and(|Reverse(next)| next.at <= now) {
             let Some(Reverse(Delayed { at, key, bytes, .. })) = self.delayed.pop() else { return };
             if let Some((_, party)) = self.parties.get(key) {
-                deliver(party, &mut self.measured, &self.counters, self.window, at, &bytes);
+                let tally = Tally { measured: &mut self.measured, counters: &self.counters, window: self.window };
+                deliver(party, tally, &self.sockets, at, &bytes);
             }
         }
     }
@@ -314,16 +334,21 @@ impl Engine {
 }
 
 /// What a datagram that arrived at `at` is to its caller, and the letter it makes.
-fn deliver(party: &mut Party, measured: &mut Measured, counters: &Counters, window: Window, at: Nanos, bytes: &[u8]) {
+fn deliver(party: &mut Party, tally: Tally<'_>, sockets: &Sockets, at: Nanos, bytes: &[u8]) {
+    let channel = party.full.as_ref().map(|full| full.channel);
+    if let Some((_, data)) = stun::parse_channel_data(bytes).filter(|(through, _)| Some(*through) == channel) {
+        return hear_full(party, tally, sockets, at, data);
+    }
+    let Tally { measured, counters, window } = tally;
     let arrival = match party.opaque {
         true => Arrival::Control,
         false => judge(party.hearing.as_mut(), party.closed, at, bytes),
     };
     let letter = match arrival {
-        Arrival::Voice { delay, first } => {
+        Arrival::Voice { delay, variation, first } => {
             Counters::add(&counters.received, 1);
             if window.contains(at) {
-                measured.delay.record(delay);
+                measured.heard(delay, variation);
             }
             first.then_some(Mail::FirstVoice { at })
         }
@@ -343,6 +368,15 @@ fn deliver(party: &mut Party, measured: &mut Measured, counters: &Counters, wind
     }
 }
 
+/// What came through the channel of a full caller whose peer lives here.
+fn hear_full(party: &mut Party, mut tally: Tally<'_>, sockets: &Sockets, at: Nanos, data: &[u8]) {
+    let Some(full) = &mut party.full else { return };
+    let first = full.hear(at, data, &party.source, sockets, &mut tally);
+    if first.is_some_and(|at| party.mailbox.try_send(Mail::FirstVoice { at }).is_err()) {
+        Counters::add(&tally.counters.undelivered, 1);
+    }
+}
+
 fn flush(outbox: &mut Outbox, socket: &UdpSocket, counters: &Counters) {
     if outbox.is_empty() {
         return;
@@ -353,129 +387,6 @@ fn flush(outbox: &mut Outbox, socket: &UdpSocket, counters: &Counters) {
     Counters::add(&counters.unsent, wanted - sent);
 }
 
-impl Parties {
-    fn insert(&mut self, key: Key, party: Party) {
-        self.remove(key);
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.places.push(None);
-            self.places.len() as u32 - 1
-        });
-        self.places[place as usize] = Some(party);
-        self.by_key.insert(key, place);
-    }
-
-    fn get(&mut self, key: Key) -> Option<(u32, &mut Party)> {
-        let place = *self.by_key.get(&key)?;
-        Some((place, self.places.get_mut(place as usize)?.as_mut()?))
-    }
-
-    fn socket(&self, key: Key) -> Option<Arc<UdpSocket>> {
-        match &self.places.get(*self.by_key.get(&key)? as usize)?.as_ref()?.source {
-            Source::Own { socket, .. } => Some(socket.clone()),
-            Source::Shared { .. } => None,
-        }
-    }
-
-    fn remove(&mut self, key: Key) {
-        if let Some(place) = self.by_key.remove(&key) {
-            self.places[place as usize] = None;
-            self.free.push(place);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::net::SocketAddr;
-
-    use tokio::sync::mpsc;
-
-    use super::super::{MAILBOX, Media};
-    use super::*;
-
-    /// Returns every datagram to its sender, which a caller hears as its partner if the streams are swapped.
-    fn echo() -> (SocketAddr, thread::JoinHandle<()>) {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap();
-        let thread = thread::spawn(move || {
-            let mut buffer = [0; 256];
-            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                if length == 4 {
-                    return;
-                }
-                socket.send_to(&buffer[..length], from).unwrap();
-            }
-        });
-        (address, thread)
-    }
-
-    #[test]
-    fn fifty_packets_a_second_leave_and_come_back_whole() {
-        let (server, thread) = echo();
-        let everything = Window { from: Nanos::ZERO, until: Nanos(u64::MAX) };
-        let media = Media::start(Clock::start(), everything, false).unwrap();
-        let (mailbox, mut letters) = mpsc::channel(MAILBOX);
-        let source = media.attach(1, server, mailbox).unwrap();
-        let stream = StreamId { call: 5, side: 0 };
-        media.hear(source.key(), 0x4000, stream);
-        media.talk(source.key(), server, 0x4000, stream);
-        thread::sleep(Duration::from_millis(400));
-        media.hush(source.key());
-        assert!(matches!(letters.blocking_recv(), Some(Mail::FirstVoice { .. })));
-        let Some(Mail::Account(account)) = letters.blocking_recv() else { panic!("no account") };
-        assert!((10..=30).contains(&account.sent), "{account:?}");
-        assert!(account.summary.received + 1 >= u64::from(account.sent), "{account:?}");
-        media.send(&source, b"stop", server).unwrap();
-        thread.join().unwrap();
-        let measured = media.stop().unwrap();
-        assert_eq!(measured.lateness.len(), u64::from(account.sent));
-        assert_eq!(media.counters().foreign.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn control_datagrams_reach_their_caller_and_foreign_media_is_counted() {
-        let (server, thread) = echo();
-        let everything = Window { from: Nanos::ZERO, until: Nanos(u64::MAX) };
-        let media = Media::start(Clock::start(), everything, false).unwrap();
-        let (mailbox, mut letters) = mpsc::channel(MAILBOX);
-        let source = media.attach(2, server, mailbox).unwrap();
-        media.hear(source.key(), 0x4000, StreamId { call: 5, side: 1 });
-        let mut foreign = [0; packet::LEN];
-        packet::write(&mut foreign, 0x4000, StreamId { call: 6, side: 1 }, 0, 0);
-        media.send(&source, &foreign, server).unwrap();
-        media.send(&source, b"\x01\x01 control", server).unwrap();
-        let Some(Mail::Datagram { bytes, .. }) = letters.blocking_recv() else { panic!("no datagram") };
-        assert_eq!(&*bytes, b"\x01\x01 control");
-        media.send(&source, b"stop", server).unwrap();
-        thread.join().unwrap();
-        media.stop();
-        assert_eq!(media.counters().foreign.load(Ordering::Relaxed), 1);
-    }
-
-    #[test]
-    fn an_answer_that_overtakes_its_attachment_is_not_lost() {
-        let (server, thread) = echo();
-        let media = Media::start(Clock::start(), Window { from: Nanos::ZERO, until: Nanos(u64::MAX) }, false).unwrap();
-        let mut waiting = Vec::new();
-        for number in 0..2_000 {
-            let (mailbox, letters) = mpsc::channel(MAILBOX);
-            let source = media.attach(number, server, mailbox).unwrap();
-            if number < 40 {
-                // Busy sending, the thread looks at its commands once a step.
-                media.talk(source.key(), server, 0x4000, StreamId { call: u64::from(number), side: 0 });
-            }
-            media.send(&source, b"\x01\x01 request", server).unwrap();
-            waiting.push((source, letters));
-            if number % 10 == 0 {
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-        thread::sleep(Duration::from_millis(200));
-        let unanswered = waiting.iter_mut().filter_map(|(_, letters)| letters.try_recv().err()).count();
-        media.send(&waiting[0].0, b"stop", server).unwrap();
-        thread.join().unwrap();
-        media.stop();
-        assert_eq!(unanswered, 0);
-    }
-}
+#[path = "engine_tests.rs"]
+mod tests;

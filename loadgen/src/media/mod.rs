@@ -3,8 +3,10 @@
 
 pub mod bridge;
 mod engine;
+mod full;
 pub mod impair;
 pub mod packet;
+mod parties;
 pub mod sockets;
 pub mod stream;
 pub mod tls;
@@ -19,12 +21,13 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
 
 use crate::{
-    peer::note::Note,
+    peer::{full::FullPeer, note::Note},
     stats::latency::Distribution,
     sys::{EventFd, go_real_time},
     time::{Clock, Nanos},
@@ -94,12 +97,20 @@ pub struct Measured {
     pub lateness: Distribution,
     /// One-way delay of each packet: from the stamp in it to the kernel's arrival stamp.
     pub delay: Distribution,
+    /// How much longer each packet took than the fastest of its stream so far (RFC 5481 §4.2).
+    pub variation: Distribution,
 }
 
 impl Measured {
     pub fn merge(&mut self, other: &Measured) {
         self.lateness.merge(&other.lateness);
         self.delay.merge(&other.delay);
+        self.variation.merge(&other.variation);
+    }
+
+    pub fn heard(&mut self, delay: Duration, variation: Duration) {
+        self.delay.record(delay);
+        self.variation.record(variation);
     }
 }
 
@@ -107,6 +118,8 @@ pub(crate) enum Command {
     Attach { source: Source, mailbox: mpsc::Sender<Mail>, network: Option<Box<Impairment>>, opaque: bool },
     Hear { key: Key, channel: u16, stream: StreamId },
     Talk { key: Key, server: SocketAddr, channel: u16, stream: StreamId, speaker: Speaker },
+    HandOver { key: Key, server: SocketAddr, channel: u16, peer: Box<FullPeer> },
+    Pass { key: Key, at: Nanos, data: Vec<u8> },
     Hush { key: Key },
     Detach { key: Key },
     Stop,
@@ -123,7 +136,6 @@ pub struct Media {
     counters: Arc<Counters>,
     network: Option<(Profile, u64)>,
     voice: (Voice, u64),
-    opaque: bool,
     thread: Mutex<Option<JoinHandle<Measured>>>,
 }
 
@@ -149,7 +161,6 @@ impl Media {
             counters,
             network: None,
             voice: Default::default(),
-            opaque: false,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -166,12 +177,6 @@ impl Media {
         self
     }
 
-    /// What comes to callers who attach from now on is theirs to read, media too; they count it by [`Media::note`].
-    pub fn opaque(mut self, opaque: bool) -> Media {
-        self.opaque = opaque;
-        self
-    }
-
     /// Counts what a caller whose media is opaque noticed. From one thread only.
     pub fn note(&self, note: Note) {
         match note {
@@ -185,16 +190,33 @@ impl Media {
 
     /// Gives caller `number` a source towards `server`; what arrives there goes to `mailbox`.
     pub fn attach(&self, number: u32, server: SocketAddr, mailbox: mpsc::Sender<Mail>) -> io::Result<Source> {
+        self.attach_as(number, server, mailbox, false)
+    }
+
+    /// The same; if `opaque`, what comes is the caller's to read, media too.
+    pub fn attach_as(
+        &self,
+        number: u32,
+        server: SocketAddr,
+        mailbox: mpsc::Sender<Mail>,
+        opaque: bool,
+    ) -> io::Result<Source> {
         let source = self.sockets.source(number, server)?;
         let network = self.network.map(|(profile, seed)| Box::new(Impairment::new(profile, seed, number)));
-        self.post(Command::Attach { source: source.clone(), mailbox, network, opaque: self.opaque });
+        self.post(Command::Attach { source: source.clone(), mailbox, network, opaque });
         Ok(source)
     }
 
     /// Gives caller `number` a connected socket of its own as its source.
-    pub fn attach_socket(&self, number: u32, socket: UdpSocket, mailbox: mpsc::Sender<Mail>) -> io::Result<Source> {
+    pub fn attach_socket(
+        &self,
+        number: u32,
+        socket: UdpSocket,
+        mailbox: mpsc::Sender<Mail>,
+        opaque: bool,
+    ) -> io::Result<Source> {
         let source = Source::of_socket(number, socket)?;
-        self.post(Command::Attach { source: source.clone(), mailbox, network: None, opaque: self.opaque });
+        self.post(Command::Attach { source: source.clone(), mailbox, network: None, opaque });
         Ok(source)
     }
 
@@ -213,6 +235,16 @@ impl Media {
         let (voice, seed) = self.voice;
         let speaker = Speaker::new(voice, seed ^ packet::mix(key.0));
         self.post(Command::Talk { key, server, channel, stream, speaker });
+    }
+
+    /// Speaks and hears for a full caller's `peer` through `channel` until hushed.
+    pub fn hand_over(&self, key: Key, server: SocketAddr, channel: u16, peer: Box<FullPeer>) {
+        self.post(Command::HandOver { key, server, channel, peer });
+    }
+
+    /// What came through the channel of such a peer at `at`, before it was handed over.
+    pub fn pass(&self, key: Key, at: Nanos, data: Vec<u8>) {
+        self.post(Command::Pass { key, at, data });
     }
 
     /// Stops both directions; the account comes by mail.

@@ -53,8 +53,8 @@ pub struct Account {
 /// What an arrived datagram is to its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// Media of the partner; one-way delay.
-    Voice { delay: Duration, first: bool },
+    /// Media of the partner; one-way delay, and how much of it the fastest packet so far did not need.
+    Voice { delay: Duration, variation: Duration, first: bool },
     /// Media of the right call, but nobody listens yet or any more.
     Untimely,
     /// Media of somebody else's call: cross-talk.
@@ -91,10 +91,10 @@ pub fn judge(hearing: Option<&mut Hearing>, closed: Option<StreamId>, at: Nanos,
     if packet.stream != hearing.stream || channel != hearing.channel {
         return Arrival::Foreign;
     }
-    hearing.reception.handle(packet.sequence, packet.sent, at.0);
+    let variation = hearing.reception.handle(packet.sequence, packet.sent, at.0);
     let first = hearing.first.is_none();
     hearing.first.get_or_insert(at);
-    Arrival::Voice { delay: at.since(Nanos(packet.sent)), first }
+    Arrival::Voice { delay: at.since(Nanos(packet.sent)), variation, first }
 }
 
 /// Which callers are due at which step: every caller sends once a turn of the wheel, always at the same step, so that
@@ -168,7 +168,10 @@ mod tests {
     fn the_partners_voice_is_heard_and_the_first_packet_noticed() {
         let mut hearing = Hearing::new(0x4000, OURS.partner());
         let first = judge(Some(&mut hearing), None, Nanos(5_000), &datagram(OURS.partner(), 0));
-        assert_eq!(first, Arrival::Voice { delay: Duration::from_nanos(4_000), first: true });
+        assert_eq!(
+            first,
+            Arrival::Voice { delay: Duration::from_nanos(4_000), variation: Duration::ZERO, first: true }
+        );
         let second = judge(Some(&mut hearing), None, Nanos(5_000), &datagram(OURS.partner(), 1));
         assert!(matches!(second, Arrival::Voice { first: false, .. }));
         assert_eq!(hearing.account(9), Account { sent: 9, heard_up_to: 2, summary: hearing.reception.summary() });

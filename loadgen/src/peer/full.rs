@@ -2,7 +2,8 @@
 //! What str0m wants sent goes to the partner's relayed address through our channel; what comes through the channel is its.
 //!
 //! Driving contract: hand it one input (`handle_*`, or a description or candidate), drain [`FullPeer::poll_transmit`] and
-//! [`FullPeer::poll_note`], then wake it at [`FullPeer::poll_timeout`]. Times are those of the run's clock.
+//! [`FullPeer::poll_note`], then wake it at [`FullPeer::poll_timeout`]; once it is secured, [`FullPeer::tick`] it every
+//! twenty milliseconds instead. Times are those of the run's clock.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
@@ -19,7 +20,7 @@ use super::note::Note;
 use crate::{
     media::{
         packet::{self, StreamId},
-        stream::{Account, PERIOD},
+        stream::Account,
         voice::{Speaker, Tick},
     },
     stats::reception::Reception,
@@ -47,7 +48,7 @@ pub struct FullPeer {
     notes: VecDeque<Note>,
     ours: StreamId,
     speaker: Speaker,
-    next_at: Option<Nanos>,
+    secured: bool,
     number: u32,
     reception: Reception,
     heard: bool,
@@ -73,7 +74,7 @@ impl FullPeer {
             notes: VecDeque::new(),
             ours,
             speaker,
-            next_at: None,
+            secured: false,
             number: 0,
             reception: Reception::default(),
             heard: false,
@@ -140,18 +141,22 @@ impl FullPeer {
         self.input(at, Input::Receive(self.clock.instant(at), received));
     }
 
-    pub fn handle_timeout(&mut self, now: Nanos) {
-        while let Some(due) = self.next_at.filter(|due| *due <= now) {
-            self.next_at = Some(due.after(PERIOD));
+    /// A packet is due, if it may speak yet.
+    pub fn tick(&mut self, due: Nanos, now: Nanos) {
+        if self.secured && !self.hushed {
             self.speak(due, now);
         }
+        self.handle_timeout(now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Nanos) {
         if self.wake.is_some_and(|at| at <= now) {
             self.input(now, Input::Timeout(self.clock.instant(now)));
         }
     }
 
     pub fn poll_timeout(&self) -> Option<Nanos> {
-        [self.wake, self.next_at].into_iter().flatten().min()
+        self.wake
     }
 
     /// The next datagram for the partner, to be wrapped in ChannelData.
@@ -165,7 +170,6 @@ impl FullPeer {
 
     /// Sends and counts no more; what was sent and heard.
     pub fn hush(&mut self) -> Option<Account> {
-        self.next_at = None;
         let first = !std::mem::replace(&mut self.hushed, true);
         let heard_up_to = if self.heard { self.reception.highest() + 1 } else { 0 };
         first.then(|| Account { sent: self.number, heard_up_to, summary: self.reception.summary() })
@@ -222,7 +226,7 @@ impl FullPeer {
                     self.transmit.push_back(transmit.contents.to_vec());
                 }
                 Ok(Output::Transmit(_)) => {}
-                Ok(Output::Event(event)) => self.note(now, event),
+                Ok(Output::Event(event)) => self.note(event),
                 Err(_) => {
                     self.wake = None;
                     return;
@@ -231,7 +235,7 @@ impl FullPeer {
         }
     }
 
-    fn note(&mut self, now: Nanos, event: Event) {
+    fn note(&mut self, event: Event) {
         match event {
             Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
                 self.notes.push_back(Note::Connected);
@@ -240,7 +244,7 @@ impl FullPeer {
                 self.notes.push_back(Note::Secured);
                 let formats = self.rtc.codec_config();
                 self.format = formats.iter().find(|format| format.spec().codec == Format::Opus).map(|opus| opus.pt());
-                self.next_at = Some(now).filter(|_| !self.hushed);
+                self.secured = true;
             }
             Event::MediaAdded(added) => self.audio = Some(added.mid),
             Event::RtpPacket(packet) if !self.hushed => {
@@ -259,14 +263,29 @@ impl FullPeer {
         if said.stream != self.ours.partner() {
             return self.notes.push_back(Note::Foreign);
         }
-        self.reception.handle(sequence, said.sent, at.0);
+        let variation = self.reception.handle(sequence, said.sent, at.0);
         let first = !std::mem::replace(&mut self.heard, true);
-        self.notes.push_back(Note::Heard { at, delay: at.since(Nanos(said.sent)), first });
+        self.notes.push_back(Note::Heard { at, delay: at.since(Nanos(said.sent)), variation, first });
     }
 
     fn nanos(&self, at: Instant) -> Nanos {
         let origin = self.clock.instant(Nanos::ZERO);
         Nanos(u64::try_from(at.saturating_duration_since(origin).as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Peers are no values; one is only ever itself.
+impl PartialEq for FullPeer {
+    fn eq(&self, other: &FullPeer) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for FullPeer {}
+
+impl std::fmt::Debug for FullPeer {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("FullPeer")
     }
 }
 

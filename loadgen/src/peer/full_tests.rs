@@ -50,7 +50,10 @@ impl Pair {
             }
             self.now = Nanos(self.now.0 + 1_000_000);
             for peer in &mut self.peers {
-                peer.handle_timeout(self.now);
+                match self.now.0 % 20_000_000 {
+                    0 => peer.tick(self.now, self.now),
+                    _ => peer.handle_timeout(self.now),
+                }
             }
         }
     }

@@ -13,3 +13,4 @@ pub mod sdp;
 pub mod stun;
 pub mod turn;
 pub mod turn_url;
+pub mod ways;

@@ -9,6 +9,7 @@ use crate::{
 };
 
 /// Never exists.
+#[derive(Debug, PartialEq, Eq)]
 pub enum FullPeer {}
 
 impl FullPeer {
@@ -41,6 +42,10 @@ impl FullPeer {
     }
 
     pub fn handle_data(&mut self, _: Nanos, _: &[u8]) {
+        match *self {}
+    }
+
+    pub fn tick(&mut self, _: Nanos, _: Nanos) {
         match *self {}
     }
 

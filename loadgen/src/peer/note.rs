@@ -15,7 +15,7 @@ pub enum Note {
     /// A packet left this late.
     Sent { due: Nanos, late: Duration },
     /// A packet of the partner came at `at`.
-    Heard { at: Nanos, delay: Duration, first: bool },
+    Heard { at: Nanos, delay: Duration, variation: Duration, first: bool },
     /// Media of somebody else's call.
     Foreign,
     /// Not as it was sent.

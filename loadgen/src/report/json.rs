@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Run, Second, callers};
+use super::{OneCaller, Run, Second, callers};
 use crate::{
     book::Timed,
     host::environment,
@@ -67,6 +67,7 @@ fn storm(storm: &Storm) -> Value {
     json!({
         "severed": storm.severed,
         "back": storm.back,
+        "resumed": storm.resumed,
         "recovered_ms": storm.recovered().map(millis),
         "until_back": distribution(&storm.until_back),
         "greeted": distribution(&storm.greeted),
@@ -86,6 +87,7 @@ fn load(run: &Run) -> Value {
         "dropped_arrivals": run.generator.dropped_arrivals,
         "stuck_callers": run.generator.stuck,
         "match_floor_p99_ms": run.match_floor_p99(),
+        "match_fairness": run.book.phase(Timed::MatchWait).corrected.fairness(),
     })
 }
 
@@ -108,6 +110,7 @@ fn outcomes(run: &Run) -> Value {
         "widened_early": counts.widened_early,
         "requeued": counts.requeued,
         "allocated": counts.allocated,
+        "allocated_over": { "udp": counts.allocated_over[0], "tcp": counts.allocated_over[1], "tls": counts.allocated_over[2] },
         "freed": counts.freed,
         "turn_retransmissions": counts.turn_retransmissions,
         "check_retransmissions": counts.check_retransmissions,
@@ -163,6 +166,7 @@ fn media(run: &Run) -> Value {
         "mos_cqe_mean": run.book.mos.mean(),
         "mos_cqe_p5": run.book.mos.percentile(5.0),
         "one_way_delay": distribution(&run.media.delay),
+        "delay_variation": distribution(&run.media.variation),
         "send_lateness": distribution(&run.media.lateness),
         "whole_run": {
             "sent": run.traffic.sent,
@@ -200,6 +204,11 @@ fn host(run: &Run) -> Value {
             .map(|metrics| metrics.drops.iter().map(|(why, n)| (why.clone(), json!(n))).collect::<Map<_, _>>()),
         "generator_cpu_secs": run.sampled.used.generator_cpu.as_secs_f64(),
         "generator_bytes": run.sampled.generator_bytes,
+        "generator_per_caller": run.one_caller().map(|OneCaller { callers, bytes, cpu_millis }| json!({
+            "callers": callers,
+            "bytes": bytes,
+            "cpu_ms_per_second_talking": cpu_millis,
+        })),
         "busiest_thread": { "name": thread, "share": share },
         "longest_waiting_thread": { "name": run.sampled.used.waited.0, "share": run.sampled.used.waited.1 },
         "processors_available": run.sampled.used.allowance.available,

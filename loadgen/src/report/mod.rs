@@ -66,12 +66,27 @@ pub struct SliceFaults {
     pub faults: Vec<String>,
 }
 
+/// Callers below which the process itself outweighs them.
+const ENOUGH_CALLERS: u64 = 100;
+
+/// What one caller costs the generator.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OneCaller {
+    /// When most were there, so many.
+    pub callers: u64,
+    /// Memory each added to the process by then.
+    pub bytes: f64,
+    /// CPU of the whole process in the window, a second and talking caller; none where nobody talked.
+    pub cpu_millis: Option<f64>,
+}
+
 /// Calls at the same time below which looking now and then does not see enough of them for Little's law.
 const FEWEST_CALLS_AT_ONCE: f64 = 3.0;
 
 /// What the callers of a scenario are, in words.
 pub(crate) fn callers(scenario: &Scenario) -> &'static str {
     match scenario.depth {
+        _ if scenario.mixed.is_some() => "callers of several depths, each among its own",
         Depth::Light => "light: no DTLS, one connectivity check through the relay, media not encrypted",
         Depth::Full => "full: ICE, DTLS and SRTP by str0m through our own TURN client, Opus-framed RTP",
         Depth::Signalling => "signalling: WebSocket only, descriptions exchanged, no TURN, no media",
@@ -246,23 +261,39 @@ impl Run {
         (1.0 - self.sampled.used.busiest.1.max(ceiling)).clamp(0.0, 1.0)
     }
 
-    /// Server CPU per call that came up in the window.
+    /// What one caller costs the generator; none with too few of them to tell.
+    pub fn one_caller(&self) -> Option<OneCaller> {
+        let (growth, callers) = self.sampled.generator_growth;
+        let talking = self.sampled.calls_mean * self.callers_per_call();
+        let cpu = self.sampled.used.generator_cpu.as_secs_f64() * 1e3 / self.sampled.elapsed.as_secs_f64();
+        (callers >= ENOUGH_CALLERS).then(|| OneCaller {
+            callers,
+            bytes: growth as f64 / callers as f64,
+            cpu_millis: (talking >= 1.0).then(|| cpu / talking),
+        })
+    }
+
+    /// Server CPU per call that came up in the window; none for a slice, which knows its own calls only.
     pub fn cpu_per_call(&self) -> Option<Duration> {
-        let calls = u32::try_from(self.book.counts.calls_up).ok().filter(|calls| *calls > 0)?;
+        let whole = self.share.is_none();
+        let calls = u32::try_from(self.book.counts.calls_up).ok().filter(|calls| *calls > 0 && whole)?;
         Some(self.sampled.used.server_cpu? / calls)
     }
 
-    /// Resident memory of the server per caller at its peak, beyond what it had before the first.
+    /// Resident memory of the server per caller at its peak, beyond what it had before the first. None where callers are
+    /// too few to outweigh the process, or not all there are: attackers, and callers of other slices.
     pub fn bytes_per_caller(&self) -> Option<u64> {
         let Sampled { server_bytes_before, server_bytes_peak, callers_at_peak, .. } = self.sampled;
+        let alone = self.share.is_none() && self.attack.is_none();
         let before = server_bytes_before?;
-        (callers_at_peak > 0).then(|| server_bytes_peak.saturating_sub(before) / callers_at_peak)
+        (callers_at_peak >= ENOUGH_CALLERS && alone).then(|| server_bytes_peak.saturating_sub(before) / callers_at_peak)
     }
 
     /// The same per allocation, where the server's metrics say how many there were.
     pub fn bytes_per_allocation(&self) -> Option<u64> {
         let Sampled { server_bytes_before, server_bytes_peak, allocations_at_peak, .. } = self.sampled;
-        let allocations = allocations_at_peak.filter(|allocations| *allocations > 0)?;
+        let enough = |allocations: &u64| *allocations >= ENOUGH_CALLERS && self.attack.is_none();
+        let allocations = allocations_at_peak.filter(enough)?;
         Some(server_bytes_peak.saturating_sub(server_bytes_before?) / allocations)
     }
 

@@ -1,18 +1,19 @@
 //! The screen at the end of a run.
 
+mod parts;
+
 use std::fmt::Write;
 
 use super::{Run, callers};
 use crate::{
     arrival::Shape,
     book::Timed,
-    media::stream::PERIOD,
     scenario::Scenario,
     slo::Held,
     stats::latency::{Distribution, Phase},
-    time::millis,
     verdict::Verdict,
 };
+use parts::{adversity, quality, resources};
 
 /// The whole table.
 pub fn render(run: &Run, verdict: &Verdict) -> String {
@@ -86,7 +87,7 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
     if scenario.mixed.is_some() {
         let parts = scenario.depths().into_iter();
         let parts: Vec<String> = parts.map(|(depth, part)| format!("{} {:.0} %", depth.name(), part * 100.0)).collect();
-        line(out, &format!("callers of several depths, each among its own: {}", parts.join(", ")));
+        line(out, &format!("shares: {}", parts.join(", ")));
     }
     if scenario.users > 0 {
         line(
@@ -124,12 +125,13 @@ fn offered(out: &mut String, run: &Run) {
     line(
         out,
         &format!(
-            "offered {:.1} cps ({:.0} BHCA)  achieved {:.1} cps  success {success} ({}/{attempts})  peak {} calls  {:.0} E  {little}",
+            "offered {:.1} cps ({:.0} BHCA)  achieved {:.1} cps  success {success} ({}/{attempts})  peak {} calls, {:.0} callers  {:.0} E  {little}",
             run.offered_cps(),
             run.offered_cps() * 3600.0,
             run.achieved_cps(),
             counts.calls_up,
             run.sampled.calls_peak,
+            run.peak_callers(),
             run.sampled.calls_mean,
         ),
     );
@@ -187,6 +189,7 @@ fn phases(out: &mut String, run: &Run) {
     let alone = |distribution: &Distribution| Phase { corrected: distribution.clone(), ..Phase::default() };
     if run.scenario.media {
         phase_line(out, "media one-way delay", &alone(&run.media.delay), "");
+        phase_line(out, "media delay variation", &alone(&run.media.variation), "beyond each stream's fastest");
         phase_line(out, "media send lateness", &alone(&run.media.lateness), "generator");
     }
     line(out, "                       percentiles with too few samples are shown as \"—\"");
@@ -219,149 +222,6 @@ fn number(value: f64) -> String {
     }
 }
 
-fn quality(out: &mut String, run: &Run) {
-    let voice = &run.book.voice;
-    if voice.streams == 0 {
-        return line(out, "media: none measured, so no jitter, loss or MOS");
-    }
-    let share = |part: u64| part as f64 * 100.0 / voice.expected.max(1) as f64;
-    let streams = voice.streams as f64;
-    let worst = run.book.mos.percentile(5.0).map_or_else(|| "—".to_owned(), |mos| format!("{mos:.2}"));
-    line(
-        out,
-        &format!(
-            "media {} packets sent in {} streams  loss {:.3} % ({})  late {:.3} %  reordered {}  duplicates {}  jitter {:.2} ms mean, {:.2} worst",
-            voice.sent,
-            voice.streams,
-            share(voice.lost),
-            voice.lost,
-            share(voice.late),
-            voice.reordered,
-            voice.duplicates,
-            millis(voice.jitter) / streams,
-            millis(voice.worst_jitter),
-        ),
-    );
-    line(
-        out,
-        &format!(
-            "bursts (RFC 3611) {}, density {:.1} %, {:.0} ms mean; outside them {:.3} % bad, gaps {:.0} ms mean",
-            voice.bursts.bursts,
-            voice.bursts.burst_density() * 100.0,
-            millis(voice.bursts.burst_length(PERIOD)),
-            voice.bursts.gap_density() * 100.0,
-            millis(voice.bursts.gap_length(PERIOD)),
-        ),
-    );
-    line(
-        out,
-        &format!(
-            "R {:.1}  MOS-CQE {} mean, p5 {worst} (E-model estimate, g711-plc, 60 ms jitter buffer)",
-            voice.rating / streams,
-            run.book.mos.mean().map_or_else(|| "—".to_owned(), |mos| format!("{mos:.2}")),
-        ),
-    );
-}
-
-fn resources(out: &mut String, run: &Run) {
-    let length = run.sampled.elapsed.as_secs_f64();
-    let share = |cpu: std::time::Duration| cpu.as_secs_f64() * 100.0 / length;
-    let mut text = String::new();
-    if let Some(cpu) = run.sampled.used.server_cpu {
-        let per_call = run.cpu_per_call().map_or_else(|| "—".to_owned(), |cpu| format!("{:.2} ms", millis(cpu)));
-        let per_caller =
-            run.bytes_per_caller().map_or_else(|| "—".to_owned(), |bytes| format!("{:.1} kB", bytes as f64 / 1e3));
-        let peak = run.sampled.server_bytes_peak as f64 / 1e6;
-        let per_allocation = run.bytes_per_allocation();
-        let per_allocation =
-            per_allocation.map_or_else(String::new, |bytes| format!(", {:.1} kB per allocation", bytes as f64 / 1e3));
-        let _ = write!(
-            text,
-            "server {:.0} % CPU, {per_call} per call, {peak:.1} MB peak ({per_caller} per caller{per_allocation}) · ",
-            share(cpu)
-        );
-    }
-    let (thread, busiest) = &run.sampled.used.busiest;
-    let generator = run.sampled.generator_bytes as f64 / 1e6;
-    let _ = write!(
-        text,
-        "generator {:.0} % CPU (busiest thread {thread} {:.0} %), {generator:.1} MB{} · machine {:.0} % busy, {:.0} % stolen{}",
-        share(run.sampled.used.generator_cpu),
-        busiest * 100.0,
-        generator_per_caller(run),
-        run.sampled.used.machine_busy * 100.0,
-        run.sampled.used.machine_stolen * 100.0,
-        if run.generator.priority_raised { " · priority raised" } else { "" },
-    );
-    line(out, &text);
-    let counts = &run.book.counts;
-    let left = run.server_metrics.as_ref().and_then(|metrics| metrics.allocations);
-    let left = left.map_or_else(String::new, |left| format!(", {left} left at the relay"));
-    let relays = run.scenario.depths().iter().any(|(depth, _)| depth.relays()) && counts.calls_up > 0;
-    let direct = if relays { counts.direct as f64 * 100.0 / counts.calls_up as f64 } else { 0.0 };
-    let ways =
-        if relays { format!(" · calls relayed {:.1} %, direct {direct:.1} %", 100.0 - direct) } else { String::new() };
-    line(
-        out,
-        &format!(
-            "retransmissions: TURN {}, checks {} · requeued {} · allocations {} made, {} seen freed{left}{ways}",
-            counts.turn_retransmissions, counts.check_retransmissions, counts.requeued, counts.allocated, counts.freed,
-        ),
-    );
-}
-
-/// Callers below which the process itself outweighs them.
-const ENOUGH_CALLERS: u64 = 100;
-
-/// What one caller costs the generator: memory when most were there, CPU while calls were up.
-fn generator_per_caller(run: &Run) -> String {
-    let (growth, callers) = run.sampled.generator_growth;
-    if callers < ENOUGH_CALLERS {
-        return String::new();
-    }
-    let talking = run.sampled.calls_mean * f64::from(run.scenario.depth.callers_per_call());
-    let cpu = millis(run.sampled.used.generator_cpu) / run.sampled.elapsed.as_secs_f64();
-    let cpu = if talking >= 1.0 { format!(", {:.2} ms a second talking", cpu / talking) } else { String::new() };
-    format!(" ({:.1} KiB per caller of {callers}{cpu})", growth as f64 / 1024.0 / callers as f64)
-}
-
-/// What was done to the server or the callers on purpose.
-fn adversity(out: &mut String, run: &Run) {
-    if let Some(storm) = &run.storm {
-        let at = storm.at.since(run.window.from).as_secs_f64();
-        let recovered =
-            storm.recovered().map_or_else(|| "never".to_owned(), |after| format!("{:.0} ms", millis(after)));
-        let cell = |percent| storm.greeted.percentile_millis(percent).map_or_else(|| "—".to_owned(), number);
-        line(
-            out,
-            &format!(
-                "reconnect storm {at:.1} s into the window: {} cut off, {} back, 95 % of them after {recovered} (spread over {:?}); greeted p50 {} p99 {} ms after each came",
-                storm.severed,
-                storm.back,
-                run.scenario.return_within,
-                cell(50.0),
-                cell(99.0),
-            ),
-        );
-    }
-    if let Some(attack) = &run.attack {
-        line(
-            out,
-            &format!(
-                "attack: garbage {}, unauthenticated {}, allocations asked {}; answered 401 {}, granted {}, refused {}; slow connections {}, closed by the server {} · honest goodput is what stands above",
-                attack.garbage_sent,
-                attack.challenges_sent,
-                attack.allocations_asked,
-                attack.challenged,
-                attack.granted,
-                attack.refused,
-                attack.slow_opened,
-                attack.slow_closed,
-            ),
-        );
-    }
-}
-
 fn failures(out: &mut String, run: &Run) {
     for (cause, times) in &run.book.causes {
         line(out, &format!("failed {times:>6}  {}", cause.name()));
@@ -385,21 +245,19 @@ fn objectives(out: &mut String, run: &Run) {
 
 /// The line to remember.
 fn summary(out: &mut String, run: &Run) {
-    let both = |timed: Timed| {
+    let both = |name: &str, timed: Timed| {
         let phase = &run.book.phase(timed).corrected;
         let cell = |percent| phase.percentile_millis(percent).map_or_else(|| "—".to_owned(), number);
-        format!("p50 {} p99 {} ms", cell(50.0), cell(99.0))
+        (!phase.is_empty()).then(|| format!("{name} p50 {} p99 {} ms", cell(50.0), cell(99.0)))
     };
-    line(
-        out,
-        &format!(
-            "{} calls set up: matching latency {} (decision {}) · call set-up time {} (after match {}) · {:.1} calls per second",
-            run.book.counts.calls_up,
-            both(Timed::MatchWait),
-            both(Timed::MatchDecision),
-            both(Timed::Setup),
-            both(Timed::SetupAfterMatch),
-            run.achieved_cps(),
-        ),
-    );
+    let with = |first: Option<String>, second: Option<String>| {
+        first.map(|first| first + &second.map_or_else(String::new, |second| format!(" ({second})")))
+    };
+    let parts = [
+        with(both("matching latency", Timed::MatchWait), both("decision", Timed::MatchDecision)),
+        with(both("call set-up time", Timed::Setup), both("after match", Timed::SetupAfterMatch)),
+        Some(format!("{:.1} calls per second", run.achieved_cps())),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    line(out, &format!("{} calls set up: {}", run.book.counts.calls_up, parts.join(" · ")));
 }

@@ -16,7 +16,7 @@ use tokio_tungstenite::{
         self,
         client::IntoClientRequest,
         http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
-        protocol::WebSocketConfig,
+        protocol::{Role, WebSocketConfig},
     },
 };
 
@@ -112,7 +112,12 @@ async fn upgrade(address: &Address, stream: TcpStream) -> io::Result<Socket> {
         .max_frame_size(Some(MAX_FRAME));
     let (socket, response) = client_async_with_config(request, stream, Some(config)).await.map_err(io::Error::other)?;
     let agreed = response.headers().get(SEC_WEBSOCKET_PROTOCOL).is_some_and(|protocol| protocol == PROTOCOL);
-    if agreed { Ok(socket) } else { Err(io::Error::other(format!("the server does not speak {PROTOCOL}"))) }
+    if !agreed {
+        return Err(io::Error::other(format!("the server does not speak {PROTOCOL}")));
+    }
+    // The handshake leaves its buffer of 4 KiB behind for as long as the connection lives. Nothing is lost with it: the
+    // server speaks only when it is spoken to.
+    Ok(WebSocketStream::from_raw_socket(socket.into_inner(), Role::Client, Some(config)).await)
 }
 
 /// Whether the target answers at all, asked once before the load.

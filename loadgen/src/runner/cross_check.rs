@@ -189,8 +189,8 @@ impl Caller<'_> {
         };
         let first = self.record.times.first_voice.is_none();
         self.record.times.first_voice.get_or_insert(at);
-        self.reception.handle(said.sequence, said.sent, at.0);
-        self.context.note(Note::Heard { at, delay: at.since(Nanos(said.sent)), first });
+        let variation = self.reception.handle(said.sequence, said.sent, at.0);
+        self.context.note(Note::Heard { at, delay: at.since(Nanos(said.sent)), variation, first });
         first
     }
 

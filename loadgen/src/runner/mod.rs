@@ -7,6 +7,7 @@
 mod abort;
 mod connection;
 mod cross_check;
+mod director;
 mod ledger;
 pub(crate) mod sample;
 mod session;
@@ -18,20 +19,15 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    sync::atomic::Ordering,
     time::{Duration, SystemTime},
 };
 
-use rand::RngCore;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
     task::LocalSet,
-    time::{MissedTickBehavior, interval, sleep_until},
+    time::{MissedTickBehavior, interval},
 };
 
 pub(crate) use connection::tcp;
@@ -46,7 +42,7 @@ use crate::{
     peer::{note::Note, turn::Credential},
     report::{Generator, Run, Target, Traffic},
     rules::Violation,
-    scenario::{Depth, Scenario, TurnBy},
+    scenario::Scenario,
     scrape,
     slice::{Moment, Share},
     sys,
@@ -54,16 +50,13 @@ use crate::{
     token::Minter,
 };
 use abort::Patience;
+use director::{Director, Starter};
 use ledger::Ledger;
 use sample::{Sampled, Sampler};
 use storm::Storm;
 
 /// From now to the first possible arrival, so that the start of the threads is not in the first latencies.
 const HEAD_START: Duration = Duration::from_millis(200);
-/// How long callers may take to say goodbye.
-const FAREWELL: Duration = Duration::from_secs(6);
-/// Between looks at how many talk, for Little's law.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Between readings of the server's metrics.
 const SCRAPE: Duration = Duration::from_millis(500);
@@ -163,8 +156,8 @@ impl Context {
         self.media.note(note);
         match note {
             Note::Sent { due, late } if self.window.contains(due) => self.measured.borrow_mut().lateness.record(late),
-            Note::Heard { at, delay, .. } if self.window.contains(at) => {
-                self.measured.borrow_mut().delay.record(delay);
+            Note::Heard { at, delay, variation, .. } if self.window.contains(at) => {
+                self.measured.borrow_mut().heard(delay, variation);
             }
             _ => {}
         }
@@ -210,15 +203,16 @@ pub async fn run_as(
         window,
         media: Media::start(clock, window, priority)?
             .behind(scenario.network, scenario.seed)
-            .speaking(scenario.voice, scenario.seed)
-            .opaque(scenario.depth == Depth::Full),
+            .speaking(scenario.voice, scenario.seed),
         terms: Terms {
             depth: scenario.depth,
             setup_timeout: scenario.setup_timeout,
             media: scenario.media,
             turn: aim.turn,
             transport: scenario.transport,
+            falls_back: scenario.falls_back,
             clock,
+            resumes: scenario.sever_at.is_some() && scenario.resume_sessions,
             voice: (scenario.voice, scenario.seed),
         },
         address: aim.address.clone(),
@@ -381,168 +375,4 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
     };
     run.book.note(Violation::Erlang, u64::from(run.contradicts_erlang()));
     Ok(run)
-}
-
-/// One caller; a member of a closed population comes again when it has finished and thought.
-async fn attend(context: Rc<Context>, mut due: Due) {
-    loop {
-        let mut random = [0; 32];
-        rand::rng().fill_bytes(&mut random);
-        let severed = match context.scenario.turn_client {
-            TurnBy::WebrtcRs => cross_check::run(context.clone(), due, random).await,
-            _ => session::run(context.clone(), due, random).await,
-        };
-        let arriving = || *context.stage.borrow() == Stage::Arriving;
-        due = match severed {
-            _ if !arriving() => return,
-            Some(at) => Due { intended: context.return_of(due.number, at), visit: due.visit + 1, ..due },
-            None if context.scenario.users == 0 => return,
-            None => {
-                let intended = context.clock.now().after(context.scenario.think_after(due.number));
-                Due { number: due.number.wrapping_add(context.scenario.users), intended, visit: 0 }
-            }
-        };
-        let intended = due.intended;
-        sleep_until(context.clock.instant(intended).into()).await;
-        if !arriving() {
-            return;
-        }
-        context.arrived.set(context.arrived.get() + 1);
-        context.present.set(context.present.get() + 1);
-        context.came_again.set(context.came_again.get() + u64::from(context.window.contains(intended)));
-    }
-}
-
-/// The thread that says when a caller is due, to within the kernel's timer.
-struct Starter {
-    due: mpsc::UnboundedReceiver<Due>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Starter {
-    /// The channel is bounded by the schedule.
-    fn start(starts: Vec<(u32, Nanos)>, clock: Clock, start: Nanos, real_time: bool) -> io::Result<Starter> {
-        let (sender, due) = mpsc::unbounded_channel();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        thread::Builder::new().name("starter".to_owned()).spawn(move || {
-            sys::sharpen_sleeps();
-            if real_time {
-                sys::go_real_time();
-            }
-            for (number, at) in starts {
-                let intended = start.after(at.since(Nanos::ZERO));
-                let pause = intended.since(clock.now());
-                if !pause.is_zero() {
-                    thread::sleep(pause);
-                }
-                if stopped.load(Ordering::Relaxed) || sender.send(Due { number, intended, visit: 0 }).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok(Starter { due, stop })
-    }
-}
-
-/// Leads the run through its stages.
-struct Director<R> {
-    context: Rc<Context>,
-    starter: Starter,
-    stages: watch::Sender<Stage>,
-    sampler: Sampler<R>,
-    interrupt: Signal,
-    dropped: u64,
-    interrupted: Option<Nanos>,
-    cut: watch::Sender<Option<Nanos>>,
-    /// When everybody is to be cut off; none if not or not again.
-    sever_at: Option<Nanos>,
-    /// With an objective that is missed; none if misses are borne to the end.
-    patience: Option<Patience>,
-    aborted: Option<String>,
-}
-
-impl<R: FnMut(&str)> Director<R> {
-    async fn direct(&mut self, local: &LocalSet, start: Nanos, window: Window) {
-        let clock = self.context.clock;
-        self.sampler.begin(start);
-        self.arrivals(local, window.until).await;
-        let drained =
-            if self.interrupted.is_some() { clock.now() } else { window.until.after(self.context.scenario.drain) };
-        self.await_everybody(Stage::Draining, drained).await;
-        self.await_everybody(Stage::Leaving, clock.now().after(FAREWELL)).await;
-    }
-
-    /// Lets callers in until the last is due or somebody interrupts.
-    async fn arrivals(&mut self, local: &LocalSet, until: Nanos) {
-        let clock = self.context.clock;
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut open = true;
-        loop {
-            tokio::select! {
-                biased;
-                _ = self.interrupt.recv() => {
-                    self.interrupted = Some(clock.now());
-                    return self.starter.stop.store(true, Ordering::Relaxed);
-                }
-                due = self.starter.due.recv(), if open => match due {
-                    Some(due) => self.arrive(local, due),
-                    None => open = false,
-                },
-                _ = look.tick() => {
-                    self.sampler.look(&self.context, "arriving");
-                    if self.has_enough(clock.now()) {
-                        self.interrupted = Some(clock.now());
-                        return self.starter.stop.store(true, Ordering::Relaxed);
-                    }
-                }
-                () = sleep_until(clock.instant(self.sever_at.unwrap_or(until)).into()), if self.sever_at.is_some() => self.sever(),
-                () = sleep_until(clock.instant(until).into()) => return,
-            }
-        }
-    }
-
-    fn sever(&mut self) {
-        let now = self.context.clock.now();
-        self.sever_at = None;
-        self.context.storm.borrow_mut().at = now;
-        let _ = self.cut.send(Some(now));
-    }
-
-    /// Whether an objective has been missed for so long that the rest of the run would tell nothing new.
-    fn has_enough(&mut self, now: Nanos) -> bool {
-        let Some(patience) = &mut self.patience else { return false };
-        self.aborted = patience.ends(now, &self.context.scenario.objectives, &self.context.book.borrow());
-        self.aborted.is_some()
-    }
-
-    /// An arrival that cannot happen is dropped and counted, never delayed.
-    fn arrive(&mut self, local: &LocalSet, due: Due) {
-        let context = &self.context;
-        if context.present.get() >= context.scenario.max_callers as u64 {
-            self.dropped += 1;
-            return;
-        }
-        context.arrived.set(context.arrived.get() + 1);
-        context.present.set(context.present.get() + 1);
-        local.spawn_local(attend(context.clone(), due));
-    }
-
-    /// Announces `stage` and waits until nobody is left or `until`.
-    async fn await_everybody(&mut self, stage: Stage, until: Nanos) {
-        let _ = self.stages.send(stage);
-        let clock = self.context.clock;
-        let name = if stage == Stage::Draining { "draining" } else { "leaving" };
-        let mut look = interval(LOOK);
-        while self.context.present.get() > 0 && clock.now() < until {
-            tokio::select! {
-                _ = look.tick() => self.sampler.look(&self.context, name),
-                _ = self.interrupt.recv() => {
-                    self.interrupted.get_or_insert(clock.now());
-                    return;
-                }
-            }
-        }
-    }
 }

@@ -22,9 +22,9 @@ pub struct Sampled {
     pub calls_peak: u64,
     pub server_bytes_before: Option<u64>,
     pub server_bytes_peak: u64,
-    /// Callers in the run when the server's memory peaked.
+    /// The most callers in the run up to the peak of the server's memory: what they took may outlive them.
     pub callers_at_peak: u64,
-    /// Allocations at the server then, where its metrics say.
+    /// The most allocations at the server up to then, where its metrics say.
     pub allocations_at_peak: Option<u64>,
     pub generator_bytes: u64,
     /// What the generator's memory grew by from before the first caller to when most were there, and how many those were.
@@ -46,6 +46,8 @@ pub(super) struct Sampler<R> {
     peak: u64,
     server_peak_bytes: u64,
     callers_at_peak: u64,
+    most_callers: u64,
+    most_allocations: Option<u64>,
     generator_before: u64,
     generator_growth: (u64, u64),
     allocations_at_peak: Option<u64>,
@@ -68,6 +70,8 @@ impl<R: FnMut(&str)> Sampler<R> {
             peak: 0,
             server_peak_bytes: 0,
             callers_at_peak: 0,
+            most_callers: 0,
+            most_allocations: None,
             generator_before: Snapshot::take(None).generator.resident_bytes,
             generator_growth: (0, 0),
             allocations_at_peak: None,
@@ -134,10 +138,12 @@ impl<R: FnMut(&str)> Sampler<R> {
         let server_allocations = context.scraped.borrow().as_ref().and_then(|metrics| metrics.allocations);
         let (counters, book) = (context.media.counters(), context.book.borrow());
         let server_bytes = snapshot.server.map_or(0, |usage| usage.resident_bytes);
+        self.most_callers = self.most_callers.max(context.present.get());
+        self.most_allocations = self.most_allocations.max(server_allocations);
         if server_bytes > self.server_peak_bytes {
             self.server_peak_bytes = server_bytes;
-            self.callers_at_peak = context.present.get();
-            self.allocations_at_peak = server_allocations;
+            self.callers_at_peak = self.most_callers;
+            self.allocations_at_peak = self.most_allocations;
         }
         let (present, generator_bytes) = (context.present.get(), snapshot.generator.resident_bytes);
         if present >= self.generator_growth.1 {

@@ -18,13 +18,13 @@ use super::{
     storm,
 };
 use crate::{
-    caller::{Caller, Machine, Output, Plan, Solo, Terms},
+    caller::{Caller, Cut, Machine, Output, Plan, Solo, Terms},
     media::{
         MAILBOX, Mail,
         bridge::Bridge,
         sockets::{Source, loopback_address},
     },
-    scenario::Transport,
+    scenario::{Depth, Transport},
     time::Nanos,
 };
 
@@ -34,6 +34,8 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 struct Session {
     context: Rc<Context>,
     number: u32,
+    /// What comes for it is its own to read.
+    opaque: bool,
     caller: Box<dyn Machine>,
     socket: Option<Socket>,
     mailbox: Sender<Mail>,
@@ -44,9 +46,16 @@ struct Session {
     storms: watch::Receiver<Option<Nanos>>,
     /// When we cut it off.
     severed: Option<Nanos>,
+    /// When it was cut off and came back for its session, until it has that again.
+    away: Option<Away>,
     /// It was cut off before and comes back.
     returning: bool,
     shown: Shown,
+}
+
+struct Away {
+    cut: Nanos,
+    back: Nanos,
 }
 
 /// How this caller is counted at the moment.
@@ -82,6 +91,7 @@ pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Opt
     let mut session = Session {
         context,
         number,
+        opaque: depth == Depth::Full,
         caller,
         socket: None,
         mailbox,
@@ -91,6 +101,7 @@ pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Opt
         stage,
         storms,
         severed: None,
+        away: None,
         returning: visit > 0,
         shown: Shown::default(),
     };
@@ -134,7 +145,7 @@ impl Session {
             message = next(&mut self.socket) => self.handle_message(message),
             () = sleep_until(clock.instant(wake).into()) => self.caller.handle_timeout(clock.now()),
             Ok(()) = self.stage.changed() => self.handle_stage(),
-            Ok(()) = self.storms.changed() => self.severed = *self.storms.borrow_and_update(),
+            Ok(()) = self.storms.changed() => self.cut().await,
         }
     }
 
@@ -171,6 +182,33 @@ impl Session {
         }
     }
 
+    /// Everybody is cut off: who has a session comes back for it, others come anew.
+    async fn cut(&mut self) {
+        let Some(at) = *self.storms.borrow_and_update() else { return };
+        let what = if self.context.terms.resumes { self.caller.handle_cut() } else { Cut::Lost };
+        self.socket = self.socket.take().filter(|_| what == Cut::Lost);
+        match what {
+            Cut::Lost => self.severed = Some(at),
+            Cut::Indifferent => {}
+            Cut::Resumes => Box::pin(self.come_back(at)).await,
+        }
+    }
+
+    /// Timers of the machine rest while it is away: nobody would hear what it has to say.
+    async fn come_back(&mut self, cut: Nanos) {
+        let back = self.context.return_of(self.number, cut);
+        self.context.storm.borrow_mut().severed += 1;
+        sleep_until(self.context.clock.instant(back).into()).await;
+        self.away = Some(Away { cut, back });
+        match connection::connect(&self.context.address, self.number).await {
+            Ok(socket) => {
+                self.socket = Some(socket);
+                self.caller.handle_reopened();
+            }
+            Err(_) => self.caller.handle_closed(self.now()),
+        }
+    }
+
     /// Does what the machine wants done.
     async fn act(&mut self) {
         let mut written = false;
@@ -178,7 +216,10 @@ impl Session {
             match output {
                 Output::Signal(frame) => written |= self.feed(frame).await,
                 // Without a source, allocating times out.
-                Output::Attach(server) => self.source = Box::pin(self.attach(server)).await.ok(),
+                Output::Attach(transport, server) => {
+                    self.detach();
+                    self.source = Box::pin(self.attach(transport, server)).await.ok();
+                }
                 Output::Datagram(bytes) => {
                     if let Some((source, server)) = &self.source {
                         let _ = self.context.media.send(source, &bytes, *server); // lost like any other datagram
@@ -195,9 +236,24 @@ impl Session {
                     }
                 }
                 Output::Note(note) => self.context.note(note),
+                Output::HandOver { channel, peer } => {
+                    if let Some((source, server)) = &self.source {
+                        self.context.media.hand_over(source.key(), *server, channel, peer);
+                    }
+                }
+                Output::Pass { at, data } => {
+                    if let Some((source, _)) = &self.source {
+                        self.context.media.pass(source.key(), at, data);
+                    }
+                }
                 Output::Hush => {
                     if let Some((source, _)) = &self.source {
                         self.context.media.hush(source.key());
+                    }
+                }
+                Output::Resumed => {
+                    if let Some(away) = self.away.take() {
+                        self.context.storm.borrow_mut().note_resumed(away.cut, away.back, self.now());
                     }
                 }
                 Output::Close => {}
@@ -209,18 +265,24 @@ impl Session {
     }
 
     /// Datagrams to `server` leave from a source of ours, or through a stream that looks like one.
-    async fn attach(&mut self, server: SocketAddr) -> io::Result<(Source, SocketAddr)> {
+    async fn attach(&mut self, transport: Transport, server: SocketAddr) -> io::Result<(Source, SocketAddr)> {
         let (media, mailbox) = (&self.context.media, self.mailbox.clone());
-        let transport = self.context.scenario.transport;
         if transport == Transport::Udp {
-            return Ok((media.attach(self.number, server, mailbox)?, server));
+            return Ok((media.attach_as(self.number, server, mailbox, self.opaque)?, server));
         }
         let source = loopback_address(self.number, server.ip());
         let bridge = Bridge::open(server, transport, source, &self.context.dialer).await?;
-        let source = media.attach_socket(self.number, bridge.near.try_clone()?, mailbox)?;
+        let source = media.attach_socket(self.number, bridge.near.try_clone()?, mailbox, self.opaque)?;
         let far = bridge.far;
         self.bridge = Some(bridge);
         Ok((source, far))
+    }
+
+    fn detach(&mut self) {
+        if let Some((source, _)) = self.source.take() {
+            self.context.media.detach(source.key());
+        }
+        self.bridge = None;
     }
 
     async fn feed(&mut self, frame: String) -> bool {
@@ -246,9 +308,7 @@ impl Session {
 
     async fn end(&mut self) {
         self.show();
-        if let Some((source, _)) = &self.source {
-            self.context.media.detach(source.key());
-        }
+        self.detach();
         // Who is cut off does not say goodbye.
         if let Some(mut socket) = self.socket.take().filter(|_| self.severed.is_none()) {
             let _ = timeout(WRITE_PATIENCE, socket.close(None)).await;

@@ -1,4 +1,5 @@
-//! A reconnect storm: at one moment every WebSocket is cut, and everybody comes back as the person they were.
+//! A reconnect storm: at one moment every WebSocket is cut, and everybody comes back: for the session
+//! they had, or anew as the person they were.
 
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct Storm {
     pub severed: u64,
     /// Of those, how many were greeted again.
     pub back: u64,
+    /// Of those, how many had their session again; the others came anew.
+    pub resumed: u64,
     /// From the cut to being greeted again, the spread of their return included.
     pub until_back: Distribution,
     /// From the moment each wanted to be back.
@@ -32,6 +35,14 @@ impl Storm {
         enough.then(|| self.until_back.value(percent.min(100.0)))
     }
 
+    /// Who was cut off at `cut` and wanted to be `back` has its session again.
+    pub(super) fn note_resumed(&mut self, cut: Nanos, back: Nanos, now: Nanos) {
+        self.back += 1;
+        self.resumed += 1;
+        self.until_back.record(now.since(cut));
+        self.greeted.record(now.since(back));
+    }
+
     pub(super) fn note_return(&mut self, record: &Record) {
         if let Some(registered) = record.times.registered {
             self.back += 1;
@@ -44,6 +55,7 @@ impl Storm {
 /// The record of a caller we cut off ourselves: what it had was no failure of the server's.
 pub(super) fn severed(mut record: Record, up: bool, now: Nanos) -> Record {
     record.outcome = if up { Outcome::Cut } else { Outcome::InFlight };
+    record.unheard = record.told.is_none() && record.times.queue_sent.is_some();
     record.times.ended.get_or_insert(now);
     record
 }

@@ -25,7 +25,7 @@ impl Mixed {
     /// signalling to share.
     pub(super) fn new(seed: u64, weights: &BTreeMap<String, f64>) -> Result<Option<Mixed>, String> {
         let mut shares = [0.0; KINDS];
-        for (name, weight) in weights {
+        for (name, weight) in weights.iter().filter(|(_, weight)| **weight != 0.0) {
             let known = Depth::WORDS.iter().position(|(word, depth)| word == name && *depth != Depth::Turn);
             let Some(place) = known.filter(|_| weight.is_finite() && *weight >= 0.0) else {
                 return Err(format!(

@@ -16,6 +16,15 @@ use crate::{
 
 /// A closed population larger than this is a mistake.
 const MAX_USERS: u32 = 1_000_000;
+/// What a transport is called, and whether others are tried when it leads nowhere.
+const TRANSPORTS: &[(&str, (Transport, bool))] = &[
+    ("udp", (Transport::Udp, false)),
+    ("tcp", (Transport::Tcp, false)),
+    ("tls", (Transport::Tls, false)),
+    ("fallback", (Transport::Udp, true)),
+];
+/// Who stays away longer may find no session any more.
+const LONGEST_AWAY: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
 pub(super) struct File {
@@ -89,6 +98,7 @@ struct MediaKeys {
 struct FaultKeys {
     sever_at: Span,
     return_within: Span,
+    return_for: String,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +169,7 @@ impl File {
             notes.0.push(problem);
             None
         });
+        let (transport, falls_back) = notes.choose("peer.transport", &peer.transport, TRANSPORTS);
         let severed = self.faults.sever_at.0;
         let fixed = Length::Fixed(Duration::ZERO);
         let scenario = Scenario {
@@ -177,11 +188,8 @@ impl File {
             drain: arrivals.drain.0,
             hold: notes.read("hold.length", &self.hold.length, fixed),
             depth: notes.choose("peer.depth", &peer.depth, Depth::WORDS),
-            transport: notes.choose(
-                "peer.transport",
-                &peer.transport,
-                &[("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)],
-            ),
+            transport,
+            falls_back,
             tls_ca: Some(peer.tls_ca).filter(|path| !path.is_empty()).map(Into::into),
             tls_name: Some(peer.tls_name).filter(|name| !name.is_empty()),
             turn_client: notes.choose(
@@ -211,6 +219,11 @@ impl File {
             mixed,
             sever_at: (!severed.is_zero()).then_some(severed),
             return_within: self.faults.return_within.0,
+            resume_sessions: notes.choose(
+                "faults.return_for",
+                &self.faults.return_for,
+                &[("session", true), ("token", false)],
+            ),
             attack: self.attack.check(&mut notes),
             objectives: Vec::new(),
             resolved,
@@ -246,21 +259,28 @@ impl Scenario {
         notes.check(self.sever_at.is_none_or(|at| at < self.arrivals_length()), || {
             "faults.sever_at: lies behind the last arrival".to_owned()
         });
-        let without = self.sever_at.is_none() || self.depths().iter().all(|(depth, _)| !depth.relays());
+        let resumes = self.resume_sessions && self.return_within <= LONGEST_AWAY;
+        notes.check(self.sever_at.is_none() || !self.resume_sessions || resumes, || {
+            format!("faults.return_within: a server keeps sessions for fifteen seconds; at most {LONGEST_AWAY:?} here")
+        });
+        let without =
+            self.sever_at.is_none() || self.resume_sessions || self.depths().iter().all(|(depth, _)| !depth.relays());
         notes.check(without, || {
-            "faults.sever_at: cuts signalling; callers with allocations would leave them behind, so peer.depth must be \
+            "faults.return_for = \"token\": callers with allocations would leave them behind, so peer.depth must be \
              \"signalling\" or \"matching\""
                 .to_owned()
         });
         let theirs = self.turn_client == TurnBy::WebrtcRs;
-        let fits = self.depth == Depth::Turn && self.transport == Transport::Udp && self.network.is_none();
+        let fits =
+            self.depth == Depth::Turn && self.transport == Transport::Udp && !self.falls_back && self.network.is_none();
         notes.check(!theirs || fits, || {
             "peer.turn_client = \"webrtc-rs\": a cross-check of depth \"turn\" over UDP, without media.impair"
                 .to_owned()
         });
-        notes.check(self.tls_ca.is_none() && self.tls_name.is_none() || self.transport == Transport::Tls, || {
-            "peer.tls_ca, peer.tls_name: only peer.transport = \"tls\" has certificates".to_owned()
-        });
+        notes.check(
+            self.tls_ca.is_none() && self.tls_name.is_none() || self.transport == Transport::Tls || self.falls_back,
+            || "peer.tls_ca, peer.tls_name: only peer.transport = \"tls\" or \"fallback\" has certificates".to_owned(),
+        );
         self.media &= self.depths().iter().any(|(depth, _)| depth.relays());
         self
     }

@@ -52,6 +52,13 @@ impl Distribution {
         (!self.is_empty()).then(|| self.histogram.mean() / 1e3)
     }
 
+    /// Jain's index of how evenly all fared, (Σx)² / (n·Σx²): 1 if alike, 1/n if one bore everything; none with too few
+    /// samples for a p99. Exponential waits have 1/2.
+    pub fn fairness(&self) -> Option<f64> {
+        let (mean, deviation) = (self.histogram.mean(), self.histogram.stdev());
+        (self.len() >= samples_needed(99.0)).then(|| mean * mean / (mean * mean + deviation * deviation))
+    }
+
     /// The percentile in milliseconds, or none with fewer samples than [`samples_needed`].
     pub fn percentile_millis(&self, percent: f64) -> Option<f64> {
         let enough = self.len() >= samples_needed(percent);
@@ -189,6 +196,19 @@ mod tests {
         assert!(distribution.percentile_millis(50.0).is_some());
         distribution.record(Duration::from_millis(1));
         assert!(distribution.percentile_millis(99.0).is_some());
+    }
+
+    #[test]
+    fn fairness_is_jains_index() {
+        let fairness = |micros: &dyn Fn(u64) -> u64| {
+            let mut distribution = Distribution::default();
+            (0..1000).for_each(|i| distribution.record(Duration::from_micros(micros(i))));
+            distribution.fairness().unwrap()
+        };
+        assert!((fairness(&|_| 500) - 1.0).abs() < 1e-9);
+        // Half wait 1000, half next to nothing: (n/2)² / (n · n/2).
+        assert!((fairness(&|i| if i % 2 == 0 { 100_000 } else { 1 }) - 0.5).abs() < 0.01);
+        assert_eq!(Distribution::default().fairness(), None);
     }
 
     #[test]

@@ -165,7 +165,8 @@ impl Desk {
                 self.waiting = None;
                 self.tell(from, json!({"t": "left"}));
             }
-            ("leave", _) => {}
+            // `matched` is on its way to who thinks it still waits, and comes first.
+            ("leave", _) => self.tell(from, json!({"t": "left"})),
             ("offer" | "answer" | "cand" | "text", Some(partner)) => self.tell(partner, frame.clone()),
             ("ice", Some(partner)) => {
                 let connected = json!({"t": "connected", "call": frame["call"], "setup_ms": 1});

@@ -1,0 +1,123 @@
+//! Whom a run is aimed at: a relay, any TURN server, or a relay of our own.
+
+use std::net::SocketAddr;
+
+use rand::RngCore;
+
+use super::{
+    Stop,
+    args::{RunArgs, TokenArgs},
+    internal, usage,
+};
+use crate::{
+    own_relay::OwnRelay,
+    peer::{turn::Credential, turn_url},
+    runner::{Address, Aim},
+    scenario::{Depth, Scenario, Transport, TurnBy},
+    sys,
+    token::{Key, Minter},
+};
+
+impl RunArgs {
+    /// Where the load goes: the target, or a relay of our own that lives as long as the first part.
+    pub(super) fn aim(&self, scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
+        let turn = self.turn.as_deref().map(turn_url::parse).transpose().map_err(usage)?.map(|(server, _)| server);
+        let alone = scenario.depth == Depth::Turn;
+        let Some(url) = &self.target else {
+            return match turn {
+                Some(server) => Ok((None, self.foreign(server)?)),
+                None => own(scenario),
+            };
+        };
+        if alone {
+            return Err(usage("depth turn has no signalling: give --turn instead of --target".to_owned()));
+        }
+        let address = Address::parse(url).map_err(usage)?;
+        let minter = self.token.minter()?;
+        let Self { server_pid, admin, .. } = *self;
+        Ok((None, Aim { address, minter, turn, turn_only: None, server_pid, admin, own: false }))
+    }
+
+    /// A TURN server without signalling, anybody's.
+    fn foreign(&self, server: SocketAddr) -> Result<Aim, Stop> {
+        let from_environment = |name: &str| std::env::var(name).ok();
+        let secret = self.turn_secret.clone().or_else(|| from_environment("LOADGEN_TURN_SECRET"));
+        let password = self.password.clone().or_else(|| from_environment("LOADGEN_TURN_PASSWORD"));
+        let credential = match (&self.user, password, secret) {
+            (Some(user), Some(password), _) => Credential { username: user.clone(), password },
+            (user, None, Some(secret)) => {
+                let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                turn_url::time_limited(&secret, user.as_deref(), unix.map_or(0, |since| since.as_secs()))
+            }
+            _ => return Err(usage("--turn without --target needs --user and --password, or --turn-secret".to_owned())),
+        };
+        let minter = Minter {
+            kid: String::new(),
+            issuer: String::new(),
+            audience: String::new(),
+            key: Key::Hs256(Vec::new()),
+            run: [0; 16],
+        };
+        let (turn_only, address) = (Some((server, credential)), Address::usual(server));
+        let Self { server_pid, admin, .. } = *self;
+        Ok(Aim { address, minter, turn: None, turn_only, server_pid, admin, own: false })
+    }
+}
+
+impl TokenArgs {
+    fn minter(&self) -> Result<Minter, Stop> {
+        let secret = self.token_secret.clone().or_else(|| std::env::var("LOADGEN_TOKEN_SECRET").ok());
+        let secret = secret.ok_or_else(|| {
+            usage(
+                "--target needs --token-secret (or LOADGEN_TOKEN_SECRET), the key of one of its [auth] tokens"
+                    .to_owned(),
+            )
+        })?;
+        let key = Key::parse(&self.token_alg, &secret).map_err(usage)?;
+        let mut run = [0; 16];
+        rand::rng().fill_bytes(&mut run);
+        let Self { token_kid: kid, issuer, audience, .. } = self;
+        Ok(Minter { kid: kid.clone(), issuer: issuer.clone(), audience: audience.clone(), key, run })
+    }
+}
+
+/// A relay of our own.
+fn own(scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
+    // Without signalling attackers and callers are one user, who needs no quota then.
+    let attacked = scenario.attack.is_any() && scenario.depth != Depth::Turn;
+    let (relay, minter) = OwnRelay::start(scenario.mix.topics, scenario.lines, attacked).map_err(internal)?;
+    let (address, server_pid, admin) = (Address::usual(relay.signalling), Some(relay.pid()), relay.admin);
+    let (server, turn) = match scenario.transport {
+        // Where there is no signalling to say so, over TCP.
+        Transport::Udp if scenario.falls_back && scenario.depth == Depth::Turn => (relay.turn, Some(relay.tcp)),
+        Transport::Udp => (relay.turn, None),
+        Transport::Tcp => (relay.tcp, Some(relay.tcp)),
+        Transport::Tls => {
+            return Err(usage("a relay of our own has no certificate: TLS needs --target or --turn".to_owned()));
+        }
+    };
+    let turn_only = (scenario.depth == Depth::Turn).then(|| (server, relay.credential.clone()));
+    Ok((Some(relay), Aim { address, minter, turn, turn_only, server_pid, admin, own: true }))
+}
+
+/// A descriptor per caller, and one more where callers cannot share UDP sockets; the relay of our own inherits the limit.
+pub(super) fn check_descriptors(scenario: &Scenario, own: bool) -> Result<(), Stop> {
+    let limit = sys::raise_open_files().map_err(internal)?;
+    let each = if scenario.transport != Transport::Udp || scenario.falls_back {
+        4
+    } else if scenario.turn_client == TurnBy::WebrtcRs {
+        2
+    } else if own {
+        1
+    } else {
+        2
+    };
+    let needed = scenario.expected_callers().min(scenario.max_callers) as u64 * each + 64;
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "this scenario needs about {needed} open files and the hard limit is {limit}: run `ulimit -Hn {needed}` as root in \
+         this shell first, or lower --calls/s or --hold"
+    )))
+}
