@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The test command. On a fresh Debian machine it installs what the tests need (as root), builds once and runs everything.
 #
-#   tests/run.sh           every test, about ten minutes when warm
+#   tests/run.sh           every test, about twenty minutes when warm
 #   tests/run.sh --long    the long proofs as well (oracle, model, simulation, fuzz, expiries in real time, counts of instructions): an hour more
 #
 # Without root it installs nothing, runs what it can and lists what it left out.
