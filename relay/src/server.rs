@@ -25,6 +25,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use addresses::Addresses;
@@ -35,7 +36,7 @@ use crate::auth::CallKeys;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::signalling::{self, LocalRelay, Signalling};
-use crate::stream::{self, CertificateError};
+use crate::stream::{self, CertificateError, Certificates};
 use crate::{dataplane, splice, turn, web};
 use edges::{Edges, Service, Work};
 use parts::Seeds;
@@ -75,65 +76,119 @@ pub struct Running {
 /// # Errors
 /// What could not be had and what to do about it. Nothing is left running or bound.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
-    // A quarter of the descriptors is left for relayed sockets.
-    let descriptors = descriptors::raise_limit();
-    let sessions = (descriptors / 4 * 3).min(MOST_SESSIONS) as usize;
-    let streams = (descriptors / 2).min(MOST_STREAMS) as usize;
-    let certificates = parts::certificates(settings).map_err(StartError::Certificate)?;
-    let seeds = Seeds::from_system()?;
-    let clock = Clock::start();
-    let bound = Bound::all(settings, streams)?;
-    let addresses = bound.addresses();
-    let keys = Arc::new(CallKeys::new(seeds.call_keys));
-    let shared = parts::shared(settings, &addresses.all(), &keys, &seeds)?;
-    let runtime = edges::runtime().map_err(StartError::Threads)?;
+    Prepared::new(settings)?.start()
+}
 
-    let (sender, tasks) = dataplane::tasks();
-    let with_tcp = settings.relay.tcp_allocations;
-    let dataplane = if with_tcp { bound.dataplane.with_tcp(sender) } else { bound.dataplane };
-    let workers = dataplane.start(&shared, clock, seeds.workers).map_err(StartError::Threads)?;
-    let workers = Arc::new(workers);
-    let splice =
-        with_tcp.then(|| splice::start(tasks, Arc::clone(&shared.tcp), workers.mailboxes(), clock)).transpose();
-    let splice = splice.map_err(StartError::Threads)?;
-    let calls_settings = || parts::signalling(settings, &addresses, sessions, &seeds);
-    let signalling = bound.signalling.is_some().then(calls_settings).transpose()?.map(|settings| {
-        let _inside = runtime.enter();
-        signalling::spawn(settings, Box::new(local_relay(&shared, &keys, &workers)), clock, seeds.desk)
-    });
-    let (sender, pages) = stream::pages();
-    let streams = match bound.streams {
-        Some(streams) => {
-            let sender = signalling.as_ref().map(|_| sender);
-            let running = streams.start(workers.mailboxes(), certificates.as_deref(), sender);
-            Some(Arc::new(running.map_err(StartError::Threads)?))
-        }
-        None => None,
-    };
-    let talking = signalling.as_ref().map(|signalling| (signalling.controls(), signalling.counters()));
-    let waits = talking.as_ref().map(|(_, counters)| Arc::clone(counters));
-    let knows = move || waits.as_ref().is_none_or(|counters| counters.awaiting_revocations() == 0);
-    let admin = Admin::new(metrics(&workers, &shared, signalling.as_ref(), streams.as_deref()), knows);
-    let website = signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
-    let https = website.clone().filter(|_| streams.is_some() && certificates.is_some()).map(|router| (pages, router));
-    let calls =
-        bound.signalling.zip(website).map(|(listener, router)| Service { listener, connections: sessions, router });
-    let (readiness, mailboxes) = (admin.clone(), workers.mailboxes());
-    let shut = move || {
-        readiness.set_ready(false);
-        mailboxes.post_all(turn::Command::Drain).is_ok()
-    };
-    let asks = signalling.as_ref().map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
-    let router = admin.clone().router().merge(asks);
-    let operator = bound.admin.map(|listener| Service { listener, connections: ADMIN_CONNECTIONS, router });
-    let services = calls.into_iter().chain(operator).collect();
-    let (watched, accepting) = (Arc::clone(&workers), streams.clone());
-    let work = Work { services, https, signalling, workers: watched, streams: accepting, splice };
-    let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
-    admin.set_ready(true);
-    tracing::info!(workers = workers.counters().len(), "started");
-    let changeable = Changeable { settings: settings.clone(), keys, nonces: seeds.nonces, shared, certificates };
-    Ok(Running { addresses, admin, edges, signalling: talking, changeable, streams, workers })
+/// Everything bound and loaded, and not one thread yet: what is given up now, no thread has.
+struct Prepared {
+    settings: Settings,
+    /// Signalling connections at once.
+    sessions: usize,
+    certificates: Option<Arc<Certificates>>,
+    seeds: Seeds,
+    clock: Clock,
+    bound: Bound,
+    addresses: Addresses,
+    keys: Arc<CallKeys>,
+    shared: Arc<turn::Shared>,
+    /// If there is to be any.
+    signalling: Option<signalling::Settings>,
+    runtime: Runtime,
+}
+
+impl Prepared {
+    fn new(settings: &Settings) -> Result<Prepared, StartError> {
+        // A quarter of the descriptors is left for relayed sockets.
+        let descriptors = descriptors::raise_limit();
+        let sessions = (descriptors / 4 * 3).min(MOST_SESSIONS) as usize;
+        let streams = (descriptors / 2).min(MOST_STREAMS) as usize;
+        let certificates = parts::certificates(settings).map_err(StartError::Certificate)?;
+        let seeds = Seeds::from_system()?;
+        let clock = Clock::start();
+        let bound = Bound::all(settings, streams)?;
+        let addresses = bound.addresses();
+        let keys = Arc::new(CallKeys::new(seeds.call_keys));
+        let shared = parts::shared(settings, &addresses.all(), &keys, &seeds)?;
+        let signalling = || parts::signalling(settings, &addresses, sessions, &seeds);
+        let signalling = bound.signalling.is_some().then(signalling).transpose()?;
+        let runtime = edges::runtime().map_err(StartError::Threads)?;
+        let settings = settings.clone();
+        Ok(Prepared {
+            settings,
+            sessions,
+            certificates,
+            seeds,
+            clock,
+            bound,
+            addresses,
+            keys,
+            shared,
+            signalling,
+            runtime,
+        })
+    }
+
+    fn start(self) -> Result<Running, StartError> {
+        let Prepared {
+            settings,
+            sessions,
+            certificates,
+            seeds,
+            clock,
+            bound,
+            addresses,
+            keys,
+            shared,
+            signalling,
+            runtime,
+        } = self;
+        let (sender, tasks) = dataplane::tasks();
+        let with_tcp = settings.relay.tcp_allocations;
+        let dataplane = if with_tcp { bound.dataplane.with_tcp(sender) } else { bound.dataplane };
+        let workers = dataplane.start(&shared, clock, seeds.workers).map_err(StartError::Threads)?;
+        let workers = Arc::new(workers);
+        let splice =
+            with_tcp.then(|| splice::start(tasks, Arc::clone(&shared.tcp), workers.mailboxes(), clock)).transpose();
+        let splice = splice.map_err(StartError::Threads)?;
+        let signalling = signalling.map(|settings| {
+            let _inside = runtime.enter();
+            signalling::spawn(settings, Box::new(local_relay(&shared, &keys, &workers)), clock, seeds.desk)
+        });
+        let (sender, pages) = stream::pages();
+        let streams = match bound.streams {
+            Some(streams) => {
+                let sender = signalling.as_ref().map(|_| sender);
+                let running = streams.start(workers.mailboxes(), certificates.as_deref(), sender);
+                Some(Arc::new(running.map_err(StartError::Threads)?))
+            }
+            None => None,
+        };
+        let talking = signalling.as_ref().map(|signalling| (signalling.controls(), signalling.counters()));
+        let waits = talking.as_ref().map(|(_, counters)| Arc::clone(counters));
+        let knows = move || waits.as_ref().is_none_or(|counters| counters.awaiting_revocations() == 0);
+        let admin = Admin::new(metrics(&workers, &shared, signalling.as_ref(), streams.as_deref()), knows);
+        let website = signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
+        let https =
+            website.clone().filter(|_| streams.is_some() && certificates.is_some()).map(|router| (pages, router));
+        let calls =
+            bound.signalling.zip(website).map(|(listener, router)| Service { listener, connections: sessions, router });
+        let (readiness, mailboxes) = (admin.clone(), workers.mailboxes());
+        let shut = move || {
+            readiness.set_ready(false);
+            mailboxes.post_all(turn::Command::Drain).is_ok()
+        };
+        let asks = signalling.as_ref().map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
+        let router = admin.clone().router().merge(asks);
+        let operator = bound.admin.map(|listener| Service { listener, connections: ADMIN_CONNECTIONS, router });
+        let services = calls.into_iter().chain(operator).collect();
+        let (watched, accepting) = (Arc::clone(&workers), streams.clone());
+        let work = Work { services, https, signalling, workers: watched, streams: accepting, splice };
+        let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
+        admin.set_ready(true);
+        tracing::info!(workers = workers.counters().len(), "started");
+        let changeable = Changeable { settings, keys, nonces: seeds.nonces, shared, certificates };
+        Ok(Running { addresses, admin, edges, signalling: talking, changeable, streams, workers })
+    }
 }
 
 /// What signalling may do to the relay in this process.
