@@ -18,7 +18,7 @@ use relay::clock::Clock;
 use relay::matchmaking::{Band, Gender, Policy};
 use relay::signalling::desk::{self, Connection, Desk};
 use relay::signalling::token::{self, Key, Minter, Profile};
-use relay::signalling::{NoRelay, Peer, Settings, spawn_prepared};
+use relay::signalling::{Gauges, NoRelay, Peer, Settings, spawn_prepared};
 use relay::time::Now;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -283,5 +283,5 @@ fn settings(waiting: usize) -> Settings {
         tag_secret: None,
     };
     let exempt = vec!["127.0.0.0/8".parse().unwrap()];
-    Settings { desk, origins: Vec::new(), exempt, demo: None, reports: None, revocations: None }
+    Settings { desk, origins: Vec::new(), exempt, demo: None, reports: None, revocations: None, gauges: Gauges::open() }
 }

@@ -11,7 +11,7 @@ use super::settings::{
     Access, Auth, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls, User,
 };
 use super::table::At;
-use super::{drain, limits, tokens, values};
+use super::{drain, limits, sandbox, tokens, values};
 
 /// Shorter passwords fall to guessing: whoever sees one request can try them at home.
 const PASSWORD_BYTES: usize = 12;
@@ -34,6 +34,7 @@ pub(super) fn settings(file: &File, base_dir: &Path, found: &mut Collector) -> S
         access: access(&file.access, found),
         limits: limits::limits(&file.limits, found),
         drain: drain::drain(&file.drain, found),
+        sandbox: sandbox::sandbox(&file.sandbox, found),
         signalling: signalling(&file.signalling, &listen, &auth, found),
         reports: backend::backend("reports", &file.reports, base_dir, found),
         revocations: backend::backend("revocations", &file.revocations, base_dir, found),

@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problems::{Collector, quoted, suggestion};
 use super::table::{At, Table, string, wrong_type};
-use super::{drain, limits};
+use super::{drain, limits, sandbox};
 
 /// Every section and its keys. `configs/relay.toml` shows each one; a test compares.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
@@ -27,6 +27,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("access", &["allow_peers", "deny_peers", "user_allocations"]),
     ("limits", limits::KEYS),
     ("drain", drain::KEYS),
+    ("sandbox", sandbox::KEYS),
     ("signalling", &["origins", "turn_urls", "demo_page"]),
     ("reports", &["url", "secret", "ca"]),
     ("revocations", &["url", "secret", "ca"]),
@@ -51,6 +52,7 @@ pub(super) struct File {
     pub(super) access: Access,
     pub(super) limits: limits::Written,
     pub(super) drain: drain::Written,
+    pub(super) sandbox: sandbox::Written,
     pub(super) signalling: Signalling,
     pub(super) reports: Backend,
     pub(super) revocations: Backend,
@@ -174,6 +176,7 @@ pub(super) fn read(text: &str, found: &mut Collector) -> File {
         access: access(&section(root, "access", "[access]", found), found),
         limits: limits::read(&section(root, "limits", "[limits]", found), found),
         drain: drain::read(&section(root, "drain", "[drain]", found), found),
+        sandbox: sandbox::read(&section(root, "sandbox", "[sandbox]", found), found),
         signalling: signalling(&section(root, "signalling", "[signalling]", found), found),
         reports: backend(&section(root, "reports", "[reports]", found), found),
         revocations: backend(&section(root, "revocations", "[revocations]", found), found),

@@ -13,6 +13,7 @@ mod file;
 mod limits;
 mod listeners;
 mod problems;
+mod sandbox;
 mod secret;
 mod settings;
 mod table;
@@ -29,6 +30,7 @@ use std::path::Path;
 pub use drain::Drain;
 pub use limits::{Limits, Rates};
 pub use problems::{Problem, Problems};
+pub use sandbox::{Sandbox, SandboxMode};
 pub use secret::Secret;
 pub use settings::{
     Access, AgeBand, Auth, Backend, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls,

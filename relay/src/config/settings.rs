@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::drain::Drain;
 use super::limits::Limits;
+use super::sandbox::{Sandbox, SandboxMode};
 use super::secret::Secret;
 
 /// What the program uses. `Settings::default()` is what an empty file means.
@@ -21,6 +22,7 @@ pub struct Settings {
     pub access: Access,
     pub limits: Limits,
     pub drain: Drain,
+    pub sandbox: Sandbox,
     pub signalling: Signalling,
     pub reports: Option<Backend>,
     pub revocations: Option<Backend>,
@@ -327,6 +329,10 @@ impl Settings {
         say(
             self.limits.unauthenticated_per_second == 0,
             "limits.unauthenticated_per_second is 0: forged requests can make this server flood somebody with answers",
+        );
+        say(
+            self.sandbox.mode == SandboxMode::Off,
+            "sandbox.mode is \"off\": nothing but this program's good will keeps it from writing",
         );
         say(
             self.signalling.demo_page,

@@ -206,7 +206,7 @@ pub(super) fn signalling(
     let reports = settings.reports.as_ref().map(|it| backend("reports", it)).transpose()?;
     let revocations = settings.revocations.as_ref().map(|it| backend("revocations", it)).transpose()?;
     let (origins, exempt) = (settings.signalling.origins.clone(), settings.limits.exempt.clone());
-    Ok(signalling::Settings { desk, origins, exempt, demo, reports, revocations })
+    Ok(signalling::Settings { desk, origins, exempt, demo, reports, revocations, gauges: signalling::Gauges::open() })
 }
 
 fn backend(section: &'static str, written: &crate::config::Backend) -> Result<webhook::Settings, StartError> {

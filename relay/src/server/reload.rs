@@ -129,6 +129,7 @@ fn stays<'a>(settings: &'a Settings, written: &'a Settings) -> impl Iterator<Ite
         ("[signalling]", a.signalling == b.signalling),
         ("[reports]", a.reports == b.reports),
         ("[revocations]", a.revocations == b.revocations),
+        ("[sandbox]", a.sandbox == b.sandbox),
         ("[calls]", a.calls == b.calls),
         ("[matching]", a.matching == b.matching),
     ]

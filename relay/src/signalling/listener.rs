@@ -28,7 +28,7 @@ use super::gate::{Networks, Origins};
 use super::message::{MAX_FRAME_BYTES, SUBPROTOCOL};
 use super::operator::Operator;
 use super::outbox::{Outbox, Pushed};
-use super::pressure;
+use super::pressure::{self, Gauges};
 use super::relay_desk::RelayDesk;
 use super::revocations;
 use super::socket::{Event, Line};
@@ -59,6 +59,7 @@ pub struct Settings {
     pub reports: Option<webhook::Settings>,
     /// Where revocations are fetched at start; `desk.await_revocations` says whether anywhere.
     pub revocations: Option<webhook::Settings>,
+    pub gauges: Gauges,
 }
 
 /// Where a connection comes from. The HTTP server provides it with `into_make_service_with_connect_info::<Peer>()`.
@@ -122,7 +123,7 @@ pub fn spawn_prepared(
     if let Some(backend) = settings.revocations {
         revocations::spawn(backend, events.clone(), clock);
     }
-    pressure::spawn(events.clone(), clock);
+    pressure::spawn(settings.gauges, events.clone(), clock);
     let has_demo = settings.demo.is_some();
     let state = Arc::new(Entrance {
         events,

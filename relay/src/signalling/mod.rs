@@ -32,4 +32,5 @@ pub mod webhook;
 
 pub use counters::Counters;
 pub use listener::{Controls, Peer, Settings, Signalling, spawn, spawn_prepared};
+pub use pressure::Gauges;
 pub use relay_desk::{LocalRelay, NoRelay, RelayDesk};

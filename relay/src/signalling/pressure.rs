@@ -1,6 +1,8 @@
 //! How near this process is to what it may use (matching.md §4.12): at nine tenths of the processors or of the memory newcomers are asked to
 //! wait, and the calls that stand are served. Looked at once a second; the door opens again at eight tenths.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -18,7 +20,11 @@ const OPEN_AT: u64 = 800;
 /// A look counts for so much of what is held of the processors: one busy second is no strain, ten are.
 const WEIGHT: u64 = 5;
 
+/// No file of /proc read here is longer.
+const PAGE: usize = 4_096;
+
 /// What this process may use.
+#[derive(Clone, Copy)]
 struct Ceiling {
     processors: u64,
     /// In bytes.
@@ -61,17 +67,44 @@ impl Pressure {
     }
 }
 
+/// Where use is read. Opened once, before the sandbox: a process that was let to open these later could open others of /proc as well.
+pub struct Gauges(Option<Open>);
+
+struct Open {
+    ceiling: Ceiling,
+    status: File,
+    stat: File,
+}
+
+impl Gauges {
+    /// Where they cannot be read nothing is known, and nobody waits for it.
+    pub fn open() -> Gauges {
+        let open = |name| File::open(name).ok();
+        let pair = open("/proc/self/status").zip(open("/proc/self/stat"));
+        Gauges(pair.map(|(status, stat)| Open { ceiling: ceiling(), status, stat }))
+    }
+}
+
+impl Open {
+    fn sample(&self, at: Millis) -> Option<Sample> {
+        let memory = kilobytes(&now_in(&self.status)?, "VmRSS:")?;
+        Some(Sample { at, cpu_ms: cpu_ms(&now_in(&self.stat)?)?, memory })
+    }
+}
+
 /// Tells the desk when strain begins and ends, for as long as there is one.
-pub(super) fn spawn(desk: mpsc::Sender<Event>, clock: Clock) {
+pub(super) fn spawn(gauges: Gauges, desk: mpsc::Sender<Event>, clock: Clock) {
     tokio::spawn(async move {
-        // Where this cannot be read nothing is known, and nobody waits for it.
-        let Some(first) = sample(clock.mono()) else { return };
-        let (mut pressure, mut told) = (Pressure::new(ceiling(), first), false);
+        let Some((gauges, first)) = gauges.0.and_then(|open| open.sample(clock.mono()).map(|first| (open, first)))
+        else {
+            return;
+        };
+        let (mut pressure, mut told) = (Pressure::new(gauges.ceiling, first), false);
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !desk.is_closed() {
             looks.tick().await;
-            let strained = sample(clock.mono()).is_some_and(|now| pressure.look(now));
+            let strained = gauges.sample(clock.mono()).is_some_and(|now| pressure.look(now));
             if strained == told {
                 continue;
             }
@@ -93,9 +126,11 @@ fn ceiling() -> Ceiling {
     }
 }
 
-fn sample(at: Millis) -> Option<Sample> {
-    let memory = kilobytes(&file("/proc/self/status")?, "VmRSS:")?;
-    Some(Sample { at, cpu_ms: cpu_ms(&file("/proc/self/stat")?)?, memory })
+/// What a file of /proc says now: it is made anew for whoever reads from its beginning.
+fn now_in(file: &File) -> Option<String> {
+    let mut text = [0; PAGE];
+    let length = file.read_at(&mut text, 0).ok()?;
+    String::from_utf8(text[..length].to_vec()).ok()
 }
 
 fn file(path: &str) -> Option<String> {
@@ -161,8 +196,11 @@ mod tests {
 
     #[test]
     fn this_process_can_be_looked_at() {
-        let seen = sample(Millis(0));
-        assert!(seen.is_some_and(|seen| seen.memory > 1 << 20 && seen.memory < ceiling().memory));
+        let gauges = Gauges::open().0.expect("Linux has /proc");
+        for _ in 0..2 {
+            let seen = gauges.sample(Millis(0));
+            assert!(seen.is_some_and(|seen| seen.memory > 1 << 20 && seen.memory < ceiling().memory));
+        }
     }
 
     #[test]

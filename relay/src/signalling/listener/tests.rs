@@ -65,6 +65,7 @@ fn settings() -> Settings {
         demo: Some(minter()),
         reports: None,
         revocations: None,
+        gauges: Gauges::open(),
     }
 }
 
