@@ -14,6 +14,8 @@ Examples:
       Every problem of the file at once, each with its line.
   relay --config /etc/relay/relay.toml
       For real use. configs/relay.toml in the source shows every option at its default.
+  relay prove --config /etc/relay/relay.toml
+      What keeps the running daemon from recording, asked of the kernel.
   relay credentials --config /etc/relay/relay.toml --user alice --ttl 3600
       A user name and password that work for an hour.
 
@@ -55,6 +57,23 @@ pub(crate) enum Command {
     /// backend would do. Prints `username …`, `password …` and `ttl_secs …`, one a line.
     #[command(after_help = "Example:\n  relay credentials --config relay.toml --user alice --ttl 3600")]
     Credentials(Credentials),
+    /// Shows that the running daemon cannot record: what the kernel says, where each datum lives
+    ///
+    /// Asks the daemon through its admin listener and the kernel through /proc, so it runs on the same machine, as root to see
+    /// everything. Exits with 0 if everything promised holds, and with 1 if not or if it cannot be seen.
+    #[command(after_help = "Example:\n  relay prove --config relay.toml")]
+    Prove(Prove),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Prove {
+    /// The daemon's admin listener, if not [listen] admin of the configuration file
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<std::net::SocketAddr>,
+
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -11,9 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::TryRngCore as _;
 use relay::config::{self, CallPath, RelayAddress, Secret, Settings, User};
+use relay::prove;
 use relay::server::{self, Addresses};
 
-use crate::cli::Credentials;
+use crate::cli::{Credentials, Prove};
 
 /// Could not start, or broke while running.
 const FAILED: u8 = 1;
@@ -33,7 +34,7 @@ pub(crate) fn run_local() -> ExitCode {
     let mut settings = Settings::local_defaults();
     settings.auth.users.push(User { name: LOCAL_USER.to_owned(), password: Secret::new(password.as_str()) });
     let no_file = || Err("this server was started without a configuration file".to_owned());
-    serve(&settings, |addresses| how_to_try(addresses, &password), no_file)
+    serve(&settings, None, |addresses| how_to_try(addresses, &password), no_file)
 }
 
 /// `relay --config FILE`.
@@ -43,7 +44,7 @@ pub(crate) fn run(file: &Path) -> ExitCode {
             for notice in settings.notices() {
                 tracing::warn!("{notice}");
             }
-            serve(&settings, |_| String::new(), || load(file))
+            serve(&settings, Some(file), |_| String::new(), || load(file))
         }
         Err(problems) => fail(MISUSED, &problems),
     }
@@ -82,17 +83,40 @@ pub(crate) fn credentials(file: &Path, wanted: &Credentials) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// `relay prove`, of the daemon of a file, of an address, or of the one that `relay` without arguments runs.
+pub(crate) fn prove(file: Option<&Path>, wanted: &Prove) -> ExitCode {
+    let settings = match file.map(load).transpose() {
+        Ok(settings) => settings.unwrap_or_else(Settings::local_defaults),
+        Err(problems) => return fail(MISUSED, &problems),
+    };
+    let Some(admin) = wanted.admin.or(settings.listen.admin) else {
+        return fail(
+            MISUSED,
+            "the daemon is asked through its admin listener: set [listen] admin, or name it with --admin",
+        );
+    };
+    let daemon = match prove::ask(admin) {
+        Ok(daemon) => daemon,
+        Err(error) => return fail(FAILED, &error.to_string()),
+    };
+    let kernel = prove::Kernel::of(daemon.pid);
+    let proof = prove::prove(daemon, kernel);
+    print(&if wanted.json { format!("{}\n", serde_json::json!(proof)) } else { prove::text(&proof) });
+    if proof.proven { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
 pub(crate) fn usage(message: &str) -> ExitCode {
     fail(MISUSED, &format!("{message}; see relay --help"))
 }
 
 fn serve(
     settings: &Settings,
+    file: Option<&Path>,
     farewell: impl FnOnce(&Addresses) -> String,
     reread: impl Fn() -> Result<Settings, String>,
 ) -> ExitCode {
     let announce = |addresses: &Addresses| print(&format!("{addresses}ready\n{}", farewell(addresses)));
-    match server::serve(settings, announce, reread) {
+    match server::serve(settings, file, announce, reread) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, &error.to_string()),
     }

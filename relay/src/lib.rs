@@ -36,6 +36,7 @@ pub mod clock;
 pub mod dataplane;
 pub mod log;
 pub mod metrics;
+pub mod prove;
 pub mod sandbox;
 pub mod signalling;
 pub mod splice;

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         (None, Some(file)) => commands::run(file),
         (Some(Command::Check), Some(file)) => commands::check(file),
         (Some(Command::Credentials(wanted)), Some(file)) => commands::credentials(file, wanted),
+        (Some(Command::Prove(wanted)), file) => commands::prove(file.as_deref(), wanted),
         (Some(_), None) => commands::usage("this command needs --config FILE"),
     }
 }

@@ -11,6 +11,7 @@ mod error;
 mod http;
 mod http2;
 mod https;
+mod inside;
 mod memory;
 mod parts;
 mod reload;
@@ -23,9 +24,10 @@ mod tests;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use addresses::Addresses;
@@ -35,6 +37,8 @@ use crate::admin::Admin;
 use crate::auth::CallKeys;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::prove;
+use crate::sandbox::Kept;
 use crate::signalling::{self, LocalRelay, Signalling};
 use crate::stream::{self, CertificateError, Certificates};
 use crate::{dataplane, splice, turn, web};
@@ -76,7 +80,7 @@ pub struct Running {
 /// # Errors
 /// What could not be had and what to do about it. Nothing is left running or bound.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
-    Prepared::new(settings)?.start()
+    Prepared::new(settings)?.start(None, Vec::new())
 }
 
 /// Everything bound and loaded, and not one thread yet: what is given up now, no thread has.
@@ -128,7 +132,8 @@ impl Prepared {
         })
     }
 
-    fn start(self) -> Result<Running, StartError> {
+    /// `kept` is what the process has bound itself to; `others` are runtimes of threads that are there already.
+    fn start(self, kept: Option<Kept>, others: Vec<Handle>) -> Result<Running, StartError> {
         let Prepared {
             settings,
             sessions,
@@ -178,7 +183,18 @@ impl Prepared {
             mailboxes.post_all(turn::Command::Drain).is_ok()
         };
         let asks = signalling.as_ref().map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
-        let router = admin.clone().router().merge(asks);
+        let runtimes = [
+            Some(runtime.handle().clone()),
+            streams.as_ref().map(|it| it.runtime()),
+            splice.as_ref().map(|it| it.runtime()),
+        ];
+        let threads = prove::Threads::new(
+            workers.mailboxes(),
+            others.into_iter().chain(runtimes.into_iter().flatten()),
+            kept.as_ref(),
+        );
+        let proof = prove::router(parts::facts(&settings), kept, threads);
+        let router = admin.clone().router().merge(asks).merge(proof);
         let operator = bound.admin.map(|listener| Service { listener, connections: ADMIN_CONNECTIONS, router });
         let services = calls.into_iter().chain(operator).collect();
         let (watched, accepting) = (Arc::clone(&workers), streams.clone());
@@ -216,12 +232,14 @@ fn metrics(
 /// Runs until it is asked to end, calling `announce` once everything listens.
 ///
 /// SIGTERM: nothing new, and the end once everything that exists is over or `[drain] deadline_secs` have passed; a second one
-/// ends at once. SIGINT: ends at once. SIGHUP: `reread` reads the configuration again, or says what is wrong with it.
+/// ends at once. SIGINT: ends at once. SIGHUP: `reread` reads the configuration again, or says what is wrong with it; from `file`,
+/// which the sandbox therefore leaves readable.
 ///
 /// # Errors
 /// It did not start, or something broke while it ran.
 pub fn serve(
     settings: &Settings,
+    file: Option<&Path>,
     announce: impl FnOnce(&Addresses),
     reread: impl Fn() -> Result<Settings, String>,
 ) -> Result<(), ServeError> {
@@ -232,7 +250,9 @@ pub fn serve(
         Signals::listen().map_err(StartError::Threads)
     };
     let mut signals = signals?;
-    let mut running = start(settings)?;
+    let prepared = Prepared::new(settings)?;
+    let kept = inside::enter(settings, file)?;
+    let mut running = prepared.start(kept, vec![runtime.handle().clone()])?;
     announce(running.addresses());
     runtime.block_on(async {
         loop {

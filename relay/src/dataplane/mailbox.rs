@@ -19,6 +19,12 @@ pub const MAILBOX_COMMANDS: usize = 16 * 1024;
 /// Accepted streams a mailbox holds before [`Mailboxes::adopt`] refuses more.
 pub const MAILBOX_STREAMS: usize = 4 * 1024;
 
+/// Errands a mailbox holds before [`Mailboxes::send`] refuses more.
+pub const MAILBOX_ERRANDS: usize = 16;
+
+/// Something to be done in a worker's thread. Packets wait for it.
+pub type Errand = Box<dyn FnOnce() + Send>;
+
 /// The mailboxes of all workers. Cheap to clone.
 #[derive(Clone)]
 pub struct Mailboxes(Arc<[Arc<Mailbox>]>);
@@ -71,6 +77,19 @@ impl Mailboxes {
         Ok(())
     }
 
+    /// Has something done in a worker's thread. Refused if [`MAILBOX_ERRANDS`] wait there already or there is no such worker.
+    pub fn send(&self, worker: u16, errand: Errand) -> Result<(), Refused> {
+        let mailbox = self.0.get(usize::from(worker)).ok_or(Refused)?;
+        let mut errands = locked(&mailbox.errands);
+        if errands.len() >= MAILBOX_ERRANDS {
+            return Err(Refused);
+        }
+        errands.push(errand);
+        drop(errands);
+        mailbox.ring();
+        Ok(())
+    }
+
     /// Leaves a message for a stream that another worker owns. Packet path: copied, and allocated for only while the queue
     /// grows. Answers whether that worker must be woken with [`Mailboxes::ring`], soon; an error says that its queue is full.
     pub(super) fn leave(&self, worker: u16, number: u32, message: &[u8]) -> Result<bool, Refused> {
@@ -101,6 +120,7 @@ pub(super) struct Mailbox {
     queue: Mutex<VecDeque<Command>>,
     streams: Mutex<VecDeque<Box<NewStream>>>,
     parcels: Mutex<Parcels>,
+    errands: Mutex<Vec<Errand>>,
     wake: File,
     stop: AtomicBool,
 }
@@ -112,6 +132,7 @@ impl Mailbox {
             queue: Mutex::default(),
             streams: Mutex::default(),
             parcels: Mutex::default(),
+            errands: Mutex::default(),
             wake,
             stop: AtomicBool::new(false),
         })
@@ -141,6 +162,11 @@ impl Mailbox {
     /// Takes all commands. `into` must be empty; its memory becomes the next queue's.
     pub(super) fn take(&self, into: &mut VecDeque<Command>) {
         std::mem::swap(&mut *self.lock(), into);
+    }
+
+    /// Takes all errands.
+    pub(super) fn take_errands(&self) -> Vec<Errand> {
+        std::mem::take(&mut *locked(&self.errands))
     }
 
     /// Takes the stream that has waited longest.

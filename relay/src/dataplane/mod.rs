@@ -35,7 +35,7 @@ use std::thread::{self, JoinHandle};
 
 pub use batch::MAX_DATAGRAM_BYTES;
 pub use counters::{Count, IoCounters};
-pub use mailbox::{MAILBOX_COMMANDS, MAILBOX_STREAMS, Mailboxes, PostError, Refused};
+pub use mailbox::{Errand, MAILBOX_COMMANDS, MAILBOX_ERRANDS, MAILBOX_STREAMS, Mailboxes, PostError, Refused};
 pub use nap::{MAX_NAP_MICROS, NAP_ABOVE_PER_SEC};
 pub use socket::BindError;
 pub use stream::NewStream;

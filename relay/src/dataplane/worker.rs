@@ -281,6 +281,7 @@ impl Worker {
     /// The mailbox rang.
     fn command(&mut self, hands: &mut Hands, now: Now) {
         self.mailbox.answer();
+        self.mailbox.take_errands().into_iter().for_each(|errand| errand());
         self.mailbox.take(&mut hands.commands);
         while let Some(command) = hands.commands.pop_front() {
             self.counters.commands.add(1);

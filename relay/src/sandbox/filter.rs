@@ -99,8 +99,9 @@ const WRITING: u32 =
 const FAMILIES: [i32; 4] = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
 /// Non-blocking, how much there is to read, whether it is a terminal, close-on-exec.
 const CONTROLS: [u32; 4] = [0x5421, 0x541B, 0x5401, 0x5451];
-/// Names of threads and of mappings; `PR_GET_NAME`.
-const PROCESS_CONTROLS: [u32; 3] = [libc::PR_SET_NAME as u32, libc::PR_GET_NAME as u32, 0x5356_4D41];
+/// Names of threads and of mappings; whether there are dumps.
+const PROCESS_CONTROLS: [u32; 4] =
+    [libc::PR_GET_DUMPABLE as u32, libc::PR_SET_NAME as u32, libc::PR_GET_NAME as u32, 0x5356_4D41];
 const WRITE_AND_EXECUTE: u32 = (libc::PROT_WRITE | libc::PROT_EXEC) as u32;
 
 /// The whole program. `probing` lets the one open of [`super::probe`] through to Landlock.

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 pub use filter::ARCHITECTURE;
 pub use kept::{Kept, Missing};
-pub use sys::{Account, Probe, account, probe, thread_id};
+pub use sys::{Account, Probe, account, is_dumpable, probe, thread_id};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]

@@ -130,6 +130,12 @@ pub(super) fn forbid_dumps() -> io::Result<()> {
     control(libc::PR_SET_DUMPABLE, 0, 0)
 }
 
+/// What the kernel says of [`forbid_dumps`].
+pub fn is_dumpable() -> bool {
+    // SAFETY: this control takes no pointer.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) != 0 }
+}
+
 /// Leaves all memory out of whatever is dumped all the same, by a debugger of root's.
 pub(super) fn dump_no_memory() -> io::Result<()> {
     fs::write("/proc/self/coredump_filter", "0")

@@ -22,6 +22,10 @@ pub enum StartError {
     Random,
     /// The system did not list this machine's addresses, without which the deny list has a hole.
     OwnAddresses(io::Error),
+    /// Not all could be given up that was to be.
+    Sandbox(crate::sandbox::Refused),
+    /// Nobody of the name in `sandbox.user`.
+    NoSuchUser(String),
     /// No thread or no runtime.
     Threads(io::Error),
 }
@@ -40,6 +44,13 @@ impl fmt::Display for StartError {
             StartError::Random => f.write_str("the system gives no random bytes (getrandom), so no key can be made"),
             StartError::OwnAddresses(error) => {
                 write!(f, "cannot list this machine's own addresses to deny them as peers: {error}")
+            }
+            StartError::Sandbox(error) => error.fmt(f),
+            StartError::NoSuchUser(name) => {
+                write!(
+                    f,
+                    "there is no user {name:?}, which [sandbox] user names. Make it (useradd --system), or change [sandbox] user"
+                )
             }
             StartError::Threads(error) => {
                 write!(f, "cannot start threads: {error}; the limit of processes may be too low (systemd: TasksMax)")
@@ -72,10 +83,11 @@ impl std::error::Error for StartError {
         match self {
             StartError::Udp(error) => Some(error),
             StartError::Certificate(error) => Some(error),
+            StartError::Sandbox(error) => Some(error),
             StartError::Tcp { source, .. } | StartError::OwnAddresses(source) | StartError::Threads(source) => {
                 Some(source)
             }
-            StartError::Random | StartError::BackendCa(..) => None,
+            StartError::Random | StartError::NoSuchUser(_) | StartError::BackendCa(..) => None,
         }
     }
 }

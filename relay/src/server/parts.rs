@@ -16,7 +16,7 @@ use crate::matchmaking::{self, Band};
 use crate::signalling::token::{self, Minter};
 use crate::signalling::{self, desk, webhook};
 use crate::stream::{self, CertificateError, Certificates};
-use crate::{access, dataplane, turn};
+use crate::{access, dataplane, prove, turn};
 
 /// Who issues the demo page's tokens, and for whom, where the configuration does not say.
 const DEMO: &str = "demo";
@@ -215,6 +215,22 @@ fn backend(section: &'static str, written: &crate::config::Backend) -> Result<we
     let tls = tls.map_err(|file| StartError::BackendCa(section, file))?;
     let secret = secret.expose().as_bytes().to_vec();
     Ok(webhook::Settings { https: *https, host: host.clone(), port: *port, path: path.clone(), secret, tls })
+}
+
+/// What decides about people's data, for `relay prove`.
+pub(super) fn facts(settings: &Settings) -> prove::Facts {
+    prove::Facts {
+        sandbox: settings.sandbox.mode.name().to_owned(),
+        signalling: settings.listen.signalling.is_some(),
+        direct_first: settings.calls.path == CallPath::DirectFirst,
+        acceptance: settings.calls.acceptance,
+        reports: settings.reports.is_some(),
+        revocations: settings.revocations.is_some(),
+        demo_page: settings.signalling.demo_page,
+        tcp_allocations: settings.relay.tcp_allocations,
+        min_band: settings.matching.min_band.name().to_owned(),
+        users: settings.auth.users.len(),
+    }
 }
 
 /// Another secret than the one that signs, made of it.

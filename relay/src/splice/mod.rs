@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -24,6 +24,7 @@ use hall::Hall;
 /// The thread at work. Dropping it closes every connection and listener of TCP allocations.
 pub struct Running {
     stop: watch::Sender<bool>,
+    runtime: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -34,6 +35,7 @@ pub struct Running {
 pub fn start(tasks: Tasks, connections: Arc<Connections>, workers: Mailboxes, clock: Clock) -> io::Result<Running> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (stop, mut stopped) = watch::channel(false);
+    let handle = runtime.handle().clone();
     let thread = thread::Builder::new().name("splice".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
@@ -43,10 +45,15 @@ pub fn start(tasks: Tasks, connections: Arc<Connections>, workers: Mailboxes, cl
             }
         });
     })?;
-    Ok(Running { stop, thread: Some(thread) })
+    Ok(Running { stop, runtime: handle, thread: Some(thread) })
 }
 
 impl Running {
+    /// The runtime of its thread.
+    pub fn runtime(&self) -> Handle {
+        self.runtime.clone()
+    }
+
     /// Whether the thread has ended although nobody asked it to.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)

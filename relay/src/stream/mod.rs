@@ -24,7 +24,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -216,10 +216,11 @@ impl Bound {
             tcp.chain(tls).map(listener).collect::<io::Result<Vec<_>>>()?
         };
         let (stop, stopped) = watch::channel(false);
+        let handle = runtime.handle().clone();
         let thread = thread::Builder::new()
             .name("streams".to_owned())
             .spawn(move || accept_all(&runtime, listeners, &entrance, stopped))?;
-        Ok(Running { stop, counters, places, thread: Some(thread) })
+        Ok(Running { stop, counters, places, runtime: handle, thread: Some(thread) })
     }
 }
 
@@ -228,12 +229,18 @@ pub struct Running {
     stop: watch::Sender<bool>,
     counters: Arc<Counters>,
     places: Arc<Places>,
+    runtime: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// The runtime of its thread.
+    pub fn runtime(&self) -> Handle {
+        self.runtime.clone()
     }
 
     /// Sources of new connections that are not counted by network, from now on.

@@ -1,0 +1,116 @@
+//! Into the sandbox: what the configuration leaves the process, and what the log says about it.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::error::StartError;
+use crate::config::{Backend, SandboxMode, Settings};
+use crate::sandbox::{self, Account, Kept, Tcp, Wanted};
+
+/// What libc reads to find an address by its name, and modules it may load for that. Folders, because these files are replaced.
+const RESOLVER: [&str; 7] =
+    ["/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/lib", "/usr/lib", "/lib64"];
+/// An answer that is too long for a datagram is fetched over TCP.
+const DNS_PORT: u16 = 53;
+
+/// Enters the sandbox that `settings` ask for; `None` if they ask for none. `file` is the configuration's. There must be one thread.
+///
+/// # Errors
+/// What could not be given up.
+pub(super) fn enter(settings: &Settings, file: Option<&Path>) -> Result<Option<Kept>, StartError> {
+    if settings.sandbox.mode == SandboxMode::Off {
+        return Ok(None);
+    }
+    let again = read_again(settings, file);
+    let wanted = Wanted {
+        required: settings.sandbox.mode == SandboxMode::Required,
+        user: settings.sandbox.user.as_deref().map(account).transpose()?,
+        readable: folders(&again, settings),
+        tcp: tcp(settings),
+    };
+    let kept = sandbox::enter(&wanted).map_err(StartError::Sandbox)?;
+    for missing in &kept.missing {
+        tracing::warn!("the sandbox has a hole: this system has no {missing}");
+    }
+    for unreadable in again.iter().filter(|path| File::open(path).is_err()) {
+        tracing::warn!("SIGHUP will change nothing: {} cannot be read from inside the sandbox", unreadable.display());
+    }
+    tracing::info!(landlock = kept.landlock, seccomp = kept.seccomp, "inside the sandbox");
+    Ok(Some(kept))
+}
+
+fn account(name: &str) -> Result<Account, StartError> {
+    let found = sandbox::account(name).ok().flatten();
+    found.ok_or_else(|| StartError::NoSuchUser(name.to_owned()))
+}
+
+/// The files that SIGHUP reads.
+fn read_again(settings: &Settings, file: Option<&Path>) -> Vec<PathBuf> {
+    let tls = settings.tls.iter().flat_map(|tls| [&tls.certificate, &tls.private_key]).cloned();
+    file.map(Path::to_owned).into_iter().chain(tls).collect()
+}
+
+/// Where those lie, as they are named and as they are: a certificate's name is often a link to another folder.
+fn folders(files: &[PathBuf], settings: &Settings) -> Vec<PathBuf> {
+    let of = |path: &Path| match path.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let named = files.iter().map(|path| of(path));
+    let real = files.iter().filter_map(|path| path.canonicalize().ok()).map(|path| of(&path));
+    let resolver = RESOLVER.iter().map(PathBuf::from).filter(|_| backends(settings).any(has_a_name));
+    let mut folders: Vec<PathBuf> = named.chain(real).chain(resolver).collect();
+    folders.sort_unstable();
+    folders.dedup();
+    folders
+}
+
+fn tcp(settings: &Settings) -> Tcp {
+    if settings.relay.tcp_allocations {
+        return Tcp::Anywhere;
+    }
+    let dns = backends(settings).any(has_a_name).then_some(DNS_PORT);
+    Tcp::Ports(backends(settings).map(|backend| backend.port).chain(dns).collect())
+}
+
+fn backends(settings: &Settings) -> impl Iterator<Item = &Backend> {
+    settings.reports.iter().chain(&settings.revocations)
+}
+
+fn has_a_name(backend: &Backend) -> bool {
+    backend.host.trim_matches(['[', ']']).parse::<IpAddr>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        crate::config::parse(text, Path::new("/srv/relay")).unwrap()
+    }
+
+    #[test]
+    fn connections_lead_to_backends_and_nowhere_else() {
+        assert_eq!(tcp(&settings("")), Tcp::Ports(vec![]));
+        let secret = "secret = 'thirty-two bytes or more of one own'";
+        let by_address = settings(&format!("[reports]\nurl = 'http://127.0.0.1:8081/r'\n{secret}\n"));
+        assert_eq!(tcp(&by_address), Tcp::Ports(vec![8081]));
+        assert!(folders(&[], &by_address).is_empty(), "no resolver is needed");
+        let by_name = settings(&format!("[reports]\nurl = 'https://app.example/r'\n{secret}\n"));
+        assert_eq!(tcp(&by_name), Tcp::Ports(vec![443, DNS_PORT]));
+        assert!(folders(&[], &by_name).contains(&PathBuf::from("/etc")));
+        let relaying = settings("[listen]\ntcp = ['127.0.0.1:0']\n[relay]\ntcp_allocations = true\n");
+        assert_eq!(tcp(&relaying), Tcp::Anywhere);
+    }
+
+    #[test]
+    fn the_folders_of_what_is_read_again_stay_readable() {
+        let tls = settings("[tls]\ncertificate = 'cert.pem'\nprivate_key = 'keys/key.pem'\n");
+        let files = read_again(&tls, Some(Path::new("relay.toml")));
+        assert_eq!(files.len(), 3);
+        let folders = folders(&files, &tls);
+        assert_eq!(folders, [".", "/srv/relay", "/srv/relay/keys"].map(PathBuf::from));
+    }
+}
