@@ -9,6 +9,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command};
 
+/// What people say and are is not to lie around in freed memory.
+#[global_allocator]
+static HEAP: relay::sandbox::Wiping = relay::sandbox::Wiping;
+
 fn main() -> ExitCode {
     let arguments = Cli::parse();
     start_logging(arguments.log);

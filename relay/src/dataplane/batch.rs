@@ -62,7 +62,7 @@ impl Batch {
     pub(super) fn place(&mut self, message: &[u8]) -> usize {
         let slot = self.filled;
         self.filled += 1;
-        self.arena.slot_mut(slot)[HEADROOM..HEADROOM + message.len()].copy_from_slice(message);
+        self.arena.put(slot, message);
         slot
     }
 
@@ -90,6 +90,7 @@ impl Batch {
     /// in free slots, and the next datagrams received would overwrite what it queues.
     pub(super) fn flush(&mut self, sockets: &Sockets, counters: &IoCounters) {
         self.send_queued(sockets, counters);
+        self.arena.wipe(self.filled);
         self.filled = 0;
     }
 

@@ -37,8 +37,9 @@ impl Parcels {
         })
     }
 
-    /// Keeps the memory for the next ones.
+    /// Keeps the memory for the next ones, and nothing that was in it.
     pub(super) fn clear(&mut self) {
+        self.bytes.fill(0);
         self.bytes.clear();
     }
 }

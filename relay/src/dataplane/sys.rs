@@ -59,6 +59,7 @@ impl Arena {
                 header
             })
             .collect();
+        keep_private(&bytes);
         Arena { bytes, names, controls, _iovecs: iovecs, headers, headroom, stride }
     }
 
@@ -115,9 +116,26 @@ impl Arena {
         Some((self.take(slot).from?, error?))
     }
 
+    /// Overwrites the datagrams in the first `filled` slots, with what was written in front of and behind them, and whom they are from.
+    pub(super) fn wipe(&mut self, filled: usize) {
+        for slot in 0..filled {
+            let used = self.headroom + (self.headers[slot].msg_len as usize) + self.headroom;
+            let start = slot * self.stride;
+            self.bytes[start..start + used.min(self.stride)].fill(0);
+            self.names[slot] = Name::EMPTY;
+        }
+    }
+
     /// The whole slot: headroom, datagram, room behind.
     pub(super) fn slot(&self, slot: usize) -> &[u8] {
         &self.bytes[slot * self.stride..(slot + 1) * self.stride]
+    }
+
+    /// A datagram that came another way.
+    pub(super) fn put(&mut self, slot: usize, message: &[u8]) {
+        let start = slot * self.stride + self.headroom;
+        self.bytes[start..start + message.len()].copy_from_slice(message);
+        self.headers[slot].msg_len = message.len() as libc::c_uint;
     }
 
     pub(super) fn slot_mut(&mut self, slot: usize) -> &mut [u8] {
@@ -200,6 +218,7 @@ impl Outgoing {
                 }
             }
         }
+        self.names[..filled].fill(Name::EMPTY);
         (sent, calls)
     }
 
@@ -338,6 +357,20 @@ pub(super) fn lost(socket: BorrowedFd<'_>) -> io::Result<u32> {
         libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, &raw mut len)
     };
     checked(done).map(|_| counts[DROPS])
+}
+
+/// Leaves the pages of packet memory out of dumps, and out of swap as soon as they are used, as far as the system lets us.
+fn keep_private(bytes: &[u8]) {
+    const PAGE: usize = 4096; // larger pages hold whole numbers of these, and are then refused
+    const MLOCK_ONFAULT: libc::c_uint = 1;
+    let start = bytes.as_ptr().addr() / PAGE * PAGE;
+    let length = (bytes.as_ptr().addr() + bytes.len()).next_multiple_of(PAGE) - start;
+    // SAFETY: neither call reads or writes memory, nor moves or unmaps it; neighbours on the first and last page lose nothing.
+    unsafe {
+        let start = std::ptr::without_provenance_mut(start);
+        libc::madvise(start, length, libc::MADV_DONTDUMP);
+        libc::syscall(libc::SYS_mlock2, start, length, MLOCK_ONFAULT);
+    }
 }
 
 /// The cores this thread may run on: what `taskset` and cpusets left of the machine. Empty if the kernel would not say.

@@ -73,6 +73,7 @@ impl Worker {
             };
             hands.turn.received |= count > 0;
             self.take_messages(hands, now, number, &buffer[..waiting + count]);
+            buffer[..waiting + count].fill(0); // nothing that was relayed stays
             if !full {
                 break;
             }

@@ -53,7 +53,7 @@ const ALLOWED: &[libc::c_long] = &[
     #[cfg(target_arch = "x86_64")] libc::SYS_poll,
     libc::SYS_ppoll, libc::SYS_epoll_create1, libc::SYS_eventfd2, libc::SYS_dup,
     // Memory.
-    libc::SYS_munmap, libc::SYS_madvise, libc::SYS_mremap, libc::SYS_brk, libc::SYS_getrandom,
+    libc::SYS_munmap, libc::SYS_madvise, libc::SYS_mremap, libc::SYS_brk, libc::SYS_mlock2, libc::SYS_getrandom,
     // Threads, their signals and their end.
     libc::SYS_rt_sigprocmask, libc::SYS_rt_sigaction, libc::SYS_rt_sigreturn, libc::SYS_sigaltstack, libc::SYS_set_robust_list,
     libc::SYS_rseq, libc::SYS_sched_yield, libc::SYS_sched_getaffinity, libc::SYS_sched_setaffinity, libc::SYS_gettid,

@@ -11,6 +11,7 @@ mod filter;
 mod kept;
 mod landlock;
 mod sys;
+mod wiping;
 
 use std::fmt;
 use std::io;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 pub use filter::ARCHITECTURE;
 pub use kept::{Kept, Missing};
 pub use sys::{Account, Probe, account, is_dumpable, probe, thread_id};
+pub use wiping::Wiping;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]

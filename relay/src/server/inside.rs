@@ -111,6 +111,6 @@ mod tests {
         let files = read_again(&tls, Some(Path::new("relay.toml")));
         assert_eq!(files.len(), 3);
         let folders = folders(&files, &tls);
-        assert_eq!(folders, [".", "/srv/relay", "/srv/relay/keys"].map(PathBuf::from));
+        assert_eq!(folders, ["/srv/relay", "/srv/relay/keys", "."].map(PathBuf::from));
     }
 }
