@@ -95,12 +95,10 @@ pub(crate) fn prove(file: Option<&Path>, wanted: &Prove) -> ExitCode {
             "the daemon is asked through its admin listener: set [listen] admin, or name it with --admin",
         );
     };
-    let daemon = match prove::ask(admin) {
-        Ok(daemon) => daemon,
+    let proof = match prove::look(admin) {
+        Ok(proof) => proof,
         Err(error) => return fail(FAILED, &error.to_string()),
     };
-    let kernel = prove::Kernel::of(daemon.pid);
-    let proof = prove::prove(daemon, kernel);
     print(&if wanted.json { format!("{}\n", serde_json::json!(proof)) } else { prove::text(&proof) });
     if proof.proven { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 const TABLE: &str = include_str!("../docs/rfc-musts.md");
 /// The same of the protocol's own design; its tests are named without their files.
 const CLAUSES: &str = include_str!("../docs/pair.v1/clauses.md");
+/// Threats, promises and faults, each with its test.
+const PRIVACY: &str = include_str!("../docs/privacy.md");
 /// What a row says that was left for later; there are none.
 const UNFINISHED: &str = "TBD";
 
@@ -62,6 +64,20 @@ fn every_test_that_is_named_for_a_clause_of_pair_v1_exists() {
     let tests: Vec<&str> = tests.filter(|name| name.contains('_') && *name != "websocket_cases").collect();
     assert!(tests.len() > 70, "the table was read");
     let missing: Vec<_> = tests.into_iter().filter(|name| !is_test(&sources, name)).collect();
+    assert!(missing.is_empty(), "no such test: {missing:#?}");
+}
+
+#[test]
+fn every_test_that_is_named_for_a_promise_a_threat_or_a_fault_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let rows: Vec<&str> = PRIVACY.lines().filter(|line| line.starts_with("| ") && line.contains(".rs::")).collect();
+    assert!(rows.len() > 40, "the tables were read");
+    let mut missing = Vec::new();
+    for (file, test) in rows.into_iter().flat_map(named) {
+        if !is_test(&fs::read_to_string(root.join(format!("{file}.rs"))).unwrap_or_default(), test) {
+            missing.push(format!("{file}.rs::{test}"));
+        }
+    }
     assert!(missing.is_empty(), "no such test: {missing:#?}");
 }
 

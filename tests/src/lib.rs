@@ -16,6 +16,8 @@
 //! websocket  Socket::connect(&daemon), frame(…)                          frames that no library would send
 //! process    every child has an owner, and dies with it
 //! raw        any bytes over UDP, TCP or TLS, and what comes back
+//! memory     search(pid, marks) → what is found in a process's memory
+//! trend      Trend::of(&points) → the slope of a series of measurements
 //! vitals     a daemon's memory, processor time, descriptors and counters
 //! ```
 //!
@@ -32,10 +34,12 @@ pub mod distance;
 pub mod fuzzing;
 pub mod http;
 pub mod meddler;
+pub mod memory;
 pub mod network;
 pub mod process;
 pub mod raw;
 pub mod token;
+pub mod trend;
 pub mod virtual_relay;
 pub mod vitals;
 pub mod voice;

@@ -3,22 +3,40 @@
 use e2e::raw::message::method;
 use e2e::raw::{Ask, Client, Link, Login};
 use e2e::voice::{ANSWER, OFFER, Voice, Ways};
-use e2e::{Caller, Claims, Daemon, http};
+use e2e::{Caller, Claims, Daemon, eventually, http, memory};
 use serde_json::json;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Where marked datagrams come from.
 const HOME: &str = "127.0.9.99";
 
 /// What was said to the daemon, and must not be found again.
 #[derive(Default)]
-struct Marks(Vec<(&'static str, String)>);
+struct Marks(Vec<(&'static str, String)>, Vec<Vec<u8>>);
 
 impl Marks {
     fn add(&mut self, what: &'static str, mark: impl ToString) -> String {
         let mark = mark.to_string();
         self.0.push((what, mark.clone()));
         mark
+    }
+
+    /// As they lie in memory. Names of addresses are there in two forms, as the kernel writes them and as the program does.
+    fn bytes(&self) -> Vec<Vec<u8>> {
+        self.0.iter().map(|(_, mark)| mark.as_bytes().to_vec()).chain(self.1.iter().cloned()).collect()
+    }
+
+    fn add_address(&mut self, address: SocketAddr) {
+        let IpAddr::V4(ip) = address.ip() else { return };
+        let port = address.port();
+        self.1.push([&port.to_be_bytes()[..], &ip.octets()].concat());
+        self.1.push([&ip.octets()[..], &port.to_ne_bytes()].concat());
+    }
+
+    fn name(&self, index: usize) -> &'static str {
+        self.0.get(index).map_or("an address and its port", |(what, _)| what)
     }
 
     fn are_absent_from(&self, place: &str, text: &str) {
@@ -56,6 +74,7 @@ async fn marked(daemon: &Daemon, name: &'static str, marks: &mut Marks) -> Voice
     marks.add("a TURN user", &voice.turn.login.user);
     marks.add("a TURN password", &voice.turn.login.password);
     marks.add("a client's port", format!("{HOME}:{}", voice.turn.link.local().port()));
+    marks.add_address(SocketAddr::new(HOME.parse().unwrap(), voice.turn.link.local().port()));
     voice
 }
 
@@ -151,8 +170,29 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
+/// Sessions that broke off are held for 15 seconds, in case somebody comes back.
+fn the_memory_forgets(daemon: &Daemon, marks: &Marks) {
+    let bytes = marks.bytes();
+    let (mut found, start) = (Vec::new(), Instant::now());
+    while start.elapsed() < Duration::from_secs(40) {
+        found = match memory::search(daemon.id(), &bytes) {
+            Ok(found) => found,
+            // Another user is refused by the kernel: that is what keeps the memory from everybody but root.
+            Err(error) => return assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied),
+        };
+        if found.is_empty() {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+            assert!(status.contains("VmSwap:\t       0 kB"), "{status}");
+            return;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let found: Vec<_> = found.iter().map(|(index, place)| format!("{}: {place}", marks.name(*index))).collect();
+    panic!("still in memory:\n{}", found.join("\n"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_people_say_or_are_is_found_in_logs_metrics_error_pages_or_on_the_disk() {
+async fn nothing_that_people_say_or_are_is_found_in_logs_metrics_error_pages_memory_or_on_the_disk() {
     let mut daemon = Daemon::local().argument("--log=trace").env("RUST_LOG", "trace").start();
     let directory = daemon.authority().parent().unwrap().to_owned();
     let before = names_in(&directory);
@@ -168,8 +208,12 @@ async fn nothing_that_people_say_or_are_is_found_in_logs_metrics_error_pages_or_
     assert!(files.is_empty(), "open files: {files:?}");
     assert_eq!(written, 0, "bytes sent to a disk");
     assert_eq!(names_in(&directory), before);
-    daemon.signal(libc::SIGTERM);
-    daemon.process().stop();
+    the_memory_forgets(&daemon, &marks);
+    // What would make a core file of any other process, or wake a handler of such.
+    daemon.signal(libc::SIGABRT);
+    eventually("the end", || (!daemon.process().is_running()).then_some(()));
+    assert!(names_in(Path::new(".")).iter().all(|name| !name.starts_with("core")), "a core file");
+    assert_eq!(names_in(&directory), before);
     let log = daemon.log();
     assert!(log.contains("TRACE") || log.contains("DEBUG") || log.contains("INFO"), "it does log: {log}");
     marks.are_absent_from("the log", &log);

@@ -16,7 +16,7 @@ mod text;
 mod threads;
 
 pub use answer::{Answer, router};
-pub use ask::{AskError, ask};
+pub use ask::{AskError, look};
 pub use checks::{Check, Holds, Proof, prove};
 pub use data_map::{Datum, data_map};
 pub use facts::Facts;

@@ -1,0 +1,101 @@
+//! A relay at work for a long time: callers come and go, and memory, descriptors and latency stay where they were. Not run with the
+//! others: `tests/soak.sh` says how.
+
+use e2e::daemon::{build, target_directory};
+use e2e::process::Process;
+use e2e::raw::{Client, Transport};
+use e2e::trend::Trend;
+use e2e::vitals::{descriptors, memory_kib};
+use e2e::{Daemon, report};
+use std::fmt::Write;
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Points of each series.
+const SAMPLES: u32 = 60;
+/// Round trips whose median is one point of the latency.
+const ROUND_TRIPS: usize = 41;
+/// What may be gained in all, beyond any doubt, and still be called flat: of the level, and in units.
+const FLAT: [(&str, f64, f64); 3] =
+    [("memory, KiB", 0.03, 1_024.0), ("descriptors", 0.03, 16.0), ("round trip, µs", 0.25, 100.0)];
+
+/// A number from the environment.
+fn wanted(name: &str, default: f64) -> f64 {
+    std::env::var(name)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
+
+/// Calls of three seconds on average, each with media both ways.
+fn callers(daemon: &Daemon, seconds: f64, rate: f64) -> Process {
+    let mut command = Command::new(build("loadgen"));
+    command.args(["run", "--url", &format!("http://{}", daemon.signalling())]);
+    command.args(["--rate", &rate.to_string(), "--for", &format!("{}s", seconds.ceil())]);
+    Process::start(&mut command, "cargo build -p loadgen")
+}
+
+fn round_trip(client: &mut Client) -> f64 {
+    let mut times: Vec<f64> = (0..ROUND_TRIPS)
+        .map(|number| {
+            let start = Instant::now();
+            client.send_on(0x4000, &[number as u8; 160]);
+            client.expect_data();
+            start.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    times.sort_unstable_by(f64::total_cmp);
+    times[ROUND_TRIPS / 2]
+}
+
+#[test]
+#[ignore = "takes as long as it is told to: tests/soak.sh"]
+fn soak_memory_descriptors_and_latency_stay_flat() {
+    let (seconds, rate) = (wanted("SOAK_SECS", 180.0), wanted("SOAK_CALLS_PER_SECOND", 20.0));
+    let leaking = std::env::var_os("SOAK_LEAK").is_some();
+    let daemon = Daemon::local().start();
+    // One that sends to itself: its own relayed address is its peer.
+    let (mut client, relayed) = Client::allocated(&daemon, Transport::Udp);
+    assert_eq!(client.bind(0x4000, relayed), 0);
+    // Tables grow to their size, and every kind of buffer is used once, before anything is measured.
+    let warm = (seconds / 6.0).clamp(20.0, 120.0);
+    let mut load = callers(&daemon, warm + seconds + 5.0, rate);
+    std::thread::sleep(Duration::from_secs_f64(warm));
+    let (start, mut series, mut leaks) = (Instant::now(), [const { Vec::new() }; 3], Vec::new());
+    for sample in 1..=SAMPLES {
+        let due = start + Duration::from_secs_f64(seconds * f64::from(sample) / f64::from(SAMPLES));
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        assert!(load.is_running(), "the load ended early:\n{}", load.log());
+        if leaking {
+            leaks.extend((0..4).map(|_| TcpStream::connect(daemon.signalling()).unwrap()));
+        }
+        if sample % 10 == 0 {
+            assert_eq!(client.refresh(600), 0);
+            assert_eq!(client.bind(0x4000, relayed), 0);
+        }
+        let values = [memory_kib(&daemon) as f64, descriptors(&daemon) as f64, round_trip(&mut client)];
+        for (series, value) in series.iter_mut().zip(values) {
+            series.push((start.elapsed().as_secs_f64(), value));
+        }
+    }
+    load.stop();
+    let mut said = format!("soak: {seconds} s, {rate} calls/s{}\n", if leaking { ", leaking on purpose" } else { "" });
+    let mut growing = Vec::new();
+    for ((name, share, least), points) in FLAT.iter().zip(&series) {
+        let trend = Trend::of(points).unwrap();
+        let hour = |slope: f64| slope * 3_600.0;
+        writeln!(
+            said,
+            "{name}: {:.0} in the middle, {:+.1} an hour (95 %: {:+.1} … {:+.1})",
+            trend.level,
+            hour(trend.slope),
+            hour(trend.low),
+            hour(trend.high)
+        )
+        .unwrap();
+        if trend.grows(seconds, *share, *least) {
+            growing.push(*name);
+        }
+    }
+    report("soak.txt", &said);
+    assert!(growing.is_empty(), "not flat: {growing:?}\n{said}{}", target_directory().display());
+}
