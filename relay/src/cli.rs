@@ -55,6 +55,42 @@ pub(crate) enum Command {
     /// backend would do. Prints `username …`, `password …` and `ttl_secs …`, one a line.
     #[command(after_help = "Example:\n  relay credentials --config relay.toml --user alice --ttl 3600")]
     Credentials(Credentials),
+    /// Explains a key of the configuration: what it does, type, default, range, whether a reload changes it
+    ///
+    /// Without a key all are listed; with a section, such as `limits`, those of it.
+    #[command(after_help = "Examples:\n  relay explain limits.call_bits_per_second\n  relay explain drain")]
+    Explain {
+        /// `section.key`, a key alone, or a section
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
+    },
+    /// Makes a configuration of coturn's turnserver.conf, and says what has no counterpart
+    ///
+    /// Every line is carried over, left out because nothing is lost, or listed with what to do about it. Secrets go into files beside the
+    /// new configuration that only their owner may read.
+    #[command(
+        after_help = "Example:\n  relay import-coturn /etc/turnserver.conf --users-db /var/lib/turn/turndb -o /etc/relay/relay.toml"
+    )]
+    ImportCoturn(ImportCoturn),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportCoturn {
+    /// coturn's configuration
+    #[arg(value_name = "TURNSERVER_CONF")]
+    pub(crate) file: PathBuf,
+
+    /// Where the new configuration goes; files of secrets are put beside it
+    #[arg(long, short, value_name = "FILE", default_value = "relay.toml")]
+    pub(crate) output: PathBuf,
+
+    /// coturn's database: the SQLite file (needs sqlite3), what `sqlite3 turndb .dump` wrote, or lines of `name:password`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) users_db: Option<PathBuf>,
+
+    /// Writes over files that are there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args, Debug)]

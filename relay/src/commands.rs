@@ -1,5 +1,7 @@
 //! What each command does.
 
+pub(crate) mod coturn;
+
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -80,6 +82,17 @@ pub(crate) fn credentials(file: &Path, wanted: &Credentials) -> ExitCode {
     let password = rest_password(newest, &username);
     print(&format!("username {username}\npassword {password}\nttl_secs {}\n", wanted.ttl));
     ExitCode::SUCCESS
+}
+
+/// `relay explain`.
+pub(crate) fn explain(key: Option<&str>) -> ExitCode {
+    match config::explain(key) {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(MISUSED, &why),
+    }
 }
 
 pub(crate) fn usage(message: &str) -> ExitCode {

@@ -11,6 +11,7 @@ mod conformance;
 mod fuzz;
 mod hostile_client;
 mod idle_memory;
+mod import_coturn;
 mod nat;
 mod nat_virtual;
 mod operating;
