@@ -72,6 +72,33 @@ pub(crate) enum Command {
         after_help = "Example:\n  relay import-coturn /etc/turnserver.conf --users-db /var/lib/turn/turndb -o /etc/relay/relay.toml"
     )]
     ImportCoturn(ImportCoturn),
+    /// Finds out what is wrong: configuration, ports, certificate, clock, limits, addresses, and a call over each transport
+    ///
+    /// Each finding is in plain words with what to do about it. With a relay at work the calls go through it; without, one is started on the
+    /// configured ports for the moment. Exits with 0 if nothing is bad, 1 if something is, 2 if the configuration cannot be read.
+    #[command(
+        after_help = "Examples:\n  relay doctor --config /etc/relay/relay.toml\n  RELAY_PASSWORD=… relay doctor --from-outside turn:relay.example:3478 --user 1767225600:me"
+    )]
+    Doctor(Doctor),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// Findings as JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Only a client's half, from another machine: calls through this server. The password is taken from $RELAY_PASSWORD
+    #[arg(long, value_name = "URL", requires = "user")]
+    pub(crate) from_outside: Option<String>,
+
+    /// Whose credentials --from-outside uses
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// Where the system's numbers are
+    #[arg(long, hide = true, default_value = "/proc")]
+    pub(crate) proc: PathBuf,
 }
 
 #[derive(Args, Debug)]

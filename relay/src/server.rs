@@ -4,6 +4,8 @@
 //! serves the other half.
 
 mod addresses;
+mod asks;
+mod capacity;
 mod descriptors;
 mod drain;
 mod edges;
@@ -11,7 +13,9 @@ mod error;
 mod http;
 mod http2;
 mod https;
+mod inherited;
 mod memory;
+mod notify;
 mod parts;
 mod reload;
 mod serving;
@@ -26,9 +30,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 pub use addresses::Addresses;
 pub use error::{Broken, ServeError, StartError};
+pub use reload::Reloaded;
 
 use crate::admin::Admin;
 use crate::auth::CallKeys;
@@ -37,7 +44,11 @@ use crate::config::Settings;
 use crate::signalling::{self, LocalRelay, Signalling};
 use crate::stream::{self, CertificateError};
 use crate::{dataplane, splice, turn, web};
+use asks::Wish;
+use capacity::Capacity;
 use edges::{Edges, Service, Work};
+use inherited::Inherited;
+use notify::Notify;
 use parts::Seeds;
 use reload::Changeable;
 use stats::Sources;
@@ -66,6 +77,8 @@ pub struct Running {
     edges: Edges,
     signalling: Option<(signalling::Controls, Arc<signalling::Counters>)>,
     changeable: Changeable,
+    /// Reloads that were asked for.
+    wishes: mpsc::Receiver<Wish>,
     streams: Option<Arc<stream::Running>>,
     workers: Arc<dataplane::Running>,
 }
@@ -82,7 +95,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let certificates = parts::certificates(settings).map_err(StartError::Certificate)?;
     let seeds = Seeds::from_system()?;
     let clock = Clock::start();
-    let bound = Bound::all(settings, streams)?;
+    let mut inherited = Inherited::from_environment();
+    let bound = Bound::all(settings, streams, &mut inherited)?;
+    inherited.close();
     let addresses = bound.addresses();
     let keys = Arc::new(CallKeys::new(seeds.call_keys));
     let shared = parts::shared(settings, &addresses.all(), &keys, &seeds)?;
@@ -96,7 +111,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let splice =
         with_tcp.then(|| splice::start(tasks, Arc::clone(&shared.tcp), workers.mailboxes(), clock)).transpose();
     let splice = splice.map_err(StartError::Threads)?;
-    let calls_settings = || parts::signalling(settings, &addresses, sessions, &seeds);
+    let calls_settings = || parts::signalling(settings, &addresses, sessions, &seeds.demo);
     let signalling = bound.signalling.is_some().then(calls_settings).transpose()?.map(|settings| {
         let _inside = runtime.enter();
         signalling::spawn(settings, Box::new(local_relay(&shared, &keys, &workers)), clock, seeds.desk)
@@ -114,6 +129,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let waits = talking.as_ref().map(|(_, counters)| Arc::clone(counters));
     let knows = move || waits.as_ref().is_none_or(|counters| counters.awaiting_revocations() == 0);
     let admin = Admin::new(metrics(&workers, &shared, signalling.as_ref(), streams.as_deref()), knows);
+    let capacity = Arc::new(Capacity::default());
+    let seen = Arc::clone(&capacity);
+    let admin = admin.with_capacity(move || seen.says());
     let website = signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
     let https = website.clone().filter(|_| streams.is_some() && certificates.is_some()).map(|router| (pages, router));
     let calls =
@@ -123,17 +141,29 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         readiness.set_ready(false);
         mailboxes.post_all(turn::Command::Drain).is_ok()
     };
-    let asks = signalling.as_ref().map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
-    let router = admin.clone().router().merge(asks);
+    let (asks, wishes) = asks::wishes();
+    let asks = asks.router(signalling.is_none().then(|| shut.clone()));
+    let backend = signalling.as_ref().map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
+    let router = admin.clone().router().merge(asks).merge(backend);
     let operator = bound.admin.map(|listener| Service { listener, connections: ADMIN_CONNECTIONS, router });
     let services = calls.into_iter().chain(operator).collect();
     let (watched, accepting) = (Arc::clone(&workers), streams.clone());
-    let work = Work { services, https, signalling, workers: watched, streams: accepting, splice };
+    let work = Work { services, https, signalling, workers: watched, streams: accepting, splice, capacity };
     let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
     admin.set_ready(true);
     tracing::info!(workers = workers.counters().len(), "started");
-    let changeable = Changeable { settings: settings.clone(), keys, nonces: seeds.nonces, shared, certificates };
-    Ok(Running { addresses, admin, edges, signalling: talking, changeable, streams, workers })
+    let doors = reload::doors(settings, &addresses.tcp, &addresses.tls);
+    let changeable = Changeable {
+        settings: settings.clone(),
+        keys,
+        nonces: seeds.nonces,
+        demo: seeds.demo,
+        sessions,
+        shared,
+        certificates,
+        doors,
+    };
+    Ok(Running { addresses, admin, edges, signalling: talking, changeable, wishes, streams, workers })
 }
 
 /// What signalling may do to the relay in this process.
@@ -161,7 +191,7 @@ fn metrics(
 /// Runs until it is asked to end, calling `announce` once everything listens.
 ///
 /// SIGTERM: nothing new, and the end once everything that exists is over or `[drain] deadline_secs` have passed; a second one
-/// ends at once. SIGINT: ends at once. SIGHUP: `reread` reads the configuration again, or says what is wrong with it.
+/// ends at once. SIGINT: ends at once. SIGHUP and `POST /v1/reload`: `reread` reads the configuration again, or says what is wrong with it.
 ///
 /// # Errors
 /// It did not start, or something broke while it ran.
@@ -177,14 +207,22 @@ pub fn serve(
         Signals::listen().map_err(StartError::Threads)
     };
     let mut signals = signals?;
+    let notify = Notify::from_environment();
     let mut running = start(settings)?;
     announce(running.addresses());
+    notify.ready();
     runtime.block_on(async {
+        let mut watchdog = ticks(&notify);
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => return running.drain(&mut signals).await,
+                _ = signals.terminate.recv() => return running.drain(&mut signals, &notify).await,
                 _ = signals.interrupt.recv() => return Ok(()),
-                _ = signals.hangup.recv() => running.reload(reread()),
+                _ = signals.hangup.recv() => drop(running.reload_aloud(&notify, reread())),
+                Some(Wish(answer)) = running.wishes.recv() => {
+                    // Who asked may have gone.
+                    let _ = answer.send(running.reload_aloud(&notify, reread()));
+                }
+                () = tick(&mut watchdog) => notify.alive(),
                 broken = running.edges.broken() => return Err(broken),
             }
         }
@@ -192,6 +230,20 @@ pub fn serve(
     running.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// When the supervisor is to be told that we are alive, if it wants to know.
+fn ticks(notify: &Notify) -> Option<Interval> {
+    let mut ticks = interval(notify.watchdog()?);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Some(ticks)
+}
+
+async fn tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// What operators and supervisors say.
@@ -210,6 +262,14 @@ impl Signals {
 }
 
 impl Running {
+    /// A reload, of which the supervisor hears as well.
+    fn reload_aloud(&mut self, notify: &Notify, read: Result<Settings, String>) -> Result<Reloaded, String> {
+        notify.reloading();
+        let reloaded = self.reload(read);
+        notify.ready();
+        reloaded
+    }
+
     /// Where it listens, port 0 resolved.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
@@ -239,16 +299,19 @@ struct Bound {
 }
 
 impl Bound {
-    fn all(settings: &Settings, connections: usize) -> Result<Bound, StartError> {
-        let dataplane = dataplane::bind(&parts::dataplane(settings)).map_err(StartError::Udp)?;
+    fn all(settings: &Settings, connections: usize, inherited: &mut Inherited) -> Result<Bound, StartError> {
+        let dataplane = parts::dataplane(settings);
+        let dataplane = dataplane::bind_with(&dataplane, |address| inherited.udp(address)).map_err(StartError::Udp)?;
         let wanted = !settings.listen.tcp.is_empty() || !settings.listen.tls.is_empty();
         let streams = wanted
-            .then(|| stream::bind(parts::stream(settings, connections)))
+            .then(|| stream::bind_with(parts::stream(settings, connections), |key, at| inherited.tcp(key, at)))
             .transpose()
             .map_err(|stream::BindError { key, address, source }| StartError::Tcp { key, address, source })?;
-        let tcp = |key: &'static str, address: Option<SocketAddr>| {
-            let bound =
-                address.map(|address| http::bind(address).map_err(|source| StartError::Tcp { key, address, source }));
+        let mut tcp = |key: &'static str, address: Option<SocketAddr>| {
+            let bound = address.map(|address| {
+                let bound = inherited.tcp(key, address).map_or_else(|| http::bind(address), http::adopt);
+                bound.map_err(|source| StartError::Tcp { key, address, source })
+            });
             bound.transpose()
         };
         let signalling = tcp("signalling", settings.listen.signalling)?;

@@ -80,7 +80,7 @@ const NEW_CALLS: Reload = Reload::Live("for calls from then on; those that stand
 const NEW_SESSIONS: Reload = Reload::Live("for sessions from then on");
 const EVERYBODY: Reload = Reload::Live("for everybody");
 const SOCKETS: Reload =
-    Reload::Restart("sockets of running calls hang on it; `relay --take-over` restarts without refusing anybody");
+    Reload::Restart("connections and calls hang on its sockets; with sockets from systemd a restart refuses nobody");
 const MEMORY: Reload = Reload::Restart("tables are laid out by it");
 
 const fn key(name: &'static str, kind: Kind, reload: Reload, example: &'static str) -> Key {
@@ -118,15 +118,13 @@ const LISTEN: &[Key] = &[
         SOCKETS,
         "[\"192.0.2.1:3478\", \"192.0.2.2:3479\"]",
     ),
-    key("signalling", Kind::Address, OPENED_IF, "\"127.0.0.1:8080\""),
-    key("admin", Kind::Address, OPENED_IF, "\"127.0.0.1:9641\""),
+    key("signalling", Kind::Address, SOCKETS, "\"127.0.0.1:8080\""),
+    key("admin", Kind::Address, SOCKETS, "\"127.0.0.1:9641\""),
 ];
 
 const OPENED: Reload = Reload::Live(
-    "new addresses are opened, those gone are closed to newcomers; the first TCP or TLS address of a server without any needs a restart",
+    "new addresses are opened, those gone are closed to newcomers; the first TCP or TLS address of a server without any, and the first certificate, need a restart",
 );
-const OPENED_IF: Reload =
-    Reload::Live("a changed address is opened before the old one is closed to newcomers; on or off needs a restart");
 
 const TLS: &[Key] = &[
     key("certificate", Kind::Path, NEW_CONNECTIONS, "\"/etc/letsencrypt/live/relay.example/fullchain.pem\""),

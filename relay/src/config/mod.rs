@@ -62,6 +62,11 @@ pub fn parse(text: &str, base_dir: &Path) -> Result<Settings, Problems> {
     }
 }
 
+/// Every row there is, with its section.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static Key)> {
+    keys::SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, key)))
+}
+
 /// Every option there is, as `section.key`.
 pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
     keys::SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, key.name)))

@@ -41,7 +41,8 @@ impl Line {
     pub(super) fn shown(&self) -> String {
         let Line { number, name, value } = self;
         let name: String = name.chars().take(60).filter(|letter| letter.is_ascii_graphic()).collect();
-        let secret = !matches!(options::answer(&name), Some(Answer::Mapped | Answer::Dropped(_)));
+        let telling = ["password", "pwd", "secret", "userdb", "statsdb"].iter().any(|word| name.contains(word));
+        let secret = telling || !matches!(options::answer(&name), Some(Answer::Mapped | Answer::Dropped(_)));
         match value.is_empty() || secret || value.contains(|letter: char| letter.is_control()) {
             true => format!("line {number}: {name}"),
             false => format!("line {number}: {name}={value}"),
@@ -73,7 +74,7 @@ mod tests {
     #[test]
     fn secrets_are_not_shown() {
         for line in
-            read("user=alice:her password\nstatic-auth-secret=north\npsql-userdb=\"password=x\"\nno-such=s3cret")
+            read("user=alice:her password\nstatic-auth-secret=north\npsql-userdb=\"password=x\"\nno-such=s3cret\ncli-password=x")
         {
             assert!(!line.shown().contains('='), "{}", line.shown());
         }
