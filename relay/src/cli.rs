@@ -63,6 +63,31 @@ pub(crate) enum Command {
     /// everything. Exits with 0 if everything promised holds, and with 1 if not or if it cannot be seen.
     #[command(after_help = "Example:\n  relay prove --config relay.toml")]
     Prove(Prove),
+    /// Explains a key of the configuration: what it does, type, default, range, whether a reload changes it
+    ///
+    /// Without a key all are listed; with a section, such as `limits`, those of it.
+    #[command(after_help = "Examples:\n  relay explain limits.call_bits_per_second\n  relay explain drain")]
+    Explain {
+        /// `section.key`, a key alone, or a section
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
+    },
+    /// Makes a configuration of coturn's turnserver.conf, and says what has no counterpart
+    ///
+    /// Every line is carried over, left out because nothing is lost, or listed with what to do about it. Secrets go into files beside the
+    /// new configuration that only their owner may read.
+    #[command(
+        after_help = "Example:\n  relay import-coturn /etc/turnserver.conf --users-db /var/lib/turn/turndb -o /etc/relay/relay.toml"
+    )]
+    ImportCoturn(ImportCoturn),
+    /// Finds out what is wrong: configuration, ports, certificate, clock, limits, addresses, and a call over each transport
+    ///
+    /// Each finding is in plain words with what to do about it. With a relay at work the calls go through it; without, one is started on the
+    /// configured ports for the moment. Exits with 0 if nothing is bad, 1 if something is, 2 if the configuration cannot be read.
+    #[command(
+        after_help = "Examples:\n  relay doctor --config /etc/relay/relay.toml\n  RELAY_PASSWORD=… relay doctor --from-outside turn:relay.example:3478 --user 1767225600:me"
+    )]
+    Doctor(Doctor),
 }
 
 #[derive(Args, Debug)]
@@ -74,6 +99,44 @@ pub(crate) struct Prove {
     /// For programs
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// Findings as JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Only a client's half, from another machine: calls through this server. The password is taken from $RELAY_PASSWORD
+    #[arg(long, value_name = "URL", requires = "user")]
+    pub(crate) from_outside: Option<String>,
+
+    /// Whose credentials --from-outside uses
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// Where the system's numbers are
+    #[arg(long, hide = true, default_value = "/proc")]
+    pub(crate) proc: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportCoturn {
+    /// coturn's configuration
+    #[arg(value_name = "TURNSERVER_CONF")]
+    pub(crate) file: PathBuf,
+
+    /// Where the new configuration goes; files of secrets are put beside it
+    #[arg(long, short, value_name = "FILE", default_value = "relay.toml")]
+    pub(crate) output: PathBuf,
+
+    /// coturn's database: the SQLite file (needs sqlite3), what `sqlite3 turndb .dump` wrote, or lines of `name:password`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) users_db: Option<PathBuf>,
+
+    /// Writes over files that are there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args, Debug)]

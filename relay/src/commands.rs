@@ -1,5 +1,8 @@
 //! What each command does.
 
+pub(crate) mod coturn;
+pub(crate) mod doctor;
+
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -76,8 +79,7 @@ pub(crate) fn credentials(file: &Path, wanted: &Credentials) -> ExitCode {
             &format!("{}: time-limited credentials need a secret in [auth] rest_secrets", file.display()),
         );
     };
-    let expires = relay::clock::Clock::start().now().unix.0 + u64::from(wanted.ttl);
-    let username = format!("{expires}:{}", wanted.user);
+    let username = limited_name(&wanted.user, wanted.ttl);
     let password = rest_password(newest, &username);
     print(&format!("username {username}\npassword {password}\nttl_secs {}\n", wanted.ttl));
     ExitCode::SUCCESS
@@ -101,6 +103,17 @@ pub(crate) fn prove(file: Option<&Path>, wanted: &Prove) -> ExitCode {
     };
     print(&if wanted.json { format!("{}\n", serde_json::json!(proof)) } else { prove::text(&proof) });
     if proof.proven { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+/// `relay explain`.
+pub(crate) fn explain(key: Option<&str>) -> ExitCode {
+    match config::explain(key) {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(MISUSED, &why),
+    }
 }
 
 pub(crate) fn usage(message: &str) -> ExitCode {
@@ -130,6 +143,12 @@ fn load(file: &Path) -> Result<Settings, String> {
         let noun = if count == 1 { "problem" } else { "problems" };
         format!("{}\n{count} {noun} in {name}", problems.in_file(&name))
     })
+}
+
+/// `TIME:NAME`, good for so long from now on.
+fn limited_name(user: &str, ttl_secs: u32) -> String {
+    let expires = relay::clock::Clock::start().now().unix.0 + u64::from(ttl_secs);
+    format!("{expires}:{user}")
 }
 
 /// base64(HMAC-SHA1(secret, user name)), draft-uberti-behave-turn-rest §2.2.

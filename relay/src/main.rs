@@ -17,6 +17,9 @@ fn main() -> ExitCode {
     let arguments = Cli::parse();
     start_logging(arguments.log);
     match (&arguments.command, &arguments.config) {
+        (Some(Command::Explain { key }), _) => commands::explain(key.as_deref()),
+        (Some(Command::Doctor(wanted)), file) => commands::doctor::doctor(wanted, file.as_deref()),
+        (Some(Command::ImportCoturn(wanted)), _) => commands::coturn::import(wanted),
         (None, None) => commands::run_local(),
         (None, Some(file)) => commands::run(file),
         (Some(Command::Check), Some(file)) => commands::check(file),

@@ -4,6 +4,8 @@
 //! serves the other half.
 
 mod addresses;
+mod asks;
+mod capacity;
 mod descriptors;
 mod drain;
 mod edges;
@@ -11,8 +13,10 @@ mod error;
 mod http;
 mod http2;
 mod https;
+mod inherited;
 mod inside;
 mod memory;
+mod notify;
 mod parts;
 mod reload;
 mod serving;
@@ -29,9 +33,12 @@ use std::sync::Arc;
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 pub use addresses::Addresses;
 pub use error::{Broken, ServeError, StartError};
+pub use reload::Reloaded;
 
 use crate::admin::Admin;
 use crate::auth::CallKeys;
@@ -42,7 +49,11 @@ use crate::sandbox::Kept;
 use crate::signalling::{self, LocalRelay, Signalling};
 use crate::stream::{self, CertificateError, Certificates};
 use crate::{dataplane, splice, turn, web};
+use asks::Wish;
+use capacity::Capacity;
 use edges::{Edges, Service, Work};
+use inherited::Inherited;
+use notify::Notify;
 use parts::Seeds;
 use reload::Changeable;
 use stats::Sources;
@@ -71,6 +82,8 @@ pub struct Running {
     edges: Edges,
     signalling: Option<(signalling::Controls, Arc<signalling::Counters>)>,
     changeable: Changeable,
+    /// Reloads that were asked for.
+    wishes: mpsc::Receiver<Wish>,
     streams: Option<Arc<stream::Running>>,
     workers: Arc<dataplane::Running>,
 }
@@ -109,11 +122,13 @@ impl Prepared {
         let certificates = parts::certificates(settings).map_err(StartError::Certificate)?;
         let seeds = Seeds::from_system()?;
         let clock = Clock::start();
-        let bound = Bound::all(settings, streams)?;
+        let mut inherited = Inherited::from_environment();
+        let bound = Bound::all(settings, streams, &mut inherited)?;
+        inherited.close();
         let addresses = bound.addresses();
         let keys = Arc::new(CallKeys::new(seeds.call_keys));
         let shared = parts::shared(settings, &addresses.all(), &keys, &seeds)?;
-        let signalling = || parts::signalling(settings, &addresses, sessions, &seeds);
+        let signalling = || parts::signalling(settings, &addresses, sessions, &seeds.demo);
         let signalling = bound.signalling.is_some().then(signalling).transpose()?;
         let runtime = edges::runtime().map_err(StartError::Threads)?;
         let settings = settings.clone();
@@ -172,6 +187,9 @@ impl Prepared {
         let waits = talking.as_ref().map(|(_, counters)| Arc::clone(counters));
         let knows = move || waits.as_ref().is_none_or(|counters| counters.awaiting_revocations() == 0);
         let admin = Admin::new(metrics(&workers, &shared, signalling.as_ref(), streams.as_deref()), knows);
+        let capacity = Arc::new(Capacity::default());
+        let seen = Arc::clone(&capacity);
+        let admin = admin.with_capacity(move || seen.says());
         let website = signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
         let https =
             website.clone().filter(|_| streams.is_some() && certificates.is_some()).map(|router| (pages, router));
@@ -182,7 +200,9 @@ impl Prepared {
             readiness.set_ready(false);
             mailboxes.post_all(turn::Command::Drain).is_ok()
         };
-        let asks = signalling.as_ref().map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
+        let (asks, wishes) = asks::wishes();
+        let asks = asks.router(signalling.is_none().then(|| shut.clone()));
+        let backend = signalling.as_ref().map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
         let runtimes = [
             Some(runtime.handle().clone()),
             streams.as_ref().map(|it| it.runtime()),
@@ -194,16 +214,26 @@ impl Prepared {
             kept.as_ref(),
         );
         let proof = prove::router(parts::facts(&settings), kept, threads);
-        let router = admin.clone().router().merge(asks).merge(proof);
+        let router = admin.clone().router().merge(asks).merge(backend).merge(proof);
         let operator = bound.admin.map(|listener| Service { listener, connections: ADMIN_CONNECTIONS, router });
         let services = calls.into_iter().chain(operator).collect();
         let (watched, accepting) = (Arc::clone(&workers), streams.clone());
-        let work = Work { services, https, signalling, workers: watched, streams: accepting, splice };
+        let work = Work { services, https, signalling, workers: watched, streams: accepting, splice, capacity };
         let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
         admin.set_ready(true);
         tracing::info!(workers = workers.counters().len(), "started");
-        let changeable = Changeable { settings, keys, nonces: seeds.nonces, shared, certificates };
-        Ok(Running { addresses, admin, edges, signalling: talking, changeable, streams, workers })
+        let doors = reload::doors(&settings, &addresses.tcp, &addresses.tls);
+        let changeable = Changeable {
+            settings,
+            keys,
+            nonces: seeds.nonces,
+            demo: seeds.demo,
+            sessions,
+            shared,
+            certificates,
+            doors,
+        };
+        Ok(Running { addresses, admin, edges, signalling: talking, changeable, wishes, streams, workers })
     }
 }
 
@@ -232,8 +262,8 @@ fn metrics(
 /// Runs until it is asked to end, calling `announce` once everything listens.
 ///
 /// SIGTERM: nothing new, and the end once everything that exists is over or `[drain] deadline_secs` have passed; a second one
-/// ends at once. SIGINT: ends at once. SIGHUP: `reread` reads the configuration again, or says what is wrong with it; from `file`,
-/// which the sandbox therefore leaves readable.
+/// ends at once. SIGINT: ends at once. SIGHUP and `POST /v1/reload`: `reread` reads the configuration again, or says what is wrong with it;
+/// from `file`, which the sandbox therefore leaves readable.
 ///
 /// # Errors
 /// It did not start, or something broke while it ran.
@@ -250,16 +280,24 @@ pub fn serve(
         Signals::listen().map_err(StartError::Threads)
     };
     let mut signals = signals?;
+    let notify = Notify::from_environment();
     let prepared = Prepared::new(settings)?;
     let kept = inside::enter(settings, file)?;
     let mut running = prepared.start(kept, vec![runtime.handle().clone()])?;
     announce(running.addresses());
+    notify.ready();
     runtime.block_on(async {
+        let mut watchdog = ticks(&notify);
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => return running.drain(&mut signals).await,
+                _ = signals.terminate.recv() => return running.drain(&mut signals, &notify).await,
                 _ = signals.interrupt.recv() => return Ok(()),
-                _ = signals.hangup.recv() => running.reload(reread()),
+                _ = signals.hangup.recv() => drop(running.reload_aloud(&notify, reread())),
+                Some(Wish(answer)) = running.wishes.recv() => {
+                    // Who asked may have gone.
+                    let _ = answer.send(running.reload_aloud(&notify, reread()));
+                }
+                () = tick(&mut watchdog) => notify.alive(),
                 broken = running.edges.broken() => return Err(broken),
             }
         }
@@ -267,6 +305,20 @@ pub fn serve(
     running.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// When the supervisor is to be told that we are alive, if it wants to know.
+fn ticks(notify: &Notify) -> Option<Interval> {
+    let mut ticks = interval(notify.watchdog()?);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Some(ticks)
+}
+
+async fn tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// What operators and supervisors say.
@@ -285,6 +337,14 @@ impl Signals {
 }
 
 impl Running {
+    /// A reload, of which the supervisor hears as well.
+    fn reload_aloud(&mut self, notify: &Notify, read: Result<Settings, String>) -> Result<Reloaded, String> {
+        notify.reloading();
+        let reloaded = self.reload(read);
+        notify.ready();
+        reloaded
+    }
+
     /// Where it listens, port 0 resolved.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
@@ -314,16 +374,19 @@ struct Bound {
 }
 
 impl Bound {
-    fn all(settings: &Settings, connections: usize) -> Result<Bound, StartError> {
-        let dataplane = dataplane::bind(&parts::dataplane(settings)).map_err(StartError::Udp)?;
+    fn all(settings: &Settings, connections: usize, inherited: &mut Inherited) -> Result<Bound, StartError> {
+        let dataplane = parts::dataplane(settings);
+        let dataplane = dataplane::bind_with(&dataplane, |address| inherited.udp(address)).map_err(StartError::Udp)?;
         let wanted = !settings.listen.tcp.is_empty() || !settings.listen.tls.is_empty();
         let streams = wanted
-            .then(|| stream::bind(parts::stream(settings, connections)))
+            .then(|| stream::bind_with(parts::stream(settings, connections), |key, at| inherited.tcp(key, at)))
             .transpose()
             .map_err(|stream::BindError { key, address, source }| StartError::Tcp { key, address, source })?;
-        let tcp = |key: &'static str, address: Option<SocketAddr>| {
-            let bound =
-                address.map(|address| http::bind(address).map_err(|source| StartError::Tcp { key, address, source }));
+        let mut tcp = |key: &'static str, address: Option<SocketAddr>| {
+            let bound = address.map(|address| {
+                let bound = inherited.tcp(key, address).map_or_else(|| http::bind(address), http::adopt);
+                bound.map_err(|source| StartError::Tcp { key, address, source })
+            });
             bound.transpose()
         };
         let signalling = tcp("signalling", settings.listen.signalling)?;

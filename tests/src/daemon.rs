@@ -147,10 +147,15 @@ impl Daemon {
 
     /// Changes its configuration file, as [`Builder::set`] does, and tells it to read it again.
     pub fn reload(&mut self, toml: &str) {
+        self.rewrite(toml);
+        self.signal(libc::SIGHUP);
+    }
+
+    /// Changes its configuration file, as [`Builder::set`] does. It is not told.
+    pub fn rewrite(&mut self, toml: &str) {
         let more: toml::Table = toml.parse().unwrap_or_else(|error| panic!("not TOML: {error}\n{toml}"));
         merge(&mut self.settings, more);
-        let text = self.settings.to_string();
-        self.reload_text(&text);
+        std::fs::write(self.directory.join("relay.toml"), self.settings.to_string()).unwrap();
     }
 
     /// Puts this in the place of its configuration file and tells it to read it again.

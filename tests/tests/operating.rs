@@ -18,7 +18,7 @@ const REALM: &str = "e2e.test";
 const UDP: u8 = 17;
 
 /// A TURN client that says exactly what a test wants.
-struct Client {
+pub(crate) struct Client {
     socket: UdpSocket,
     username: String,
     key: Key,
@@ -27,7 +27,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(turn: SocketAddr, username: &str, password: &str) -> Client {
+    pub(crate) fn new(turn: SocketAddr, username: &str, password: &str) -> Client {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(turn).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -35,7 +35,7 @@ impl Client {
         Client { socket, username: username.to_owned(), key, nonce: "none yet".to_owned(), number: 0 }
     }
 
-    fn alice(daemon: &Daemon) -> Client {
+    pub(crate) fn alice(daemon: &Daemon) -> Client {
         Client::new(daemon.turn(), "alice", "alice's long secret")
     }
 
@@ -75,14 +75,14 @@ impl Client {
         }
     }
 
-    fn allocate(&mut self) -> Result<SocketAddr, (u16, Vec<u8>)> {
+    pub(crate) fn allocate(&mut self) -> Result<SocketAddr, (u16, Vec<u8>)> {
         match self.ask(Method::Allocate, |request| request.requested_transport(UDP)) {
             (0, answer) => Ok(Message::parse(&answer).unwrap().xor_relayed_address().unwrap().unwrap()),
             refused => Err(refused),
         }
     }
 
-    fn refresh(&mut self, secs: u32) -> u16 {
+    pub(crate) fn refresh(&mut self, secs: u32) -> u16 {
         self.ask(Method::Refresh, |request| request.lifetime(secs)).0
     }
 
@@ -104,7 +104,7 @@ impl Client {
 }
 
 /// Two clients of one user that may send to each other.
-fn talking(daemon: &Daemon) -> [(Client, SocketAddr); 2] {
+pub(crate) fn talking(daemon: &Daemon) -> [(Client, SocketAddr); 2] {
     let mut pair = [(); 2].map(|()| {
         let mut client = Client::alice(daemon);
         let relayed = client.allocate().unwrap();
@@ -115,7 +115,7 @@ fn talking(daemon: &Daemon) -> [(Client, SocketAddr); 2] {
     pair
 }
 
-fn speak([(a, at), (b, bt)]: &mut [(Client, SocketAddr); 2], words: &[u8]) {
+pub(crate) fn speak([(a, at), (b, bt)]: &mut [(Client, SocketAddr); 2], words: &[u8]) {
     a.send(*bt, words);
     b.hears(words);
     b.send(*at, words);
@@ -127,7 +127,7 @@ fn ready(daemon: &Daemon) -> u16 {
 }
 
 /// Waits until it has ended by itself, and answers its exit status.
-fn ended(daemon: &mut Daemon) -> Option<i32> {
+pub(crate) fn ended(daemon: &mut Daemon) -> Option<i32> {
     eventually("the end", || (!daemon.process().is_running()).then_some(()));
     daemon.process().stop()
 }

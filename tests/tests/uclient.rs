@@ -56,7 +56,7 @@ fn uclient(turn: SocketAddr, arguments: &[&str]) -> String {
 }
 
 /// Every message came back, and there were as many as asked for.
-fn nothing_lost(said: &str, messages: u64) {
+pub(crate) fn nothing_lost(said: &str, messages: u64) {
     let received = said.lines().rev().find_map(|line| {
         line.split("tot_recv_msgs=").nth(1)?.split(|letter: char| !letter.is_ascii_digit()).next()?.parse::<u64>().ok()
     });

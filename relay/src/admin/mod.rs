@@ -1,7 +1,8 @@
 //! The operator's listener: metrics and health. Always on loopback, because it asks nobody who they are.
 //!
 //! `GET /metrics` Prometheus text · `GET /livez` 200 while the process answers · `GET /readyz` 200 once everything listens
-//! and the list of `[revocations]` is here, 503 before that and from the moment it drains or stops.
+//! and the list of `[revocations]` is here, 503 before that, from the moment it drains or stops, and while the workers have no time or
+//! their receive buffers overflow: what it says in both cases tells how much of them is used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,6 +22,7 @@ pub struct Admin {
     render: Arc<dyn Fn() -> String + Send + Sync>,
     /// Whether everything that must be known is.
     knows: Arc<dyn Fn() -> bool + Send + Sync>,
+    capacity: Arc<dyn Fn() -> (bool, String) + Send + Sync>,
 }
 
 impl Admin {
@@ -29,7 +31,18 @@ impl Admin {
         render: impl Fn() -> String + Send + Sync + 'static,
         knows: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Admin {
-        Admin { ready: Arc::new(AtomicBool::new(false)), render: Arc::new(render), knows: Arc::new(knows) }
+        Admin {
+            ready: Arc::new(AtomicBool::new(false)),
+            render: Arc::new(render),
+            knows: Arc::new(knows),
+            capacity: Arc::new(|| (true, String::new())),
+        }
+    }
+
+    /// Without room for more a server is not ready either; `capacity` only reads what was seen last.
+    #[must_use]
+    pub fn with_capacity(self, capacity: impl Fn() -> (bool, String) + Send + Sync + 'static) -> Admin {
+        Admin { capacity: Arc::new(capacity), ..self }
     }
 
     /// From now on `/readyz` says so.
@@ -51,9 +64,15 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
-    if admin.ready.load(Relaxed) && (admin.knows)() {
-        (StatusCode::OK, "ready\n")
+    let (has_room, numbers) = (admin.capacity)();
+    let why_not = if !admin.ready.load(Relaxed) {
+        "starting, draining or stopping"
+    } else if !(admin.knows)() {
+        "the list of [revocations] is not here yet"
+    } else if !has_room {
+        "no room for more"
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-    }
+        return (StatusCode::OK, format!("ready\n{numbers}"));
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why_not}\n{numbers}"))
 }

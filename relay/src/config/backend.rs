@@ -4,13 +4,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::file;
+use super::keys::BACKEND_SECRET_BYTES as SECRET_BYTES;
 use super::problems::{Collector, quoted};
 use super::secret::Secret;
 use super::settings::Backend;
 use super::table::At;
-
-/// As long as what it makes (RFC 2104 §3).
-const SECRET_BYTES: usize = 32;
 
 /// `None` where nothing is written, or not enough.
 pub(super) fn backend(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::backend;
 use super::file::{self, File};
+use super::keys::{PASSWORD_BYTES, REST_SECRET_BYTES};
 use super::listeners::listen;
 use super::problems::{Collector, quoted};
 use super::secret::Secret;
@@ -11,11 +12,8 @@ use super::settings::{
     Access, Auth, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls, User,
 };
 use super::table::At;
-use super::{drain, limits, sandbox, tokens, values};
+use super::{drain, limits, sandbox, tokens, users_file, values};
 
-/// Shorter passwords fall to guessing: whoever sees one request can try them at home.
-const PASSWORD_BYTES: usize = 12;
-const REST_SECRET_BYTES: usize = 16;
 /// A USERNAME has fewer than 509 bytes (RFC 8489 §14.3).
 const LONGEST_USER_NAME: usize = 508;
 /// Each address has a table of 65 536 routes.
@@ -27,7 +25,7 @@ const LONGEST_TOPIC: usize = 64;
 /// What `file` means. Where a value is wrong a default stands in for it, so that the rest can still be checked.
 pub(super) fn settings(file: &File, base_dir: &Path, found: &mut Collector) -> Settings {
     let listen = listen(&file.listen, found);
-    let auth = auth(&file.auth, found);
+    let auth = auth(&file.auth, base_dir, found);
     let settings = Settings {
         tls: tls(file, base_dir, found),
         relay: relay(&file.relay, found),
@@ -42,6 +40,7 @@ pub(super) fn settings(file: &File, base_dir: &Path, found: &mut Collector) -> S
         matching: matching(&file.matching, found),
         listen,
         auth,
+        files: found.files(),
     };
     relayed_addresses_are_known(file, &settings, found);
     somebody_may_call(file, &settings, found);
@@ -145,8 +144,11 @@ fn relayed_addresses_are_known(file: &File, settings: &Settings, found: &mut Col
     );
 }
 
-fn auth(written: &file::Auth, found: &mut Collector) -> Auth {
-    let users = written.users.as_deref().unwrap_or_default();
+fn auth(written: &file::Auth, base_dir: &Path, found: &mut Collector) -> Auth {
+    let mut users = written.users.clone().unwrap_or_default();
+    if let Some(file) = &written.users_file {
+        users.extend(users_file::read(file, base_dir, &users, found));
+    }
     let secrets = written.rest_secrets.as_deref().unwrap_or_default();
     let default = Auth::default();
     Auth {
@@ -165,36 +167,29 @@ fn auth(written: &file::Auth, found: &mut Collector) -> Auth {
 }
 
 fn user(name: &At<String>, password: &At<String>, found: &mut Collector) -> Option<User> {
-    let (name_bytes, password_bytes) = (name.value.len(), password.value.len());
-    if name_bytes == 0 || name_bytes > LONGEST_USER_NAME {
-        found.value(
-            name.at,
-            format!("auth.users: a user name has 1 to {LONGEST_USER_NAME} bytes, this one {}", name_bytes),
-        );
-        return None;
-    }
-    if looks_time_limited(&name.value) {
-        found.value(
-            name.at,
-            "auth.users: names that begin with digits and a colon or with \"1.\" belong to time-limited credentials",
-        );
-        return None;
-    }
-    if !printable_ascii(&name.value) || !printable_ascii(&password.value) {
-        found.value(
-            name.at,
-            "auth.users: names and passwords are printable ASCII, which every client prepares alike (RFC 8265)",
-        );
-        return None;
-    }
-    if password_bytes < PASSWORD_BYTES {
-        found.value(
-            password.at,
-            format!("auth.users: a password needs at least {PASSWORD_BYTES} bytes, this one has {}", password_bytes),
-        );
+    if let Some((of_password, fault)) = user_fault(&name.value, &password.value) {
+        found.value(if of_password { password.at } else { name.at }, format!("auth.users: {fault}"));
         return None;
     }
     Some(User { name: name.value.clone(), password: Secret::new(password.value.as_str()) })
+}
+
+/// Why this cannot be a lasting credential, if it cannot; and whether that is for the password.
+pub fn user_fault(name: &str, password: &str) -> Option<(bool, String)> {
+    if name.is_empty() || name.len() > LONGEST_USER_NAME {
+        return Some((false, format!("a user name has 1 to {LONGEST_USER_NAME} bytes, this one {}", name.len())));
+    }
+    if looks_time_limited(name) {
+        let fault = "names that begin with digits and a colon or with \"1.\" belong to time-limited credentials";
+        return Some((false, fault.to_owned()));
+    }
+    if !printable_ascii(name) || !printable_ascii(password) {
+        let fault = "names and passwords are printable ASCII, which every client prepares alike (RFC 8265)";
+        return Some((false, fault.to_owned()));
+    }
+    let length = password.len();
+    let short = length < PASSWORD_BYTES;
+    short.then(|| (true, format!("a password needs at least {PASSWORD_BYTES} bytes, this one has {length}")))
 }
 
 fn printable_ascii(text: &str) -> bool {

@@ -25,11 +25,6 @@ impl Default for Drain {
     }
 }
 
-pub(super) const KEYS: &[&str] = &["deadline_secs", "alternate_servers", "alternate_domain"];
-
-/// A day: no supervisor waits longer.
-const LONGEST_DRAIN_SECS: u64 = 86_400;
-
 #[derive(Debug, Default)]
 pub(super) struct Written {
     deadline_secs: Option<At<u64>>,
@@ -39,7 +34,7 @@ pub(super) struct Written {
 
 pub(super) fn read(table: &Table<'_>, found: &mut Collector) -> Written {
     Written {
-        deadline_secs: table.number("deadline_secs", LONGEST_DRAIN_SECS, found),
+        deadline_secs: table.number("deadline_secs", found),
         alternate_servers: table.strings("alternate_servers", found),
         alternate_domain: table.string("alternate_domain", found),
     }

@@ -1,45 +1,14 @@
 //! The file as written: its sections and keys, types checked, meaning not yet.
 
+use std::path::Path;
+
 use toml::de::{DeTable, DeValue};
 
+use super::keys::SECTIONS;
 use super::problems::{Collector, quoted, suggestion};
+use super::secret::secret;
 use super::table::{At, Table, string, wrong_type};
 use super::{drain, limits, sandbox};
-
-/// Every section and its keys. `configs/relay.toml` shows each one; a test compares.
-pub(super) const SECTIONS: &[(&str, &[&str])] = &[
-    ("listen", &["udp", "tcp", "tls", "proxy_protocol_from", "nat_discovery", "signalling", "admin"]),
-    ("tls", &["certificate", "private_key"]),
-    ("relay", &["realm", "addresses", "ports", "workers", "nap_micros", "legacy_channels", "tcp_allocations"]),
-    (
-        "auth",
-        &[
-            "users",
-            "issuer",
-            "audience",
-            "rest_secrets",
-            "rest_expiry_on_refresh",
-            "sha1",
-            "username_anonymity",
-            "tokens",
-        ],
-    ),
-    ("access", &["allow_peers", "deny_peers", "user_allocations"]),
-    ("limits", limits::KEYS),
-    ("drain", drain::KEYS),
-    ("sandbox", sandbox::KEYS),
-    ("signalling", &["origins", "turn_urls", "demo_page"]),
-    ("reports", &["url", "secret", "ca"]),
-    ("revocations", &["url", "secret", "ca"]),
-    ("calls", &["path", "direct_bands", "acceptance"]),
-    ("matching", &["topics", "min_band"]),
-];
-
-/// More would be heard, and the packet path takes no more.
-const MAX_NAP_MICROS: u64 = 500;
-/// More workers than any machine has cores.
-const MAX_WORKERS: u64 = 256;
-const MAX_USER_ALLOCATIONS: u64 = 65_536;
 
 pub(super) type Strings = Option<Vec<At<String>>>;
 
@@ -103,6 +72,7 @@ pub(super) struct RelayAddress {
 #[derive(Default)]
 pub(super) struct Auth {
     pub(super) users: Option<Vec<(At<String>, At<String>)>>,
+    pub(super) users_file: Option<At<String>>,
     pub(super) issuer: Option<At<String>>,
     pub(super) audience: Option<At<String>>,
     pub(super) rest_secrets: Strings,
@@ -161,7 +131,8 @@ pub(super) struct Matching {
 }
 
 /// Reads as much of `text` as can be read, even after a syntax error, so that all problems are found in one pass.
-pub(super) fn read(text: &str, found: &mut Collector) -> File {
+/// Secrets that stand in other files are read, relative to `base`.
+pub(super) fn read(text: &str, base: &Path, found: &mut Collector) -> File {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         found.syntax(error.span().map_or(0, |span| span.start), syntax_message(error.message()));
@@ -172,14 +143,14 @@ pub(super) fn read(text: &str, found: &mut Collector) -> File {
         listen: listen(&section(root, "listen", "[listen]", found), found),
         tls: tls(&section(root, "tls", "[tls]", found), root, found),
         relay: relay(&section(root, "relay", "[relay]", found), found),
-        auth: auth(&section(root, "auth", "[auth]", found), found),
+        auth: auth(&section(root, "auth", "[auth]", found), base, found),
         access: access(&section(root, "access", "[access]", found), found),
         limits: limits::read(&section(root, "limits", "[limits]", found), found),
         drain: drain::read(&section(root, "drain", "[drain]", found), found),
         sandbox: sandbox::read(&section(root, "sandbox", "[sandbox]", found), found),
         signalling: signalling(&section(root, "signalling", "[signalling]", found), found),
-        reports: backend(&section(root, "reports", "[reports]", found), found),
-        revocations: backend(&section(root, "revocations", "[revocations]", found), found),
+        reports: backend(&section(root, "reports", "[reports]", found), base, found),
+        revocations: backend(&section(root, "revocations", "[revocations]", found), base, found),
         calls: calls(&section(root, "calls", "[calls]", found), found),
         matching: matching(&section(root, "matching", "[matching]", found), found),
     }
@@ -204,7 +175,7 @@ fn refuse_unknown_sections(root: &DeTable<'_>, found: &mut Collector) {
 
 /// Where a key that stands in the wrong place would be right.
 fn home(key: &str) -> Option<String> {
-    let (section, _) = SECTIONS.iter().find(|(_, keys)| keys.contains(&key))?;
+    let (section, _) = SECTIONS.iter().find(|(_, keys)| keys.iter().any(|known| known.name == key))?;
     Some(format!("; it belongs in [{section}]"))
 }
 
@@ -219,7 +190,8 @@ fn section<'a>(root: &'a DeTable<'a>, key: &str, name: &'a str, found: &mut Coll
         return Table::absent(name);
     };
     let table = Table::new(name, written.span().start, entries);
-    table.refuse_unknown(keys, home, found);
+    let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+    table.refuse_unknown(&names, home, found);
     table
 }
 
@@ -251,8 +223,8 @@ fn relay(table: &Table<'_>, found: &mut Collector) -> Relay {
         realm: table.string("realm", found),
         addresses: addresses.map(|items| items.iter().filter_map(|item| relay_address(item, found)).collect()),
         ports: table.string("ports", found),
-        workers: table.number("workers", MAX_WORKERS, found),
-        nap_micros: table.number("nap_micros", MAX_NAP_MICROS, found),
+        workers: table.number("workers", found),
+        nap_micros: table.number("nap_micros", found),
         legacy_channels: table.boolean("legacy_channels", found),
         tcp_allocations: table.boolean("tcp_allocations", found),
     }
@@ -278,30 +250,32 @@ fn relay_address(item: &toml::Spanned<DeValue<'_>>, found: &mut Collector) -> Op
     Some(RelayAddress { bind: bind?, public: Some(public?) })
 }
 
-fn auth(table: &Table<'_>, found: &mut Collector) -> Auth {
-    let tokens = table.list("tokens", found);
+fn auth(table: &Table<'_>, base: &Path, found: &mut Collector) -> Auth {
+    let (tokens, secrets) = (table.list("tokens", found), table.list("rest_secrets", found));
+    let each = "each entry of auth.rest_secrets";
     Auth {
-        users: table.table("users", "auth.users", found).map(|users| user_list(&users, found)),
+        users: table.table("users", "auth.users", found).map(|users| user_list(&users, base, found)),
+        users_file: table.string("users_file", found),
         issuer: table.string("issuer", found),
         audience: table.string("audience", found),
-        rest_secrets: table.strings("rest_secrets", found),
+        rest_secrets: secrets.map(|items| items.iter().filter_map(|item| secret(each, item, base, found)).collect()),
         rest_expiry_on_refresh: table.boolean("rest_expiry_on_refresh", found),
         sha1: table.boolean("sha1", found),
         username_anonymity: table.boolean("username_anonymity", found),
-        tokens: tokens.map(|items| items.iter().filter_map(|item| token(item, found)).collect()),
+        tokens: tokens.map(|items| items.iter().filter_map(|item| token(item, base, found)).collect()),
     }
 }
 
-fn user_list(users: &Table<'_>, found: &mut Collector) -> Vec<(At<String>, At<String>)> {
+fn user_list(users: &Table<'_>, base: &Path, found: &mut Collector) -> Vec<(At<String>, At<String>)> {
     let mut list = Vec::new();
     for (name, password) in users.entries() {
         let name = At { at: name.span().start, value: name.get_ref().to_string() };
-        list.extend(string("each password in auth.users", password, found).map(|password| (name, password)));
+        list.extend(secret("each password in auth.users", password, base, found).map(|password| (name, password)));
     }
     list
 }
 
-fn token(item: &toml::Spanned<DeValue<'_>>, found: &mut Collector) -> Option<Token> {
+fn token(item: &toml::Spanned<DeValue<'_>>, base: &Path, found: &mut Collector) -> Option<Token> {
     let Some(entries) = item.get_ref().as_table() else {
         wrong_type("each entry of auth.tokens", item, "a table { kid = \"…\", alg = \"…\", … }", found);
         return None;
@@ -313,7 +287,7 @@ fn token(item: &toml::Spanned<DeValue<'_>>, found: &mut Collector) -> Option<Tok
         kid: table.string("kid", found),
         alg: table.string("alg", found),
         public_key: table.string("public_key", found),
-        secret: table.string("secret", found),
+        secret: table.get("secret").and_then(|item| secret("secret in auth.tokens", item, base, found)),
     })
 }
 
@@ -321,7 +295,7 @@ fn access(table: &Table<'_>, found: &mut Collector) -> Access {
     Access {
         allow_peers: table.strings("allow_peers", found),
         deny_peers: table.strings("deny_peers", found),
-        user_allocations: table.number("user_allocations", MAX_USER_ALLOCATIONS, found),
+        user_allocations: table.number("user_allocations", found),
     }
 }
 
@@ -333,8 +307,13 @@ fn signalling(table: &Table<'_>, found: &mut Collector) -> Signalling {
     }
 }
 
-fn backend(table: &Table<'_>, found: &mut Collector) -> Backend {
-    Backend { url: table.string("url", found), secret: table.string("secret", found), ca: table.string("ca", found) }
+fn backend(table: &Table<'_>, base: &Path, found: &mut Collector) -> Backend {
+    let label = format!("{}.secret", table.name.trim_matches(['[', ']']));
+    Backend {
+        url: table.string("url", found),
+        secret: table.get("secret").and_then(|item| secret(&label, item, base, found)),
+        ca: table.string("ca", found),
+    }
 }
 
 fn calls(table: &Table<'_>, found: &mut Collector) -> Calls {

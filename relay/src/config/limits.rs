@@ -53,27 +53,6 @@ impl Default for Limits {
     }
 }
 
-pub(super) const KEYS: &[&str] = &[
-    "exempt",
-    "unauthenticated_per_second",
-    "unauthenticated_burst",
-    "call_packets_per_second",
-    "call_bits_per_second",
-    "user_packets_per_second",
-    "user_bits_per_second",
-    "allocation_permissions",
-    "allocation_channels",
-    "total_allocations",
-    "total_packets_per_second",
-    "total_bits_per_second",
-];
-
-/// More than any network card carries.
-const MOST_PACKETS: u64 = 1_000_000_000;
-const MOST_BITS: u64 = 1_000_000_000_000;
-/// More than there are relayed ports on all addresses there may be.
-const MOST_ALLOCATIONS: u64 = 1_000_000;
-
 type Number = Option<At<u64>>;
 
 #[derive(Debug, Default)]
@@ -90,20 +69,21 @@ pub(super) struct Written {
 }
 
 pub(super) fn read(table: &Table<'_>, found: &mut Collector) -> Written {
-    let mut packets = |key| table.number(key, MOST_PACKETS, found);
-    let (per_second, burst) = (packets("unauthenticated_per_second"), packets("unauthenticated_burst"));
-    let (call, user) = (packets("call_packets_per_second"), packets("user_packets_per_second"));
-    let total = packets("total_packets_per_second");
-    let mut bits = |key| table.number(key, MOST_BITS, found);
+    let mut number = |key| table.number(key, found);
+    let (per_second, burst) = (number("unauthenticated_per_second"), number("unauthenticated_burst"));
+    let mut rates = |packets, bits| (number(packets), number(bits));
+    let call = rates("call_packets_per_second", "call_bits_per_second");
+    let user = rates("user_packets_per_second", "user_bits_per_second");
+    let total = rates("total_packets_per_second", "total_bits_per_second");
     Written {
         unauthenticated_per_second: per_second,
         unauthenticated_burst: burst,
-        call: (call, bits("call_bits_per_second")),
-        user: (user, bits("user_bits_per_second")),
-        total: (total, bits("total_bits_per_second")),
-        allocation_permissions: table.number("allocation_permissions", u16::MAX.into(), found),
-        allocation_channels: table.number("allocation_channels", u16::MAX.into(), found),
-        total_allocations: table.number("total_allocations", MOST_ALLOCATIONS, found),
+        call,
+        user,
+        total,
+        allocation_permissions: table.number("allocation_permissions", found),
+        allocation_channels: table.number("allocation_channels", found),
+        total_allocations: table.number("total_allocations", found),
         exempt: table.strings("exempt", found),
     }
 }

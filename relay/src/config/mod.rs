@@ -4,12 +4,17 @@
 //! what the values mean → [`Settings`]. Nothing stops at the first mistake: a file is answered with all of its problems, each with
 //! its line, so that it is repaired in one go.
 //!
+//! `keys` has a row for each key: the parser, `relay explain` and the reload go by it.
+//!
 //! Secrets travel as [`Secret`], which prints as `[redacted]`; a problem never quotes one.
 
 mod backend;
+mod changes;
 mod check;
 mod drain;
+mod explain;
 mod file;
+mod keys;
 mod limits;
 mod listeners;
 mod problems;
@@ -18,6 +23,7 @@ mod secret;
 mod settings;
 mod table;
 mod tokens;
+mod users_file;
 mod values;
 
 #[cfg(test)]
@@ -27,7 +33,11 @@ mod tests;
 
 use std::path::Path;
 
+pub use changes::changes;
+pub use check::user_fault;
 pub use drain::Drain;
+pub use explain::explain;
+pub use keys::{Key, Kind, Reload};
 pub use limits::{Limits, Rates};
 pub use problems::{Problem, Problems};
 pub use sandbox::{Sandbox, SandboxMode};
@@ -46,7 +56,7 @@ pub const LOCAL: &str = include_str!("../../../configs/relay-local.toml");
 /// Every problem of the file, in the order of their lines.
 pub fn parse(text: &str, base_dir: &Path) -> Result<Settings, Problems> {
     let mut found = problems::Collector::default();
-    let file = file::read(text, &mut found);
+    let file = file::read(text, base_dir, &mut found);
     let settings = check::settings(&file, base_dir, &mut found);
     match found.into_problems(text) {
         None => Ok(settings),
@@ -54,7 +64,12 @@ pub fn parse(text: &str, base_dir: &Path) -> Result<Settings, Problems> {
     }
 }
 
+/// Every row there is, with its section.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static Key)> {
+    keys::SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, key)))
+}
+
 /// Every option there is, as `section.key`.
 pub fn known_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    file::SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, *key)))
+    keys::SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (*section, key.name)))
 }

@@ -1,6 +1,7 @@
 //! Everything wrong with a file, with lines and columns.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// One thing to repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ impl std::error::Error for Problems {}
 #[derive(Debug, Default)]
 pub(super) struct Collector {
     found: Vec<Found>,
+    /// What was read besides.
+    files: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -86,6 +89,15 @@ impl Collector {
 
     pub(super) fn absence(&mut self, at: usize, message: impl Into<String>) {
         self.add(at, Kind::Absence, message.into());
+    }
+
+    /// A file beside the configuration was read for it.
+    pub(super) fn reads(&mut self, file: &Path) {
+        self.files.push(file.to_owned());
+    }
+
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
     }
 
     fn add(&mut self, at: usize, kind: Kind, message: String) {

@@ -35,8 +35,6 @@ impl SandboxMode {
     }
 }
 
-pub(super) const KEYS: &[&str] = &["mode", "user"];
-
 #[derive(Debug, Default)]
 pub(super) struct Written {
     mode: Option<At<String>>,

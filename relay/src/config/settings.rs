@@ -15,6 +15,8 @@ use super::secret::Secret;
 /// What the program uses. `Settings::default()` is what an empty file means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// Files of secrets and users that were read for it, and will be again.
+    pub files: Vec<std::path::PathBuf>,
     pub listen: Listen,
     pub tls: Option<Tls>,
     pub relay: Relay,

@@ -3,6 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::keys::{self, Kind};
 use super::problems::{Collector, quoted, suggestion};
 
 /// A value and the byte offset where it stands in the file.
@@ -65,9 +66,13 @@ impl<'a> Table<'a> {
         read
     }
 
-    /// A whole number from 0 to `max`.
-    pub(super) fn number(&self, key: &str, max: u64, found: &mut Collector) -> Option<At<u64>> {
+    /// A whole number within the bounds of its row in `keys`.
+    pub(super) fn number(&self, key: &str, found: &mut Collector) -> Option<At<u64>> {
         let value = self.get(key)?;
+        let max = match keys::find(self.name.trim_matches(['[', ']']), key).map(|key| key.kind) {
+            Some(Kind::Number { most }) => most,
+            _ => 0,
+        };
         let at = value.span().start;
         let Some(integer) = value.get_ref().as_integer() else {
             wrong_type(&self.label(key), value, "a whole number", found);

@@ -29,8 +29,9 @@ pub(crate) mod tests;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 pub use batch::MAX_DATAGRAM_BYTES;
@@ -104,12 +105,23 @@ struct Seat {
 /// # Errors
 /// The first address that could not be bound, and what to do about it. Nothing stays open.
 pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
+    bind_with(settings, |_| Vec::new())
+}
+
+/// The same with sockets that somebody bound already, asked for by address.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_with(
+    settings: &Settings,
+    mut inherited: impl FnMut(SocketAddr) -> Vec<OwnedFd>,
+) -> Result<Bound, BindError> {
     let trouble = |source| BindError { address: None, source };
     let cores = plan_cores(settings.workers, sys::allowed_cores(), available_parallelism());
     let mut seats = cores.into_iter().map(Seat::new).collect::<io::Result<Vec<_>>>().map_err(trouble)?;
     let mut addresses = Vec::new();
     for address in &settings.listeners {
-        let listeners = open_listeners(*address, seats.len(), settings.receive_buffer_bytes)?;
+        let listeners = open_listeners(*address, seats.len(), settings.receive_buffer_bytes, inherited(*address))?;
         addresses.extend(listeners.first().map(|listener| listener.address));
         for (seat, listener) in seats.iter_mut().zip(listeners) {
             seat.add(listener).map_err(trouble)?;
@@ -174,7 +186,9 @@ impl Bound {
     pub fn start(self, shared: &Arc<turn::Shared>, clock: Clock, seed: [u8; 32]) -> io::Result<Running> {
         let mailboxes: Vec<_> = self.seats.iter().map(|seat| Arc::clone(&seat.mailbox)).collect();
         let everybody = Mailboxes::new(mailboxes.iter().cloned());
-        let mut running = Running { mailboxes, threads: Vec::new(), turn: Vec::new(), io: Vec::new() };
+        let nap = Arc::new(AtomicU32::new(self.nap_micros));
+        let mut running =
+            Running { mailboxes, nap: Arc::clone(&nap), threads: Vec::new(), turn: Vec::new(), io: Vec::new() };
         for (number, seat) in self.seats.into_iter().enumerate() {
             let number = number as u16;
             let turn = turn::Turn::new(Arc::clone(shared), number, seed_of(seed, number));
@@ -191,7 +205,7 @@ impl Bound {
                 turn,
                 clock,
                 counters,
-                nap: Nap::new(self.nap_micros),
+                nap: Nap::new(Arc::clone(&nap)),
                 tcp: self.tcp.clone(),
             };
             running.threads.push(spawn(number, seat.core, worker)?);
@@ -220,6 +234,7 @@ fn seed_of(mut seed: [u8; 32], worker: u16) -> [u8; 32] {
 /// The workers at work. Dropping it stops them.
 pub struct Running {
     mailboxes: Vec<Arc<Mailbox>>,
+    nap: Arc<AtomicU32>,
     threads: Vec<JoinHandle<()>>,
     turn: Vec<Arc<turn::Counters>>,
     io: Vec<Arc<IoCounters>>,
@@ -228,6 +243,11 @@ pub struct Running {
 impl Running {
     pub fn mailboxes(&self) -> Mailboxes {
         Mailboxes::new(self.mailboxes.iter().cloned())
+    }
+
+    /// How long busy workers nap from now on, as [`Settings::nap_micros`] says.
+    pub fn set_nap(&self, micros: Option<u32>) {
+        self.nap.store(micros.unwrap_or_else(|| nap::by_workers(self.threads.len())), Ordering::Relaxed);
     }
 
     /// What each worker's machine counted, by worker number.

@@ -4,6 +4,8 @@
 //! only while the worker is busy but keeps up: below [`NAP_ABOVE_PER_SEC`] it is off, an idle worker never naps, and
 //! neither does one that left datagrams waiting. The kernel may add its timer slack of 50 µs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Millis;
@@ -24,7 +26,8 @@ pub(super) fn by_workers(workers: usize) -> u32 {
 }
 
 pub(super) struct Nap {
-    length: Duration,
+    /// In microseconds; a reload may change it.
+    micros: Arc<AtomicU32>,
     window: Millis,
     datagrams: u64,
     busy: bool,
@@ -32,9 +35,8 @@ pub(super) struct Nap {
 
 impl Nap {
     /// Zero means never.
-    pub(super) fn new(micros: u32) -> Nap {
-        let length = Duration::from_micros(u64::from(micros.min(MAX_NAP_MICROS)));
-        Nap { length, window: Millis(0), datagrams: 0, busy: false }
+    pub(super) fn new(micros: Arc<AtomicU32>) -> Nap {
+        Nap { micros, window: Millis(0), datagrams: 0, busy: false }
     }
 
     /// Tells of datagrams that just arrived.
@@ -44,7 +46,8 @@ impl Nap {
 
     /// How long to sleep before waiting, if at all.
     pub(super) fn due(&mut self, now: Millis) -> Option<Duration> {
-        if self.length.is_zero() {
+        let micros = self.micros.load(Relaxed).min(MAX_NAP_MICROS);
+        if micros == 0 {
             return None;
         }
         let elapsed = now.since(self.window);
@@ -52,7 +55,7 @@ impl Nap {
             self.busy = self.datagrams * 1000 / elapsed >= NAP_ABOVE_PER_SEC;
             (self.window, self.datagrams) = (now, 0);
         }
-        self.busy.then_some(self.length)
+        self.busy.then(|| Duration::from_micros(micros.into()))
     }
 }
 
@@ -67,12 +70,12 @@ mod tests {
 
     #[test]
     fn no_nap_unless_asked_for() {
-        assert_eq!(after_a_window(&mut Nap::new(0), 0, 1_000_000), None);
+        assert_eq!(after_a_window(&mut Nap::new(Arc::new(AtomicU32::new(0))), 0, 1_000_000), None);
     }
 
     #[test]
     fn naps_while_busy_and_stops_when_it_gets_quiet() {
-        let mut nap = Nap::new(300);
+        let mut nap = Nap::new(Arc::new(AtomicU32::new(300)));
         let busy = (NAP_ABOVE_PER_SEC * WINDOW_MILLIS / 1000) as usize;
         assert_eq!(after_a_window(&mut nap, 0, busy), Some(Duration::from_micros(300)));
         assert_eq!(after_a_window(&mut nap, 20, busy - 1), None);
@@ -80,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_packet_after_an_idle_minute_meets_no_nap() {
-        let mut nap = Nap::new(300);
+        let mut nap = Nap::new(Arc::new(AtomicU32::new(300)));
         assert!(after_a_window(&mut nap, 0, 100_000).is_some());
         nap.count(1);
         assert_eq!(nap.due(Millis(60_020)), None);
@@ -93,6 +96,9 @@ mod tests {
 
     #[test]
     fn a_nap_is_never_longer_than_the_limit() {
-        assert_eq!(after_a_window(&mut Nap::new(u32::MAX), 0, 1000), Some(Duration::from_micros(500)));
+        assert_eq!(
+            after_a_window(&mut Nap::new(Arc::new(AtomicU32::new(u32::MAX))), 0, 1000),
+            Some(Duration::from_micros(500))
+        );
     }
 }

@@ -61,16 +61,21 @@ impl std::error::Error for BindError {
 }
 
 /// Opens one socket for each of `workers` on `address`. Port 0 is chosen once and shared.
+/// `inherited` are bound to it already and come first.
 pub(super) fn open_listeners(
     address: SocketAddr,
     workers: usize,
     receive_buffer_bytes: usize,
+    inherited: Vec<OwnedFd>,
 ) -> Result<Vec<Listener>, BindError> {
-    let mut bound = address;
+    let (mut bound, mut inherited) = (address, inherited.into_iter());
     (0..workers)
         .map(|worker| {
             let share = workers > 1;
-            let listener = open_listener(bound, worker == 0, share, receive_buffer_bytes)?;
+            let listener = match inherited.next() {
+                Some(socket) => adopt_listener(socket.into(), bound, share, receive_buffer_bytes)?,
+                None => open_listener(bound, worker == 0, share, receive_buffer_bytes)?,
+            };
             bound = listener.address;
             Ok(listener)
         })
@@ -87,6 +92,34 @@ fn open_listener(address: SocketAddr, first: bool, share: bool, receive_buffer_b
         socket.set_reuse_port(true)?;
     }
     grow_receive_buffer(&socket, receive_buffer_bytes)?;
+    let wildcard = says_where_to(&socket, address)?;
+    socket.bind(&address.into())?;
+    if first && share {
+        socket.set_reuse_port(true)?;
+    }
+    let address = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok(Listener { socket: socket.into(), address, wildcard })
+}
+
+/// The same of a socket that was bound by somebody else.
+fn adopt_listener(
+    socket: Socket,
+    address: SocketAddr,
+    share: bool,
+    receive_buffer_bytes: usize,
+) -> io::Result<Listener> {
+    socket.set_nonblocking(true)?;
+    hear_what_came_beside(&socket, address)?;
+    grow_receive_buffer(&socket, receive_buffer_bytes)?;
+    let wildcard = says_where_to(&socket, address)?;
+    if share {
+        socket.set_reuse_port(true)?;
+    }
+    Ok(Listener { socket: socket.into(), address, wildcard })
+}
+
+/// A socket bound to every address is asked to say which one each datagram came to. Whether it is one.
+fn says_where_to(socket: &Socket, address: SocketAddr) -> io::Result<bool> {
     let wildcard = address.ip().is_unspecified();
     if wildcard {
         let (level, option) = match address {
@@ -95,12 +128,7 @@ fn open_listener(address: SocketAddr, first: bool, share: bool, receive_buffer_b
         };
         sys::set_option(socket.as_fd(), level, option, 1)?;
     }
-    socket.bind(&address.into())?;
-    if first && share {
-        socket.set_reuse_port(true)?;
-    }
-    let address = socket.local_addr()?.as_socket().unwrap_or(address);
-    Ok(Listener { socket: socket.into(), address, wildcard })
+    Ok(wildcard)
 }
 
 /// Opens a real relayed socket, which hears of ICMP errors (RFC 8656 §11.5). Its receive buffer stays at `receive_buffer_bytes`: it serves one allocation.
@@ -142,13 +170,17 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    hear_what_came_beside(&socket, address)?;
+    Ok(socket)
+}
+
+fn hear_what_came_beside(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let (level, tos) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVTOS),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
     };
     sys::set_option(socket.as_fd(), level, tos, 1)?;
-    allow_fragments(socket.as_fd(), address.is_ipv6(), true)?;
-    Ok(socket)
+    allow_fragments(socket.as_fd(), address.is_ipv6(), true)
 }
 
 /// Beyond net.core.rmem_max if we have the right to, else up to it.
@@ -182,30 +214,38 @@ mod tests {
 
     #[test]
     fn an_address_that_is_not_ours_is_refused() {
-        let refused = open_listeners("192.0.2.77:0".parse().unwrap(), 1, 4096).err().unwrap();
+        let refused = open_listeners("192.0.2.77:0".parse().unwrap(), 1, 4096, Vec::new()).err().unwrap();
         assert_eq!(refused.source.raw_os_error(), Some(libc::EADDRNOTAVAIL));
     }
 
     #[test]
     fn every_worker_gets_the_same_port() {
-        let listeners = open_listeners("127.0.0.1:0".parse().unwrap(), 3, 4096).unwrap();
+        let listeners = open_listeners("127.0.0.1:0".parse().unwrap(), 3, 4096, Vec::new()).unwrap();
         assert_ne!(listeners[0].address.port(), 0);
         assert!(listeners.iter().all(|listener| listener.address == listeners[0].address));
     }
 
     #[test]
     fn a_second_server_of_the_same_user_is_told_that_the_port_is_in_use() {
-        let held = open_listeners("127.0.0.1:0".parse().unwrap(), 2, 4096).unwrap();
-        let refused = open_listeners(held[0].address, 2, 4096).err().unwrap();
+        let held = open_listeners("127.0.0.1:0".parse().unwrap(), 2, 4096, Vec::new()).unwrap();
+        let refused = open_listeners(held[0].address, 2, 4096, Vec::new()).err().unwrap();
         assert_eq!(refused.source.raw_os_error(), Some(libc::EADDRINUSE));
     }
 
     #[test]
     fn listeners_get_the_receive_buffer_they_ask_for() {
         let four_mib = 4 << 20;
-        let listeners = open_listeners("127.0.0.1:0".parse().unwrap(), 1, four_mib).unwrap();
+        let listeners = open_listeners("127.0.0.1:0".parse().unwrap(), 1, four_mib, Vec::new()).unwrap();
         let granted = socket2::SockRef::from(&listeners[0].socket).recv_buffer_size().unwrap();
         let limit: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
         assert!(granted >= four_mib.min(limit), "{granted}");
+    }
+
+    #[test]
+    fn an_inherited_socket_is_used_and_the_other_workers_join_it() {
+        let bound = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = bound.local_addr().unwrap();
+        let listeners = open_listeners(address, 2, 4096, vec![bound.into()]).unwrap();
+        assert!(listeners.len() == 2 && listeners.iter().all(|listener| listener.address == address));
     }
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::asks::Wish;
 use super::error::Broken;
-use super::{Running, Signals};
+use super::notify::Notify;
+use super::{Running, Signals, tick, ticks};
 use crate::turn::Command;
 
 /// How often it is looked whether everything is over.
@@ -22,7 +24,9 @@ struct Left {
 
 impl Running {
     /// Returns when everything is over, when the deadline has come, or when it is told not to wait any longer.
-    pub(super) async fn drain(&self, signals: &mut Signals) -> Result<(), Broken> {
+    pub(super) async fn drain(&mut self, signals: &mut Signals, notify: &Notify) -> Result<(), Broken> {
+        notify.stopping();
+        let mut watchdog = ticks(notify);
         let patience = Duration::from_secs(self.changeable.settings.drain.deadline_secs.into());
         let (deadline, mut reported) = (Instant::now() + patience, Instant::now());
         let mut look = interval(LOOK);
@@ -38,6 +42,11 @@ impl Running {
                 _ = signals.terminate.recv() => return self.cut_short(deadline),
                 _ = signals.interrupt.recv() => return self.cut_short(deadline),
                 _ = signals.hangup.recv() => tracing::warn!("not reloaded: this server is draining"),
+                Some(Wish(answer)) = self.wishes.recv() => {
+                    // Who asked may have gone.
+                    let _ = answer.send(Err("this server is draining".to_owned()));
+                }
+                () = tick(&mut watchdog) => notify.alive(),
                 broken = self.edges.broken() => return Err(broken),
                 () = sleep_until(deadline) => {
                     self.report("draining: the deadline has come", deadline);

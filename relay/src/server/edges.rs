@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::capacity::Capacity;
 use super::error::Broken;
 use super::http::{self, Crowd, Listener, Patience};
 use super::https::Https;
@@ -56,6 +57,8 @@ pub(super) struct Work {
     pub(super) streams: Option<Arc<stream::Running>>,
     /// If there are TCP allocations.
     pub(super) splice: Option<splice::Running>,
+    /// Is shown the workers from time to time.
+    pub(super) capacity: Arc<Capacity>,
 }
 
 /// Parts that must not end before they are asked to.
@@ -64,6 +67,7 @@ struct Watched {
     workers: Arc<dataplane::Running>,
     streams: Option<Arc<stream::Running>>,
     splice: Option<splice::Running>,
+    capacity: Arc<Capacity>,
 }
 
 /// The thread at work. Dropping it stops it and waits for it.
@@ -77,12 +81,12 @@ impl Edges {
     pub(super) fn start(runtime: Runtime, work: Work) -> io::Result<Edges> {
         let (stop, stopped) = watch::channel(false);
         let (report, broken) = watch::channel(None);
-        let Work { services, https, signalling, workers, streams, splice } = work;
+        let Work { services, https, signalling, workers, streams, splice, capacity } = work;
         let services = {
             let _inside = runtime.enter();
             open(services)?
         };
-        let watched = Watched { signalling, workers, streams, splice };
+        let watched = Watched { signalling, workers, streams, splice, capacity };
         let thread = thread::Builder::new().name("edges".to_owned()).spawn(move || {
             let end = runtime.block_on(run(services, https, watched, stopped));
             report.send_replace(end);
@@ -162,6 +166,7 @@ async fn watch_over(
                     return Some(Broken::Worker);
                 }
                 memory.look(&watched.workers);
+                watched.capacity.look(&watched.workers);
                 let signalling = watched.signalling.as_ref().is_some_and(Signalling::has_ended);
                 let spliced = watched.splice.as_ref().is_some_and(splice::Running::has_ended);
                 if signalling || spliced || watched.streams.as_ref().is_some_and(|streams| streams.has_ended()) {

@@ -41,7 +41,11 @@ pub(super) struct Bound {
 
 /// Binds and listens. Port 0 is resolved in `address`.
 pub(super) fn bind(address: SocketAddr) -> io::Result<Bound> {
-    let listener = std::net::TcpListener::bind(address)?;
+    adopt(std::net::TcpListener::bind(address)?)
+}
+
+/// Takes a listener that somebody opened already.
+pub(super) fn adopt(listener: std::net::TcpListener) -> io::Result<Bound> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok(Bound { listener, address })

@@ -45,10 +45,20 @@ fn account(name: &str) -> Result<Account, StartError> {
     found.ok_or_else(|| StartError::NoSuchUser(name.to_owned()))
 }
 
-/// The files that SIGHUP reads.
+/// The files that a reload reads.
 fn read_again(settings: &Settings, file: Option<&Path>) -> Vec<PathBuf> {
     let tls = settings.tls.iter().flat_map(|tls| [&tls.certificate, &tls.private_key]).cloned();
-    file.map(Path::to_owned).into_iter().chain(tls).collect()
+    let trusted = backends(settings).filter_map(|backend| backend.ca.clone());
+    file.map(Path::to_owned).into_iter().chain(tls).chain(trusted).chain(settings.files.iter().cloned()).collect()
+}
+
+/// Whether the backends of `new` are within reach of a process that went into the sandbox with `old`.
+pub(super) fn reaches(old: &Settings, new: &Settings) -> bool {
+    match (old.sandbox.mode, tcp(old), tcp(new)) {
+        (SandboxMode::Off, ..) | (_, Tcp::Anywhere, _) => true,
+        (_, Tcp::Ports(open), Tcp::Ports(wanted)) => wanted.iter().all(|port| open.contains(port)),
+        (_, Tcp::Ports(_), Tcp::Anywhere) => false,
+    }
 }
 
 /// Where those lie, as they are named and as they are: a certificate's name is often a link to another folder.
@@ -103,6 +113,17 @@ mod tests {
         assert!(folders(&[], &by_name).contains(&PathBuf::from("/etc")));
         let relaying = settings("[listen]\ntcp = ['127.0.0.1:0']\n[relay]\ntcp_allocations = true\n");
         assert_eq!(tcp(&relaying), Tcp::Anywhere);
+    }
+
+    #[test]
+    fn a_backend_elsewhere_is_out_of_reach_once_inside() {
+        let secret = "secret = 'thirty-two bytes or more of one own'";
+        let at = |url: &str, more: &str| settings(&format!("{more}\n[reports]\nurl = '{url}'\n{secret}\n"));
+        let old = at("https://app.example/r", "");
+        assert!(reaches(&old, &at("https://other.example/r", "")));
+        assert!(reaches(&old, &settings("")));
+        assert!(!reaches(&old, &at("http://127.0.0.1:8081/r", "")));
+        assert!(reaches(&at("https://app.example/r", "[sandbox]\nmode = 'off'"), &at("http://127.0.0.1:8081/r", "")));
     }
 
     #[test]

@@ -176,15 +176,15 @@ pub(super) fn shared(
     Ok(turn::Shared::new(turn(settings), authenticator, policy, seeds.tables))
 }
 
-/// `sessions`: connections at once.
+/// `sessions`: connections at once; `seed` signs the demo page's tokens.
 pub(super) fn signalling(
     settings: &Settings,
     addresses: &Addresses,
     sessions: usize,
-    seeds: &Seeds,
+    seed: &[u8; 32],
 ) -> Result<signalling::Settings, StartError> {
     let mut token = tokens(settings);
-    let demo = settings.signalling.demo_page.then(|| demo(&mut token, &seeds.demo));
+    let demo = settings.signalling.demo_page.then(|| demo(&mut token, seed));
     let desk = desk::Settings {
         token,
         turn_urls: match settings.signalling.turn_urls.as_slice() {

@@ -34,12 +34,21 @@ pub struct Said<'a> {
 /// Makes and checks tags.
 pub struct Tags {
     secret: [u8; 32],
+    /// Of before the last change: what was said under it can be proved for as long as any tag can.
+    previous: Option<[u8; 32]>,
 }
 
 impl Tags {
     /// Nodes that share the secret verify each other's tags.
     pub const fn new(secret: [u8; 32]) -> Tags {
-        Tags { secret }
+        Tags { secret, previous: None }
+    }
+
+    /// From now on tags are made with another secret.
+    pub fn move_on(&mut self, secret: [u8; 32]) {
+        if secret != self.secret {
+            self.previous = Some(std::mem::replace(&mut self.secret, secret));
+        }
     }
 
     /// The tag, base64url: the minute, then 16 bytes of MAC.
@@ -47,7 +56,7 @@ impl Tags {
         let minute = minute(now);
         let mut tag = [0; MINUTE_BYTES + MAC_BYTES];
         tag[..MINUTE_BYTES].copy_from_slice(&minute.to_be_bytes());
-        tag[MINUTE_BYTES..].copy_from_slice(&self.mac(minute, said));
+        tag[MINUTE_BYTES..].copy_from_slice(&mac_of(&self.secret, minute, said));
         URL_SAFE_NO_PAD.encode(tag)
     }
 
@@ -59,18 +68,19 @@ impl Tags {
         let (minute, latest) = (u32::from_be_bytes(*stamped), minute(now).saturating_add(SKEW_MINUTES));
         let oldest_day = (latest / MINUTES_PER_DAY).saturating_sub(1);
         let timely = minute <= latest && minute / MINUTES_PER_DAY >= oldest_day;
-        let genuine = bool::from(self.mac(minute, said).ct_eq(mac));
+        let made_with = |secret: &[u8; 32]| bool::from(mac_of(secret, minute, said).ct_eq(mac));
+        let genuine = made_with(&self.secret) || self.previous.as_ref().is_some_and(made_with);
         (length == bytes.len() && timely && genuine).then_some(Unix(u64::from(minute) * 60))
     }
+}
 
-    fn mac(&self, minute: u32, said: Said<'_>) -> [u8; MAC_BYTES] {
-        let day = minute / MINUTES_PER_DAY;
-        let key = hmac(&self.secret, &[b"pair.v1 tags of texts", &day.to_be_bytes()]);
-        let parts = [&said.call.0[..], &[said.side], &said.k.to_be_bytes(), &minute.to_be_bytes(), said.b.as_bytes()];
-        let mut short = [0; MAC_BYTES];
-        short.copy_from_slice(&hmac(&key, &parts)[..MAC_BYTES]);
-        short
-    }
+fn mac_of(secret: &[u8; 32], minute: u32, said: Said<'_>) -> [u8; MAC_BYTES] {
+    let day = minute / MINUTES_PER_DAY;
+    let key = hmac(secret, &[b"pair.v1 tags of texts", &day.to_be_bytes()]);
+    let parts = [&said.call.0[..], &[said.side], &said.k.to_be_bytes(), &minute.to_be_bytes(), said.b.as_bytes()];
+    let mut short = [0; MAC_BYTES];
+    short.copy_from_slice(&hmac(&key, &parts)[..MAC_BYTES]);
+    short
 }
 
 fn minute(now: Unix) -> u32 {

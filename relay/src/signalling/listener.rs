@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
@@ -45,6 +45,8 @@ const MAX_WRITE_BUFFER_BYTES: usize = 64 * 1024;
 const MAX_EVENTS: usize = 4_096;
 /// Events handled in a row before timers get their turn.
 const EVENT_SLICE: usize = 256;
+/// Reloads waiting for the desk.
+const MAX_FRESH: usize = 4;
 
 /// The operator's choices.
 pub struct Settings {
@@ -85,7 +87,15 @@ pub struct Signalling {
 #[derive(Clone)]
 pub struct Controls {
     drain: watch::Sender<Option<u64>>,
+    fresh: mpsc::Sender<Fresh>,
     entrance: Arc<Entrance>,
+}
+
+/// Other settings for signalling at work. Of the backends only those that are other ones.
+pub struct Fresh {
+    pub settings: Settings,
+    pub reports_changed: bool,
+    pub revocations_changed: bool,
 }
 
 impl Controls {
@@ -94,9 +104,18 @@ impl Controls {
         self.drain.send_replace(Some(in_ms));
     }
 
-    /// Networks without a limit on new connections, from now on.
-    pub fn set_exempt(&self, exempt: Vec<IpNet>) {
+    /// Takes over other settings: the entrance at once, the desk with its next turn. Whether it could be told.
+    #[must_use]
+    pub fn adopt(&self, mut fresh: Fresh) -> bool {
+        let Ok(place) = self.fresh.try_reserve() else { return false };
+        let settings = &mut fresh.settings;
+        let (exempt, demo) = (std::mem::take(&mut settings.exempt), settings.demo.take());
         self.entrance.networks.set_exempt(exempt);
+        let origins = Origins::new(std::mem::take(&mut settings.origins), demo.is_some());
+        *self.entrance.origins.write().unwrap_or_else(PoisonError::into_inner) = origins;
+        *self.entrance.demo.write().unwrap_or_else(PoisonError::into_inner) = demo.map(Arc::new);
+        place.send(fresh);
+        true
     }
 }
 
@@ -120,26 +139,26 @@ pub fn spawn_prepared(
     let (events, inbox) = mpsc::channel(MAX_EVENTS);
     let operator = Operator::new(events.clone());
     let courier = settings.reports.map(|it| webhook::spawn(it, events.clone(), clock, Arc::clone(&counters)));
-    if let Some(backend) = settings.revocations {
-        revocations::spawn(backend, events.clone(), clock);
-    }
+    let fetching = settings.revocations.map(|backend| revocations::spawn(backend, events.clone(), clock));
     pressure::spawn(settings.gauges, events.clone(), clock);
     let has_demo = settings.demo.is_some();
     let state = Arc::new(Entrance {
-        events,
+        events: events.clone(),
         clock,
         heartbeat,
-        origins: Origins::new(settings.origins, has_demo),
+        origins: RwLock::new(Origins::new(settings.origins, has_demo)),
         networks: Networks::new(settings.exempt),
-        demo: settings.demo,
+        demo: RwLock::new(settings.demo.map(Arc::new)),
         connections: AtomicU64::new(0),
         counters: Arc::clone(&counters),
     });
     let (outboxes, counted) = (HashMap::default(), Arc::clone(&counters));
-    let reception = Reception { desk, clock, outboxes, counters: counted, courier };
+    let doorbell = events.downgrade();
+    let reception = Reception { desk, clock, outboxes, counters: counted, courier, fetching, doorbell };
+    let (fresh, other) = mpsc::channel(MAX_FRESH);
     let (drain, draining) = watch::channel(None);
-    let desk = tokio::spawn(reception.run(inbox, draining));
-    let controls = Controls { drain, entrance: Arc::clone(&state) };
+    let desk = tokio::spawn(reception.run(inbox, draining, other));
+    let controls = Controls { drain, fresh, entrance: Arc::clone(&state) };
     Signalling { router: router(state), controls, operator, counters, desk }
 }
 
@@ -180,20 +199,17 @@ struct Entrance {
     events: mpsc::Sender<Event>,
     clock: Clock,
     heartbeat: Duration,
-    origins: Origins,
+    origins: RwLock<Origins>,
     networks: Networks,
-    demo: Option<Minter>,
+    demo: RwLock<Option<Arc<Minter>>>,
     connections: AtomicU64,
     counters: Arc<Counters>,
 }
 
 fn router(state: Arc<Entrance>) -> Router {
-    let mut router = Router::new().route("/v1/ws", get(upgrade));
-    if state.demo.is_some() {
-        let limit = DefaultBodyLimit::max(demo::MAX_BODY_BYTES);
-        router = router.route("/demo/token", post(demo_token).layer(limit));
-    }
-    router.with_state(state)
+    let limit = DefaultBodyLimit::max(demo::MAX_BODY_BYTES);
+    let demo = post(demo_token).layer(limit);
+    Router::new().route("/v1/ws", get(upgrade)).route("/demo/token", demo).with_state(state)
 }
 
 async fn upgrade(
@@ -221,7 +237,8 @@ impl Entrance {
         if !self.networks.admits(self.clock.mono(), from.ip()) {
             return Err(StatusCode::TOO_MANY_REQUESTS);
         }
-        if !self.origins.allow(bytes(headers, &header::ORIGIN), bytes(headers, &header::HOST)) {
+        let origins = self.origins.read().unwrap_or_else(PoisonError::into_inner);
+        if !origins.allow(bytes(headers, &header::ORIGIN), bytes(headers, &header::HOST)) {
             return Err(StatusCode::FORBIDDEN);
         }
         let upgrade = upgrade.protocols([SUBPROTOCOL]);
@@ -258,10 +275,12 @@ async fn demo_token(
     headers: HeaderMap,
     wish: Result<Json<demo::Wish>, JsonRejection>,
 ) -> Response {
-    let Some(minter) = entrance.demo.as_ref().filter(|_| from.ip().to_canonical().is_loopback()) else {
+    let minter = entrance.demo.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(minter) = minter else { return StatusCode::NOT_FOUND.into_response() };
+    if !from.ip().to_canonical().is_loopback() {
         return StatusCode::FORBIDDEN.into_response();
-    };
-    demo::mint(minter, entrance.clock.now().unix, &headers, wish).into_response()
+    }
+    demo::mint(&minter, entrance.clock.now().unix, &headers, wish).into_response()
 }
 
 /// The task that owns the desk: events in, frames out.
@@ -271,10 +290,19 @@ struct Reception {
     outboxes: HashMap<Connection, Arc<Outbox>, FixedState>,
     counters: Arc<Counters>,
     courier: Option<mpsc::Sender<Dispatch>>,
+    /// The list of revocations, on its way.
+    fetching: Option<JoinHandle<()>>,
+    /// Does not keep the desk alive.
+    doorbell: mpsc::WeakSender<Event>,
 }
 
 impl Reception {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Event>, mut draining: watch::Receiver<Option<u64>>) {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Event>,
+        mut draining: watch::Receiver<Option<u64>>,
+        mut other: mpsc::Receiver<Fresh>,
+    ) {
         let mut may_drain = true;
         loop {
             let until_deadline = self.desk.poll_timeout().map(|at| at.since(self.clock.mono()));
@@ -288,6 +316,7 @@ impl Reception {
                         self.drain(in_ms);
                     }
                 }
+                Some(fresh) = other.recv() => self.adopt(fresh),
                 event = inbox.recv() => match event {
                     Some(event) => self.handle_all(event, &mut inbox),
                     None => return,
@@ -300,6 +329,24 @@ impl Reception {
                 self.deliver(now);
             }
         }
+    }
+
+    fn adopt(&mut self, fresh: Fresh) {
+        let (now, Fresh { settings, reports_changed, revocations_changed }) = (self.clock.now(), fresh);
+        let events = self.doorbell.upgrade();
+        if let Some(events) = events.as_ref().filter(|_| reports_changed) {
+            // The one before delivers what it has and ends.
+            let backend = settings.reports;
+            self.courier = backend.map(|it| webhook::spawn(it, events.clone(), self.clock, Arc::clone(&self.counters)));
+        }
+        if let Some(events) = events.filter(|_| revocations_changed) {
+            if let Some(before) = self.fetching.take() {
+                before.abort();
+            }
+            self.fetching = settings.revocations.map(|it| revocations::spawn(it, events, self.clock));
+        }
+        self.desk.adopt(now, settings.desk);
+        self.deliver(now);
     }
 
     fn drain(&mut self, in_ms: u64) {

@@ -31,6 +31,7 @@ pub mod token;
 pub mod webhook;
 
 pub use counters::Counters;
-pub use listener::{Controls, Peer, Settings, Signalling, spawn, spawn_prepared};
+pub use listener::{Controls, Fresh, Peer, Settings, Signalling, spawn, spawn_prepared};
+pub(crate) use operator::no_pages;
 pub use pressure::Gauges;
 pub use relay_desk::{LocalRelay, NoRelay, RelayDesk};

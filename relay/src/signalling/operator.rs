@@ -88,7 +88,8 @@ impl IntoResponse for Refusal {
 type Answer = Result<Response, Refusal>;
 type Body<T> = Result<Json<T>, JsonRejection>;
 
-async fn no_pages(request: Request, next: Next) -> Response {
+/// Refuses whatever comes from a page in a browser, or names another host than this machine.
+pub(crate) async fn no_pages(request: Request, next: Next) -> Response {
     if comes_from_a_page(request.headers()) {
         return StatusCode::FORBIDDEN.into_response();
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::backend::Settings;
@@ -39,7 +40,7 @@ struct List {
 }
 
 /// Fetches the list and gives it to the desk, however long the backend takes to answer.
-pub(super) fn spawn(settings: Settings, desk: mpsc::Sender<Event>, clock: Clock) {
+pub(super) fn spawn(settings: Settings, desk: mpsc::Sender<Event>, clock: Clock) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
         while !desk.is_closed() {
@@ -55,7 +56,7 @@ pub(super) fn spawn(settings: Settings, desk: mpsc::Sender<Event>, clock: Clock)
             sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
-    });
+    })
 }
 
 async fn fetch(settings: &Settings, clock: Clock) -> Result<List, &'static str> {

@@ -8,8 +8,8 @@
 //! Each has its deadline.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -33,7 +33,7 @@ use crate::dataplane::{Mailboxes, NewStream};
 /// What every connection needs on its way in.
 pub(super) struct Entrance {
     pub(super) patience: Patience,
-    pub(super) proxies: Vec<IpNet>,
+    pub(super) proxies: RwLock<Vec<IpNet>>,
     pub(super) places: Arc<Places>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) workers: Mailboxes,
@@ -69,7 +69,7 @@ impl Entrance {
 
     pub(super) fn is_proxy(&self, from: IpAddr) -> bool {
         let from = from.to_canonical();
-        self.proxies.iter().any(|net| net.contains(&from))
+        self.proxies.read().unwrap_or_else(PoisonError::into_inner).iter().any(|net| net.contains(&from))
     }
 
     async fn lead(&self, door: Door, mut stream: TcpStream, from: SocketAddr, mut place: Place) -> Result<Fate, Fate> {

@@ -14,10 +14,11 @@ pub mod proxy;
 pub mod sniff;
 pub mod tls;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ use places::{Place, Places};
 const BACKLOG: i32 = 1024;
 /// Connections with HTTP waiting to be served.
 const MAX_PAGES: usize = 256;
+/// Reloads waiting for the listeners.
+const MAX_CHANGES: usize = 4;
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A connection whose other end does not take or acknowledge what it is sent for this long is over.
@@ -81,8 +84,8 @@ pub struct Patience {
 }
 
 /// Which list of `[listen]` a listener is from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
     Tcp,
     Tls,
 }
@@ -108,9 +111,26 @@ pub struct Bound {
 /// # Errors
 /// The first address that could not be bound. Nothing stays open.
 pub fn bind(settings: Settings) -> Result<Bound, BindError> {
-    let open = |key: &'static str, addresses: &[SocketAddr]| {
-        let one = |address: &SocketAddr| open(*address).map_err(|source| BindError { key, address: *address, source });
-        addresses.iter().map(one).collect::<Result<Vec<_>, _>>()
+    bind_with(settings, |_, _| None)
+}
+
+/// The same with listeners that somebody opened already, asked for by key and address.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_with(
+    settings: Settings,
+    mut inherited: impl FnMut(&str, SocketAddr) -> Option<std::net::TcpListener>,
+) -> Result<Bound, BindError> {
+    let mut open = |key: &'static str, addresses: &[SocketAddr]| {
+        let mut one = |address: &SocketAddr| {
+            let opened = match inherited(key, *address) {
+                Some(listener) => Ok((listener, *address)),
+                None => open(*address),
+            };
+            opened.map_err(|source| BindError { key, address: *address, source })
+        };
+        addresses.iter().map(&mut one).collect::<Result<Vec<_>, _>>()
     };
     Ok(Bound { tcp: open("tcp", &settings.tcp)?, tls: open("tls", &settings.tls)?, settings })
 }
@@ -169,6 +189,11 @@ pub fn pages() -> (PagesSender, Pages) {
 pub struct PagesSender(mpsc::Sender<Page>);
 
 impl Bound {
+    /// No listener at all.
+    pub fn nothing() -> Bound {
+        Bound { tcp: Vec::new(), tls: Vec::new(), settings: Settings::default() }
+    }
+
     /// Where we listen over TCP, in the settings' order, port 0 resolved.
     pub fn tcp(&self) -> Vec<SocketAddr> {
         self.tcp.iter().map(|(_, address)| *address).collect()
@@ -195,7 +220,7 @@ impl Bound {
         let places = Places::new(settings.connections, settings.connections_of_one_network, settings.exempt);
         let entrance = Arc::new(Entrance {
             patience: settings.patience,
-            proxies: settings.proxies,
+            proxies: RwLock::new(settings.proxies),
             places: Arc::clone(&places),
             tls: certificates.map(|certificates| {
                 let config = if pages.is_some() { certificates.config_with_http2() } else { certificates.config() };
@@ -210,23 +235,31 @@ impl Bound {
             let _inside = runtime.enter();
             let tcp = self.tcp.into_iter().map(|listener| (Kind::Tcp, listener)).enumerate();
             let tls = self.tls.into_iter().map(|listener| (Kind::Tls, listener)).enumerate();
-            let listener = |(index, (kind, (listener, _)))| {
-                Ok((Door { kind, index: index as u16 }, TcpListener::from_std(listener)?))
+            let listener = |(index, (kind, (listener, address)))| {
+                Ok(Accepting {
+                    door: Door { kind, index: index as u16 },
+                    address,
+                    listener: TcpListener::from_std(listener)?,
+                })
             };
             tcp.chain(tls).map(listener).collect::<io::Result<Vec<_>>>()?
         };
         let (stop, stopped) = watch::channel(false);
+        let (changes, changed) = mpsc::channel(MAX_CHANGES);
         let handle = runtime.handle().clone();
+        let shared = Arc::clone(&entrance);
         let thread = thread::Builder::new()
             .name("streams".to_owned())
-            .spawn(move || accept_all(&runtime, listeners, &entrance, stopped))?;
-        Ok(Running { stop, counters, places, runtime: handle, thread: Some(thread) })
+            .spawn(move || accept_all(&runtime, listeners, &shared, stopped, changed))?;
+        Ok(Running { stop, changes, entrance, counters, places, runtime: handle, thread: Some(thread) })
     }
 }
 
 /// The listeners at work. Dropping it closes them and every connection that is not given away yet.
 pub struct Running {
     stop: watch::Sender<bool>,
+    changes: mpsc::Sender<Change>,
+    entrance: Arc<Entrance>,
     counters: Arc<Counters>,
     places: Arc<Places>,
     runtime: Handle,
@@ -248,6 +281,17 @@ impl Running {
         self.places.set_exempt(exempt);
     }
 
+    /// Sources whose new connections begin with a PROXY header, from now on.
+    pub fn set_proxies(&self, proxies: Vec<IpNet>) {
+        *self.entrance.proxies.write().unwrap_or_else(PoisonError::into_inner) = proxies;
+    }
+
+    /// Accepts at `opened` too, and no more at `closed`; who came in by those stays. Whether the thread could be told.
+    #[must_use]
+    pub fn change(&self, opened: Bound, closed: Vec<(Kind, SocketAddr)>) -> bool {
+        self.changes.try_send(Change { opened, closed }).is_ok()
+    }
+
     /// Whether the thread has ended although nobody asked it to.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
@@ -263,19 +307,54 @@ impl Drop for Running {
     }
 }
 
+/// A listener on the runtime's side, and the address it is known by: port 0 resolved.
+struct Accepting {
+    door: Door,
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
+/// What a reload makes of the listeners.
+struct Change {
+    opened: Bound,
+    closed: Vec<(Kind, SocketAddr)>,
+}
+
 fn accept_all(
     runtime: &Runtime,
-    listeners: Vec<(Door, TcpListener)>,
+    listeners: Vec<Accepting>,
     entrance: &Arc<Entrance>,
     mut stopped: watch::Receiver<bool>,
+    mut changed: mpsc::Receiver<Change>,
 ) {
     runtime.block_on(async {
-        let mut accepting = JoinSet::new();
-        for (door, listener) in listeners {
-            accepting.spawn(accept(door, listener, Arc::clone(entrance)));
+        let (mut accepting, mut doors) = (JoinSet::new(), HashMap::new());
+        let mut next = 0;
+        for Accepting { door, address, listener } in listeners {
+            next = next.max(door.index + 1);
+            let task = accepting.spawn(accept(door, listener, Arc::clone(entrance)));
+            doors.insert((door.kind, address), task);
         }
-        // An error means that nobody is left to stop us.
-        let _ = stopped.wait_for(|stop| *stop).await;
+        loop {
+            tokio::select! {
+                // An error means that nobody is left to stop us.
+                _ = stopped.wait_for(|stop| *stop) => return,
+                Some(Change { opened, closed }) = changed.recv() => {
+                    let tcp = opened.tcp.into_iter().map(|listener| (Kind::Tcp, listener));
+                    for (kind, (listener, address)) in tcp.chain(opened.tls.into_iter().map(|it| (Kind::Tls, it))) {
+                        let Ok(listener) = TcpListener::from_std(listener) else { continue };
+                        let door = Door { kind, index: next };
+                        next = next.wrapping_add(1);
+                        let task = accepting.spawn(accept(door, listener, Arc::clone(entrance)));
+                        doors.insert((kind, address), task);
+                    }
+                    for gone in closed.iter().filter_map(|door| doors.remove(door)) {
+                        gone.abort();
+                    }
+                    while accepting.try_join_next().is_some() {}
+                }
+            }
+        }
     });
 }
 

@@ -89,7 +89,7 @@ impl Certificates {
     /// # Errors
     /// What is wrong with them; the old certificate stays.
     pub fn reload(&self) -> Result<(), CertificateError> {
-        self.prepare(&self.files).map(|fresh| self.show(fresh))
+        self.prepare(&self.files).map(|fresh| self.show(fresh)).map(|_| ())
     }
 
     /// Reads a certificate that [`Certificates::show`] can put in the place of this one.
@@ -100,9 +100,12 @@ impl Certificates {
         read(files, self.config.crypto_provider()).map(Fresh)
     }
 
-    /// New connections are shown this one; those that exist keep what they have.
-    pub fn show(&self, Fresh(pair): Fresh) {
-        *self.shown.pair.write().unwrap_or_else(PoisonError::into_inner) = pair;
+    /// New connections are shown this one; those that exist keep what they have. Whether it is another one than before.
+    pub fn show(&self, Fresh(pair): Fresh) -> bool {
+        let mut shown = self.shown.pair.write().unwrap_or_else(PoisonError::into_inner);
+        let other = shown.cert != pair.cert;
+        *shown = pair;
+        other
     }
 
     /// The same, and HTTP/2 is offered too.

@@ -45,6 +45,9 @@ struct Reservation {
 
 /// The free ports of one relayed address.
 struct Pool {
+    /// Ports somebody holds that are not of the range any more.
+    outside: BTreeSet<u16>,
+    range: RangeInclusive<u16>,
     even: PortBag,
     odd: PortBag,
     /// Even ports that are free together with the odd one above them.
@@ -84,6 +87,14 @@ impl Ports {
     pub(crate) fn withhold(&self, port: RelayedPort) {
         if let Some(pool) = self.lock().pools.get_mut(usize::from(port.address.0)) {
             pool.remove(port.port);
+        }
+    }
+
+    /// From now on ports of this range are handed out. Who holds one keeps it, and it comes back into the range it belongs to by then.
+    pub(crate) fn set_range(&self, range: &RangeInclusive<u16>) {
+        let inner = &mut *self.lock();
+        for pool in inner.pools.iter_mut().filter(|pool| pool.range != *range) {
+            *pool = pool.moved_to(range);
         }
     }
 
@@ -200,9 +211,23 @@ impl Inner {
 
 impl Pool {
     fn all_free(range: &RangeInclusive<u16>) -> Pool {
-        let mut pool = Pool { even: PortBag::empty(range), odd: PortBag::empty(range), pairs: PortBag::empty(range) };
+        let [even, odd, pairs] = [(); 3].map(|()| PortBag::empty(range));
+        let mut pool = Pool { outside: BTreeSet::new(), range: range.clone(), even, odd, pairs };
         for port in range.clone() {
             pool.give_back(port);
+        }
+        pool
+    }
+
+    fn moved_to(&self, range: &RangeInclusive<u16>) -> Pool {
+        let mut pool = Pool::all_free(range);
+        let held = self.range.clone().filter(|port| !self.even.contains(*port) && !self.odd.contains(*port));
+        for port in held.chain(self.outside.iter().copied()) {
+            if range.contains(&port) {
+                pool.remove(port);
+            } else {
+                pool.outside.insert(port);
+            }
         }
         pool
     }
@@ -237,6 +262,9 @@ impl Pool {
     }
 
     fn give_back(&mut self, port: u16) {
+        if self.outside.remove(&port) {
+            return;
+        }
         self.bag(port).insert(port);
         let (low, high) = (port & !1, port | 1);
         if self.even.contains(low) && self.odd.contains(high) {

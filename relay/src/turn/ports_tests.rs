@@ -127,3 +127,22 @@ proptest! {
         prop_assert!(inner.reserved.is_empty() && inner.ending.is_empty() && inner.holders.is_empty());
     }
 }
+
+#[test]
+fn another_range_is_handed_out_from_then_on_and_no_port_twice() {
+    let ports = Ports::new(1, &(50_000..=50_003), 10, [1; 32]);
+    let take = || ports.take(&[AddressId(0)], Wish::Any, Millis(1)).map(|port| port.port);
+    let held = take().unwrap();
+    ports.set_range(&(50_002..=50_005));
+    let mut now: Vec<u16> = std::iter::from_fn(take).collect();
+    now.sort_unstable();
+    let expected: Vec<u16> = (50_002..=50_005).filter(|port| *port != held).collect();
+    assert_eq!(now, expected);
+    // And back: what is held is still not free, whether it is in the range or not.
+    ports.set_range(&(50_000..=50_001));
+    assert_eq!(std::iter::from_fn(take).count(), if held < 50_002 { 1 } else { 2 });
+    let at = |port| RelayedPort { address: AddressId(0), port };
+    ports.give_back(at(50_005));
+    ports.set_range(&(50_004..=50_005));
+    assert_eq!((take(), take()), (Some(50_005), None));
+}

@@ -63,16 +63,17 @@ impl Shared {
         })
     }
 
-    /// Puts other settings, credentials and lists in the place of these. Addresses and ports stay as they are, and so does
-    /// everything that lives: allocations, routes, calls. Workers follow when they get [`super::Command::Reload`], so that a
+    /// Puts other settings, credentials and lists in the place of these. Addresses stay as they are, and so does
+    /// everything that lives: allocations with their ports, routes, calls. Workers follow when they get [`super::Command::Reload`], so that a
     /// packet meets no lock and nobody sees half of the old and half of the new. Of two successors the first one counts.
     pub fn succeed(&self, settings: Settings, authenticator: Authenticator, policy: Policy) -> Arc<Shared> {
         let settings = Settings {
             addresses: self.settings.addresses.clone(),
-            ports: self.settings.ports.clone(),
             nat_discovery: self.settings.nat_discovery,
             ..settings
         };
+        self.ports.set_range(&settings.ports);
+        withhold_own_listeners(&self.ports, &settings, &policy);
         self.quota.set_limits(settings.max_allocations, settings.user_allocations);
         self.total.refill();
         self.tcp.set_bits_per_second(settings.user_limits.bits_per_second);

@@ -6,6 +6,7 @@
 //! again. The relay is told within `handle_*`, so a call's routes are dead before its `ended` can be polled.
 
 mod accept;
+mod adopt;
 mod bound;
 mod call;
 mod deny;

@@ -313,7 +313,8 @@ fn w11_a_client_that_never_reads_is_closed_when_its_outbox_is_full() {
     let desk = Desk::new(settings().desk, yes_relay(), [3; 32], Arc::clone(&counters));
     let clock = Clock::start();
     let (outboxes, counted) = (HashMap::default(), Arc::clone(&counters));
-    let mut reception = Reception { desk, clock, outboxes, counters: counted, courier: None };
+    let doorbell = mpsc::channel(1).0.downgrade();
+    let mut reception = Reception { desk, clock, outboxes, counters: counted, courier: None, fetching: None, doorbell };
     let outbox = Arc::new(Outbox::default());
     reception.handle(Event::Opened(Connection(1), Arc::clone(&outbox)));
     for _ in 0..64 {

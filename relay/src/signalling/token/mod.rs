@@ -138,6 +138,11 @@ impl Verifier {
         Verifier { settings, pepper, replay: Replay::default() }
     }
 
+    /// Goes by other keys, issuer, audience or age from now on. Which tokens were used is not forgotten.
+    pub fn adopt(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Checks one token and marks it used.
     ///
     /// # Errors
