@@ -160,7 +160,9 @@ fn disk(daemon: &Daemon) -> (Vec<String>, u64) {
     let files = targets.map(|target| target.display().to_string()).filter(|target| target.starts_with('/'));
     let io = std::fs::read_to_string(format!("{process}/io")).unwrap();
     let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
-    (files.filter(|file| file != "/dev/null").collect(), written.parse().unwrap())
+    // The gauges of its own pressure are read-only.
+    let kept = files.filter(|file| file != "/dev/null" && !file.starts_with("/proc/"));
+    (kept.collect(), written.parse().unwrap())
 }
 
 fn names_in(directory: &Path) -> Vec<String> {

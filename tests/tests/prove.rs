@@ -40,6 +40,16 @@ fn every_thread_of_an_ordinary_daemon_is_refused_and_all_that_is_promised_holds(
     assert_eq!(proof["kernel"]["core_limit"], 0);
 }
 
+/// As a script leaves its lock file open, a service manager its state, a container its log.
+#[test]
+fn a_file_that_was_left_open_for_writing_by_whoever_started_it_is_closed() {
+    let daemon = Daemon::local()
+        .under(&["bash", "-c", "exec 7>/dev/shm/e2e-left-open; rm /dev/shm/e2e-left-open; exec \"$@\"", "bash"])
+        .start();
+    assert!(!std::path::Path::new(&format!("/proc/{}/fd/7", daemon.id())).exists());
+    assert_eq!(proof(&daemon).0, Some(0));
+}
+
 #[test]
 fn it_prints_the_data_map_and_the_paragraphs_of_this_configuration() {
     let (code, said) = prove(&everything(), &[]);

@@ -1,7 +1,7 @@
 //! A relay at work for a long time: callers come and go, and memory, descriptors and latency stay where they were. Not run with the
 //! others: `tests/soak.sh` says how.
 
-use e2e::daemon::{build, target_directory};
+use e2e::daemon::{AUDIENCE, DEV_KEY, ISSUER, build};
 use e2e::process::Process;
 use e2e::raw::{Client, Transport};
 use e2e::trend::Trend;
@@ -29,8 +29,9 @@ fn wanted(name: &str, default: f64) -> f64 {
 /// Calls of three seconds on average, each with media both ways.
 fn callers(daemon: &Daemon, seconds: f64, rate: f64) -> Process {
     let mut command = Command::new(build("loadgen"));
-    command.args(["run", "--url", &format!("http://{}", daemon.signalling())]);
-    command.args(["--rate", &rate.to_string(), "--for", &format!("{}s", seconds.ceil())]);
+    command.args(["run", "--target", &format!("ws://{}/v1/ws", daemon.signalling()), "--token-kid", "dev"]);
+    command.args(["--token-secret", DEV_KEY, "--issuer", ISSUER, "--audience", AUDIENCE]);
+    command.args(["--calls/s", &rate.to_string(), "--for", &format!("{}s", seconds.ceil())]);
     Process::start(&mut command, "cargo build -p loadgen")
 }
 
@@ -97,5 +98,5 @@ fn soak_memory_descriptors_and_latency_stay_flat() {
         }
     }
     report("soak.txt", &said);
-    assert!(growing.is_empty(), "not flat: {growing:?}\n{said}{}", target_directory().display());
+    assert!(growing.is_empty(), "not flat: {growing:?}\n{said}");
 }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 pub use filter::ARCHITECTURE;
 pub use kept::{Kept, Missing};
-pub use sys::{Account, Probe, account, is_dumpable, probe, thread_id};
+pub use sys::{Account, Probe, account, close_inherited_files, is_dumpable, probe, thread_id};
 pub use wiping::Wiping;
 
 /// What is asked for.

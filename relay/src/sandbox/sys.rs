@@ -130,6 +130,22 @@ pub(super) fn forbid_dumps() -> io::Result<()> {
     control(libc::PR_SET_DUMPABLE, 0, 0)
 }
 
+/// Closes regular files that somebody left open for writing in this process (a lock of a script's, say), but for standard output and
+/// error. Sockets are left alone: a supervisor may have meant them. To be called by a program that opens no file for writing itself.
+pub fn close_inherited_files() {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<c_int> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in numbers.into_iter().filter(|number| *number > libc::STDERR_FILENO) {
+        // SAFETY: no pointers. What is closed is nobody's here: nothing in this program has a file open for writing.
+        unsafe {
+            let flags = libc::fcntl(descriptor, libc::F_GETFL);
+            if flags >= 0 && flags & libc::O_ACCMODE != libc::O_RDONLY && is_a_file(descriptor) {
+                libc::close(descriptor);
+            }
+        }
+    }
+}
+
 /// What the kernel says of [`forbid_dumps`].
 pub fn is_dumpable() -> bool {
     // SAFETY: this control takes no pointer.
@@ -150,14 +166,16 @@ pub(super) fn limit_to_zero(resource: libc::__rlimit_resource_t) -> io::Result<(
 
 /// Whether standard output or standard error is a regular file.
 pub(super) fn output_is_a_file() -> bool {
-    [libc::STDOUT_FILENO, libc::STDERR_FILENO].into_iter().any(|descriptor| {
-        // SAFETY: a plain C structure; all zeroes are a valid value. The kernel writes one `stat` to it.
-        let (done, stat) = unsafe {
-            let mut stat: libc::stat = std::mem::zeroed();
-            (libc::fstat(descriptor, &raw mut stat), stat)
-        };
-        done == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFREG
-    })
+    [libc::STDOUT_FILENO, libc::STDERR_FILENO].into_iter().any(is_a_file)
+}
+
+fn is_a_file(descriptor: c_int) -> bool {
+    // SAFETY: a plain C structure; all zeroes are a valid value. The kernel writes one `stat` to it.
+    let (done, stat) = unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        (libc::fstat(descriptor, &raw mut stat), stat)
+    };
+    done == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFREG
 }
 
 /// Installs a seccomp filter in this thread, and so in every thread it starts.

@@ -22,6 +22,7 @@ pub(super) fn enter(settings: &Settings, file: Option<&Path>) -> Result<Option<K
     if settings.sandbox.mode == SandboxMode::Off {
         return Ok(None);
     }
+    sandbox::close_inherited_files();
     let again = read_again(settings, file);
     let wanted = Wanted {
         required: settings.sandbox.mode == SandboxMode::Required,
