@@ -86,7 +86,7 @@ step "tests of the libraries"
 cargo test --quiet --workspace --exclude e2e -- "${skips[@]}"
 
 step "end to end: real daemon, foreign clients, browsers, fuzz targets"
-reports=("${CARGO_TARGET_DIR:-target}"/{nat-matrix,nat-virtual-matrix,browser-trace,not-tested-axe,not-tested-node,not-tested-php,not-tested-python3}.txt)
+reports=("${CARGO_TARGET_DIR:-target}"/{nat-matrix,nat-virtual-matrix,browser-trace,not-tested-443,not-tested-axe,not-tested-node,not-tested-php,not-tested-python3}.txt)
 rm -f "${reports[@]}"
 cargo test -p e2e -- "${skips[@]}" "${ignored[@]}"
 cat "${reports[@]}" 2>/dev/null || true

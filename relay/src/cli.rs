@@ -18,9 +18,13 @@ Examples:
       What keeps the running daemon from recording, asked of the kernel.
   relay credentials --config /etc/relay/relay.toml --user alice --ttl 3600
       A user name and password that work for an hour.
+  relay explain limits.call_bits_per_second
+      What a key does, its default, and whether a reload changes it.
+  relay doctor --config /etc/relay/relay.toml
+      What is wrong, in plain words, and what to do about it.
 
 Where it listens is printed on standard output, one `listening …` line each, then `ready`; logs go
-to standard error. SIGHUP reads the file again. SIGTERM lets what exists end in peace, for as long as
+to standard error. SIGHUP, or POST /v1/reload, reads the file again. SIGTERM lets what exists end in peace, for as long as
 [drain] deadline_secs says, and a second one does not; Ctrl-C stops it at once.
 
 Exit status: 0 stopped on request, or the file is good; 1 could not start or broke; 2 wrong
@@ -106,6 +110,10 @@ pub(crate) struct Doctor {
     /// Findings as JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Also a call in a real Chromium, if there is one
+    #[arg(long)]
+    pub(crate) browser: bool,
 
     /// Only a client's half, from another machine: calls through this server. The password is taken from $RELAY_PASSWORD
     #[arg(long, value_name = "URL", requires = "user")]

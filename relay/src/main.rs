@@ -15,7 +15,9 @@ static HEAP: relay::sandbox::Wiping = relay::sandbox::Wiping;
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
-    start_logging(arguments.log);
+    // What it finds is said aloud; the server it starts for a moment has nothing to add.
+    let examines = matches!(arguments.command, Some(Command::Doctor(_)));
+    start_logging(if examines { cli::Level::Error } else { arguments.log });
     match (&arguments.command, &arguments.config) {
         (Some(Command::Explain { key }), _) => commands::explain(key.as_deref()),
         (Some(Command::Doctor(wanted)), file) => commands::doctor::doctor(wanted, file.as_deref()),

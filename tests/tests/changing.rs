@@ -140,7 +140,9 @@ async fn reloads_certificates_and_keys_change_under_calls_and_arrivals() {
     daemon.rewrite("drain.deadline_secs = 3600");
     assert_eq!(http::post(daemon.admin(), "/v1/reload", &json!({})).status, 200);
     daemon.signal(libc::SIGTERM);
-    eventually("workers refuse", || Client::alice(&daemon).allocate().err());
+    eventually("/readyz says no", || (http::get(daemon.admin(), "/readyz").status == 503).then_some(()));
+    let mut newcomer = Client::alice(&daemon);
+    eventually("workers refuse", || newcomer.allocate().err());
     speak(&mut call, b"while draining");
     assert_eq!(http::post(daemon.admin(), "/v1/reload", &json!({})).status, 422, "not while it drains");
     for (client, _) in &mut call {

@@ -76,9 +76,15 @@ impl Case {
 
     /// Exit status and findings.
     fn examine(&self) -> (i32, Vec<Finding>) {
+        self.examine_with(&[])
+    }
+
+    fn examine_with(&self, more: &[&str]) -> (i32, Vec<Finding>) {
         let path = format!("{}:{}", self.folder.join("bin").display(), std::env::var("PATH").unwrap());
         let output = Command::new(e2e::daemon::binary())
-            .args(["doctor", "--json", "--proc"])
+            .arg("doctor")
+            .args(more)
+            .args(["--json", "--proc"])
             .arg(self.folder.join("proc"))
             .arg("--config")
             .arg(self.folder.join("relay.toml"))
@@ -135,6 +141,13 @@ fn doctor_calls_a_well_server_well_and_calls_through_it() {
     for check in ["configuration", "secrets", "certificate", "clock", "socket buffers", "descriptor limit", "ports"] {
         assert!(findings.iter().any(|it| it.check == check && it.level == "good"), "{check}: {findings:#?}");
     }
+}
+
+#[test]
+fn doctor_calls_in_a_real_browser() {
+    let (code, findings) = Case::new("browser", WELL).examine_with(&["--browser"]);
+    assert_eq!(code, 0, "{findings:#?}");
+    assert!(findings.iter().any(|it| it.check == "a browser's call" && it.level == "good"), "{findings:#?}");
 }
 
 #[test]

@@ -45,9 +45,15 @@ binary, config, udp, tcp = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.a
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("127.0.0.1", udp))
 t = socket.socket(socket.AF_INET, socket.SOCK_STREAM); t.bind(("127.0.0.1", tcp)); t.listen(16)
 u2, t2 = os.dup2(u.fileno(), 200), os.dup2(t.fileno(), 201)
+pid = 0
+def end(*_):
+    if pid: os.kill(pid, signal.SIGTERM)
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
 for run in range(2):
     pid = os.fork()
     if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.dup2(200, 3); os.dup2(201, 4)
         os.environ.update(LISTEN_FDS="2", LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES="udp:admin")
         os.execv(binary, [binary, "--config", config])
@@ -89,6 +95,7 @@ fn a_restart_with_sockets_of_the_supervisor_refuses_nobody() {
     supervisor.wait_for("ended", |line| line.starts_with("ended 0").then_some(()));
     drop(waiting);
     assert_eq!(http::get(admin, "/livez").status, 200);
+    client.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
     eventually("the next one answers", || {
         binding(2);
         client.recv(&mut answer).ok().filter(|_| answer[8..20] == [2; 12])

@@ -247,8 +247,8 @@ const REVOCATIONS: &[Key] = &[
 ];
 
 const CALLS: &[Key] = &[
-    key("path", Kind::OneOf(&["relay", "direct-first"]), NEW_CALLS, "\"direct-first\""),
-    key("direct_bands", Kind::SomeOf(BANDS), NEW_CALLS, "[\"16-17\", \"18+\"]"),
+    key("path", Kind::OneOf(&["relay", "direct-first"]), NEW_SESSIONS, "\"direct-first\""),
+    key("direct_bands", Kind::SomeOf(BANDS), NEW_SESSIONS, "[\"16-17\", \"18+\"]"),
     key("acceptance", Kind::Flag, NEW_CALLS, "true"),
 ];
 

@@ -124,6 +124,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_under_the_secret_before_is_proved_until_the_next_change() {
+        let mut tags = Tags::new([1; 32]);
+        let old = tags.stamp(NOON, said("hello"));
+        tags.move_on([2; 32]);
+        let new = tags.stamp(NOON, said("hello"));
+        assert_ne!(old, new);
+        tags.move_on([2; 32]); // the same again is no change
+        assert!([&old, &new].iter().all(|tag| tags.verify(NOON, said("hello"), tag) == Some(NOON)));
+        tags.move_on([3; 32]);
+        assert_eq!(tags.verify(NOON, said("hello"), &old), None);
+        assert_eq!(tags.verify(NOON, said("hello"), &new), Some(NOON));
+    }
+
+    #[test]
     fn every_bit_of_a_tag_counts() {
         let tags = Tags::new([1; 32]);
         let tag = tags.stamp(NOON, said("hello"));

@@ -73,9 +73,9 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        for line in
-            read("user=alice:her password\nstatic-auth-secret=north\npsql-userdb=\"password=x\"\nno-such=s3cret\ncli-password=x")
-        {
+        for line in read(
+            "user=alice:her password\nstatic-auth-secret=north\npsql-userdb=\"password=x\"\nno-such=s3cret\ncli-password=x",
+        ) {
             assert!(!line.shown().contains('='), "{}", line.shown());
         }
         assert_eq!(read("min-port=50000")[0].shown(), "line 1: min-port=50000");

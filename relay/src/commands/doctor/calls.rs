@@ -14,16 +14,17 @@ use super::{Findings, client};
 const CHECK: &str = "a call";
 const USER: &str = "relay-doctor";
 
-pub(super) fn check(settings: &Settings, places: Places, found: &mut Findings) {
+/// `browser`: in a real one too.
+pub(super) fn check(settings: &Settings, places: Places, browser: bool, found: &mut Findings) {
     match places {
         Places::Taken => found.unknown(CHECK, "not tried: see ports"),
-        Places::Ours => through_ours(settings, found),
-        Places::Free => through_a_new_one(settings, found),
+        Places::Ours => through_ours(settings, browser, found),
+        Places::Free => through_a_new_one(settings, browser, found),
     }
 }
 
 /// The configuration's server with one more user, for as long as it takes. No report leaves it, nobody is fetched from.
-fn through_a_new_one(settings: &Settings, found: &mut Findings) {
+fn through_a_new_one(settings: &Settings, browser: bool, found: &mut Findings) {
     let Some(password) = password() else { return found.unknown(CHECK, "the system gives no random bytes") };
     let mut ours = settings.clone();
     ours.auth.users = vec![User { name: USER.to_owned(), password: Secret::new(password.as_str()) }];
@@ -37,10 +38,13 @@ fn through_a_new_one(settings: &Settings, found: &mut Findings) {
     };
     let at = running.addresses().clone();
     try_all([&at.udp, &at.tcp, &at.tls], (USER, &password), found);
+    if browser {
+        super::browser::check(&urls(&at.udp, &at.tcp), (USER, &password), found);
+    }
     running.stop();
 }
 
-fn through_ours(settings: &Settings, found: &mut Findings) {
+fn through_ours(settings: &Settings, browser: bool, found: &mut Findings) {
     let ready = settings.listen.admin.and_then(|admin| client::get(admin, "/readyz")).unwrap_or_default();
     if ready.starts_with("HTTP/1.1 200") {
         found.good("ready", "the relay at work takes newcomers");
@@ -61,6 +65,9 @@ fn through_ours(settings: &Settings, found: &mut Findings) {
     };
     let listen = &settings.listen;
     try_all([&listen.udp, &listen.tcp, &listen.tls], (&name, &password), found);
+    if browser {
+        super::browser::check(&urls(&listen.udp, &listen.tcp), (&name, &password), found);
+    }
 }
 
 fn try_all(lists: [&Vec<SocketAddr>; 3], who: (&str, &str), found: &mut Findings) {
@@ -87,6 +94,12 @@ fn reachable(listener: SocketAddr) -> SocketAddr {
         IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), listener.port()),
         _ => listener,
     }
+}
+
+/// For a browser on this machine, which trusts no certificate of ours: without TLS.
+fn urls(udp: &[SocketAddr], tcp: &[SocketAddr]) -> Vec<String> {
+    let url = |name: &'static str| move |at: &SocketAddr| format!("turn:{}?transport={name}", reachable(*at));
+    udp.iter().map(url("udp")).chain(tcp.iter().map(url("tcp"))).collect()
 }
 
 fn password() -> Option<String> {

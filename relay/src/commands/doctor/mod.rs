@@ -3,6 +3,7 @@
 //! Each check is a file that adds [`Finding`]s. What a check cannot know it says so and is no fault. Nothing is changed, and nothing secret
 //! is printed.
 
+mod browser;
 mod calls;
 mod certificate;
 mod client;
@@ -105,7 +106,7 @@ fn examine(settings: &Settings, file: &Path, wanted: &Doctor, found: &mut Findin
     certificate::check(settings, found);
     machine::check(settings, &wanted.proc, found);
     let places = places::check(settings, found);
-    calls::check(settings, places, found);
+    calls::check(settings, places, wanted.browser, found);
 }
 
 fn report(found: &Findings, wanted: &Doctor) -> ExitCode {

@@ -2,6 +2,7 @@
 //! The desk under a fake clock, a fixed seed and a fake relay. `World` is the small language the stories are told in.
 
 mod accepting;
+mod adopting;
 mod chaos;
 mod draining;
 mod hearing;

@@ -1,0 +1,43 @@
+//! Other settings while people talk.
+
+use super::*;
+
+#[test]
+fn keys_rotate_with_overlap_and_whoever_is_inside_stays() {
+    let mut world = World::new();
+    world.talking();
+    let with = |names: &[&str]| {
+        let keys = names.iter().map(|name| ((*name).to_owned(), Key::hs256(SECRET).unwrap())).collect();
+        Settings { token: token::Settings { keys, ..settings().token }, ..settings() }
+    };
+    // The same secret under another name: tokens of the harness are signed as "dev".
+    world.desk.adopt(world.now, with(&["dev", "next"]));
+    world.enter(3);
+    world.desk.adopt(world.now, with(&["next"]));
+    let token = world.token(&profile(4));
+    world.open(4);
+    world.say(4, json!({ "t": "hello", "v": [1], "token": token }));
+    world.hear_error(4, "E_TOKEN");
+    world.desk.adopt(world.now, settings());
+    world.enter(5);
+}
+
+#[test]
+fn who_enters_is_told_of_the_new_topics() {
+    let mut world = World::new();
+    let before = world.enter(1);
+    world.desk.adopt(world.now, Settings { topics: vec!["weather".to_owned()], ..settings() });
+    let after = world.enter(2);
+    assert_eq!(after["topics"], json!(["weather"]));
+    assert_ne!(before["topics_rev"], after["topics_rev"]);
+}
+
+#[test]
+fn a_call_that_stands_goes_on_as_it_began() {
+    let mut world = World::new();
+    let call = world.talking();
+    world.desk.adopt(world.now, Settings { direct_first: true, acceptance: true, turn_urls: Vec::new(), ..settings() });
+    world.pass(60_000);
+    world.say(1, json!({ "t": "text", "call": call, "k": 1, "b": "still here" }));
+    assert_eq!(world.hear(2, "text")["b"], "still here");
+}
