@@ -46,6 +46,7 @@ pub(super) fn ticket(number: u64, since: u64) -> Ticket {
         topics: TopicSet::ANY,
         topic_mode: TopicMode::Prefer,
         avoid: Vec::new(),
+        recent: Vec::new(),
         country: Country::UNKNOWN,
         countries: Countries::ANY,
         meeting: None,
