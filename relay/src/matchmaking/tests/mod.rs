@@ -23,6 +23,7 @@ mod metamorphic;
 mod oracle;
 mod promises;
 mod property;
+mod recent;
 mod small_world;
 mod starvation;
 mod tape;
