@@ -8,6 +8,7 @@ mod browser_trace;
 mod browser_transports;
 mod canary;
 mod conformance;
+mod deploy;
 mod fuzz;
 mod hostile_client;
 mod idle_memory;
