@@ -21,7 +21,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 # What a test needs, and the Debian package that has it.
 needs=(chromium:chromium chromedriver:chromium-driver firefox-esr:firefox-esr certutil:libnss3-tools
-  turnutils_uclient:coturn ip:iproute2 nft:nftables node:nodejs php:php-cli)
+  turnutils_uclient:coturn ip:iproute2 nft:nftables node:nodejs php:php-cli promtool:prometheus)
 if ((long)); then needs+=(faketime:faketime valgrind:valgrind); fi
 missing=()
 for need in "${needs[@]}"; do
@@ -36,8 +36,8 @@ if ((${#missing[@]})); then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    # Debian starts coturn's server on installation; the tests start what they need themselves.
-    if pidof systemd >/dev/null 2>&1; then systemctl disable --now coturn >/dev/null 2>&1 || true; fi
+    # Debian starts servers on installation; the tests start what they need themselves.
+    if pidof systemd >/dev/null 2>&1; then systemctl disable --now coturn prometheus >/dev/null 2>&1 || true; fi
   else
     for package in "${missing[@]}"; do
       case "$package" in

@@ -117,6 +117,7 @@ impl Crowd {
             topics,
             topic_mode: if rng.random_bool(0.2) { TopicMode::Require } else { TopicMode::Prefer },
             avoid,
+            recent: Vec::new(),
             country: Country::UNKNOWN,
             countries: Countries::ANY,
             meeting: None,

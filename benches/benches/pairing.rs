@@ -274,7 +274,6 @@ fn settings(waiting: usize) -> Settings {
         direct_bands: Vec::new(),
         topics: vec!["travel".into()],
         matching: Policy::default(),
-        avoid_recent: false,
         max_sessions: 2 * waiting + 10_000,
         heartbeat_ms: 20_000,
         acceptance: false,

@@ -158,7 +158,9 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
     let run = runtime.block_on(async {
         if aim.turn_only.is_none() {
-            check_reachable(&aim.address).await.map_err(|error| Stop(UNREACHABLE, error.to_string()))?;
+            let dialer = runner::dialer(&scenario).map_err(|error| usage(error.to_string()))?;
+            let reached = check_reachable(&aim.address, &dialer).await;
+            reached.map_err(|error| Stop(UNREACHABLE, error.to_string()))?;
         }
         let quiet = args.quiet;
         let report = move |line: &str| {

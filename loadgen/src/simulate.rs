@@ -204,6 +204,7 @@ fn ticket(number: u32, criteria: &Criteria, now: u64) -> Ticket {
         topics: TopicSet(criteria.topics),
         topic_mode: if criteria.require_topic { TopicMode::Require } else { TopicMode::Prefer },
         avoid: criteria.blocks.iter().map(|other| person(*other)).collect(),
+        recent: Vec::new(),
         country: Country::UNKNOWN,
         countries: Countries::ANY,
         meeting: None,

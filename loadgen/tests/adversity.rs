@@ -49,8 +49,8 @@ fn without_signalling_they_do_too_and_where_udp_works_nobody_does() {
 }
 
 /// A relay in this process that listens over UDP and TLS alone; its signalling address.
-fn relay_without_tcp() -> (relay::server::Running, String) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fallback");
+fn relay_without_tcp(folder: &str) -> (relay::server::Running, String) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     fs::create_dir_all(&folder).unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["relay.example".to_owned()]).unwrap();
     fs::write(folder.join("certificate.pem"), made.cert.pem()).unwrap();
@@ -88,7 +88,7 @@ topics = ["a", "b", "c", "d", "e"]
 
 #[test]
 fn a_server_that_offers_only_tls_beside_udp_is_reached_over_tls() {
-    let (running, signalling) = relay_without_tcp();
+    let (running, signalling) = relay_without_tcp("fallback");
     let (json, table) = run(&format!(
         "--target ws://{signalling} --token-kid k --token-secret {SECRET} --issuer i --audience a \
          --transport fallback --impair udp-blocked --hold fixed:500ms --drain 5s"
@@ -119,4 +119,21 @@ fn a_storm_of_callers_who_come_anew_leaves_them_without_their_sessions() {
     assert!(severed >= 15 && number(&json, "storm", "back") == severed, "{table}");
     assert_eq!(number(&json, "storm", "resumed"), 0, "{table}");
     assert_eq!(json["violations"], json!({}), "{table}");
+}
+
+#[test]
+fn signalling_and_turn_of_a_relay_are_measured_through_its_tls_port() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wss");
+    let (running, _) = relay_without_tcp("wss");
+    let listening = running.addresses().to_string();
+    let tls = listening.lines().find_map(|line| line.strip_prefix("listening turn tls ")).unwrap().trim().to_owned();
+    let aim = format!(
+        "--target wss://{tls} --token-kid k --token-secret {SECRET} --issuer i --audience a --transport tls \
+         --tls-ca {} --tls-name relay.example --hold fixed:500ms --drain 5s",
+        folder.join("certificate.pem").display()
+    );
+    let (json, table) = run(&aim);
+    running.stop();
+    let allocated = number(&json, "outcomes", "allocated");
+    assert_eq!(allocated_over(&json, &table), json!({"udp": 0, "tcp": 0, "tls": allocated}), "{table}");
 }

@@ -44,6 +44,7 @@ use crate::admin::Admin;
 use crate::auth::CallKeys;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::metrics::Format;
 use crate::prove;
 use crate::sandbox::Kept;
 use crate::signalling::{self, LocalRelay, Signalling};
@@ -251,12 +252,12 @@ fn metrics(
     shared: &Arc<turn::Shared>,
     signalling: Option<&Signalling>,
     streams: Option<&stream::Running>,
-) -> impl Fn() -> String + Send + Sync + 'static {
+) -> impl Fn(Format) -> String + Send + Sync + 'static {
     let signalling = signalling.map(Signalling::counters);
     let streams = streams.map(stream::Running::counters);
     let tcp = shared.settings.tcp_allocations.then(|| Arc::clone(&shared.tcp));
     let sources = Sources { turn: workers.counters(), io: workers.io_counters(), streams, signalling, tcp };
-    move || sources.render()
+    move |format| sources.render(format)
 }
 
 /// Runs until it is asked to end, calling `announce` once everything listens.

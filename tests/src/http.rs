@@ -39,6 +39,16 @@ pub fn post(server: SocketAddr, path: &str, body: &serde_json::Value) -> Answer 
     request(server, "POST", path, Some(body)).unwrap()
 }
 
+/// GET with headers of one's own.
+pub fn with_headers(server: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {server}\r\n{headers}connection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    read(BufReader::new(stream)).unwrap()
+}
+
 /// Any method; an error only if the connection fails or what comes back is not HTTP.
 pub fn request(
     server: SocketAddr,

@@ -9,6 +9,7 @@ mod browser_transports;
 mod canary;
 mod changing;
 mod conformance;
+mod deploy;
 mod doctor;
 mod faults;
 mod fuzz;

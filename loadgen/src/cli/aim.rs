@@ -21,6 +21,12 @@ use crate::{
 impl RunArgs {
     /// Where the load goes: the target, or a relay of our own that lives as long as the first part.
     pub(super) fn aim(&self, scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
+        let secure = self.target.as_ref().is_some_and(|url| url.starts_with("wss://"));
+        let trusts = scenario.tls_ca.is_some() || scenario.tls_name.is_some();
+        if trusts && !(secure || scenario.transport == Transport::Tls || scenario.falls_back) {
+            let which = "only a wss:// target and peer.transport = \"tls\" or \"fallback\" have certificates";
+            return Err(usage(format!("peer.tls_ca, peer.tls_name: {which}")));
+        }
         let turn = self.turn.as_deref().map(turn_url::parse).transpose().map_err(usage)?.map(|(server, _)| server);
         let alone = scenario.depth == Depth::Turn;
         let Some(url) = &self.target else {

@@ -20,7 +20,7 @@ pub(super) struct RunArgs {
     /// A scenario by name (see `loadgen scenarios`) or a file (TOML); what it does not name stays at its default
     pub(super) scenario: Option<PathBuf>,
     /// Signalling of the relay to test; without it a relay of our own is started in its own process
-    #[arg(long, value_name = "ws://HOST:PORT/v1/ws")]
+    #[arg(long, value_name = "ws[s]://HOST:PORT/v1/ws")]
     pub(super) target: Option<String>,
     /// With --target: TURN server to use instead of the one signalling names. Alone: measure this TURN server, whoever
     /// made it, without signalling (depth turn); needs --user and --password, or --turn-secret
@@ -57,10 +57,10 @@ pub(super) struct RunArgs {
     /// To the TURN server: udp, tcp, tls (see --tls-ca), or fallback: UDP, after two seconds TCP, then TLS [key: peer.transport]
     #[arg(long, value_name = "NAME")]
     pub(super) transport: Option<String>,
-    /// Certificates (PEM) the TURN server's must be or be signed by; without, any will do [key: peer.tls_ca]
+    /// Certificates (PEM) the server's must be or be signed by, over TURN and wss://; without, any will do [key: peer.tls_ca]
     #[arg(long, value_name = "FILE")]
     pub(super) tls_ca: Option<String>,
-    /// Name its certificate must have [key: peer.tls_name]
+    /// Name its certificate must have; without, that of the URL [key: peer.tls_name]
     #[arg(long, value_name = "NAME")]
     pub(super) tls_name: Option<String>,
     /// With --turn: ours, or webrtc-rs as a cross-check [key: peer.turn_client]

@@ -38,6 +38,15 @@ impl Dialer {
         Ok(Dialer { connector: TlsConnector::from(Arc::new(config.with_no_client_auth())), name })
     }
 
+    /// To the host of a URL, whose name or address is asked for unless another was given.
+    pub(crate) async fn connect_to(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
+        };
+        self.connector.connect(name, stream).await
+    }
+
     pub(super) async fn connect(&self, server: SocketAddr, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = self.name.clone().unwrap_or(ServerName::IpAddress(server.ip().into()));
         self.connector.connect(name, stream).await

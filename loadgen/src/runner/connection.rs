@@ -3,13 +3,17 @@
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    pin::Pin,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
@@ -20,7 +24,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::media::sockets::loopback_address;
+use crate::media::{sockets::loopback_address, tls::Dialer};
 
 /// The protocol both sides must speak.
 const PROTOCOL: &str = "pair.v1";
@@ -30,12 +34,14 @@ const MAX_FRAME: usize = 64 << 10;
 /// Connecting and upgrading.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(crate) type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<Stream>;
 
-/// Where signalling is: `ws://host:port/path`.
+/// Where signalling is: `ws://host:port/path`, or `wss://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     pub socket: SocketAddr,
+    /// Spoken to in TLS.
+    pub secure: bool,
     /// As it is written in the Host header.
     host: String,
     path: String,
@@ -56,38 +62,86 @@ impl std::error::Error for Unreachable {}
 impl Address {
     /// Of a relay at `socket`, under the usual path.
     pub fn usual(socket: SocketAddr) -> Address {
-        Address { socket, host: socket.to_string(), path: "/v1/ws".to_owned() }
+        Address { socket, secure: false, host: socket.to_string(), path: "/v1/ws".to_owned() }
     }
 
-    /// Reads and resolves `ws://host[:port][/path]`.
+    /// Reads and resolves `ws://host[:port][/path]`, or `wss://`.
     pub fn parse(url: &str) -> Result<Address, String> {
-        if url.starts_with("wss://") {
-            return Err(format!("{url}: TLS is not spoken yet; give the address behind the proxy as ws://"));
-        }
-        let rest = url.strip_prefix("ws://").ok_or_else(|| format!("{url}: expected ws://host:port/v1/ws"))?;
+        let plain = url.strip_prefix("ws://").map(|rest| (rest, false, 80));
+        let found = plain.or_else(|| url.strip_prefix("wss://").map(|rest| (rest, true, 443)));
+        let (rest, secure, usual_port) =
+            found.ok_or_else(|| format!("{url}: expected ws://host:port/v1/ws or wss://host:port/v1/ws"))?;
         let (host, path) = rest.find('/').map_or((rest, "/v1/ws"), |at| rest.split_at(at));
         let named = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
             host.to_owned()
         } else {
-            format!("{host}:80")
+            format!("{host}:{usual_port}")
         };
         let mut resolved = named.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
         let socket = resolved.next().ok_or_else(|| format!("{host} has no address"))?;
         let path = if path == "/" { "/v1/ws" } else { path };
-        Ok(Address { socket, host: host.to_owned(), path: path.to_owned() })
+        Ok(Address { socket, secure, host: host.to_owned(), path: path.to_owned() })
     }
 
     pub fn url(&self) -> String {
-        format!("ws://{}{}", self.host, self.path)
+        format!("{}://{}{}", if self.secure { "wss" } else { "ws" }, self.host, self.path)
+    }
+
+    /// The host without its port and brackets, as a certificate names it.
+    fn host_name(&self) -> &str {
+        let host = self.host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+        host.map_or(self.host.as_str(), |(host, _)| host).trim_matches(['[', ']'])
+    }
+}
+
+/// A connection in the clear or in TLS.
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Secure(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Stream::Secure(stream) => Pin::new(stream).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Secure(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Secure(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Secure(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }
 
 /// Connects caller `number`, from an address of its own where the target is on this machine.
-pub(crate) async fn connect(address: &Address, number: u32) -> io::Result<Socket> {
+pub(crate) async fn connect(address: &Address, dialer: &Dialer, number: u32) -> io::Result<Socket> {
     let source = loopback_address(number, address.socket.ip());
     let connecting = async {
         let stream = tcp(address.socket, source).await?;
         stream.set_nodelay(true)?;
+        let stream = match address.secure {
+            false => Stream::Plain(stream),
+            true => Stream::Secure(Box::new(dialer.connect_to(address.host_name(), stream).await?)),
+        };
         upgrade(address, stream).await
     };
     timeout(PATIENCE, connecting).await.map_err(|_| io::ErrorKind::TimedOut)?
@@ -101,7 +155,7 @@ pub(crate) async fn tcp(to: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<
     socket.connect(to).await
 }
 
-async fn upgrade(address: &Address, stream: TcpStream) -> io::Result<Socket> {
+async fn upgrade(address: &Address, stream: Stream) -> io::Result<Socket> {
     let mut request = address.url().into_client_request().map_err(io::Error::other)?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     let config = WebSocketConfig::default()
@@ -121,12 +175,12 @@ async fn upgrade(address: &Address, stream: TcpStream) -> io::Result<Socket> {
 }
 
 /// Whether the target answers at all, asked once before the load.
-pub async fn check(address: &Address) -> Result<(), Unreachable> {
+pub async fn check(address: &Address, dialer: &Dialer) -> Result<(), Unreachable> {
     let refused = |error: &io::Error| {
         let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         if refused { "; is the relay running, and its [listen] signalling there?" } else { "" }
     };
-    match connect(address, u32::MAX).await {
+    match connect(address, dialer, u32::MAX).await {
         Ok(mut socket) => {
             let _ = socket.close(None).await;
             Ok(())
@@ -154,12 +208,15 @@ mod tests {
         assert_eq!((address.socket.to_string().as_str(), address.path.as_str()), ("127.0.0.1:8080", "/v1/ws"));
         assert_eq!(Address::parse("ws://127.0.0.1:8080").unwrap(), address);
         assert_eq!(Address::parse("ws://127.0.0.1").unwrap().socket.port(), 80);
+        let secure = Address::parse("wss://127.0.0.1").unwrap();
+        assert_eq!((secure.socket.port(), secure.secure, secure.url().as_str()), (443, true, "wss://127.0.0.1/v1/ws"));
+        assert_eq!(Address::parse("wss://127.0.0.1:8443/v1/ws").unwrap().host_name(), "127.0.0.1");
+        assert_eq!(Address::parse("wss://[::1]:8443/v1/ws").unwrap().host_name(), "::1");
         assert_eq!(Address::parse("ws://[::1]:9").unwrap().socket.to_string(), "[::1]:9");
     }
 
     #[test]
-    fn what_cannot_be_reached_yet_is_said() {
-        assert!(Address::parse("wss://relay.example/v1/ws").unwrap_err().contains("TLS"));
+    fn what_is_no_address_of_signalling_is_said() {
         assert!(Address::parse("http://127.0.0.1").unwrap_err().contains("expected ws://"));
     }
 }

@@ -179,6 +179,11 @@ pub async fn run(scenario: Scenario, aim: Aim, priority: bool, report: impl FnMu
     run_as(scenario, aim, Manner::default(), priority, report).await
 }
 
+/// How the scenario's callers make TLS connections.
+pub fn dialer(scenario: &Scenario) -> io::Result<Dialer> {
+    Dialer::new(scenario.tls_ca.as_deref(), scenario.tls_name.as_deref())
+}
+
 /// As [`run`], in a special manner.
 pub async fn run_as(
     scenario: Scenario,
@@ -218,7 +223,7 @@ pub async fn run_as(
         address: aim.address.clone(),
         minter: aim.minter.clone(),
         turn_only: aim.turn_only.clone(),
-        dialer: Dialer::new(scenario.tls_ca.as_deref(), scenario.tls_name.as_deref())?,
+        dialer: dialer(&scenario)?,
         measured: RefCell::default(),
         book: RefCell::new(Book::new(window, scenario.standard())),
         scenario,

@@ -127,7 +127,7 @@ impl Session {
 
     async fn connect(&mut self) {
         // Boxed: what connecting needs is not kept for as long as the caller lives.
-        match Box::pin(connection::connect(&self.context.address, self.number)).await {
+        match Box::pin(connection::connect(&self.context.address, &self.context.dialer, self.number)).await {
             Ok(socket) => {
                 self.socket = Some(socket);
                 self.caller.handle_open();
@@ -200,7 +200,7 @@ impl Session {
         self.context.storm.borrow_mut().severed += 1;
         sleep_until(self.context.clock.instant(back).into()).await;
         self.away = Some(Away { cut, back });
-        match connection::connect(&self.context.address, self.number).await {
+        match connection::connect(&self.context.address, &self.context.dialer, self.number).await {
             Ok(socket) => {
                 self.socket = Some(socket);
                 self.caller.handle_reopened();

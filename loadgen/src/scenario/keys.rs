@@ -277,10 +277,6 @@ impl Scenario {
             "peer.turn_client = \"webrtc-rs\": a cross-check of depth \"turn\" over UDP, without media.impair"
                 .to_owned()
         });
-        notes.check(
-            self.tls_ca.is_none() && self.tls_name.is_none() || self.transport == Transport::Tls || self.falls_back,
-            || "peer.tls_ca, peer.tls_name: only peer.transport = \"tls\" or \"fallback\" has certificates".to_owned(),
-        );
         self.media &= self.depths().iter().any(|(depth, _)| depth.relays());
         self
     }

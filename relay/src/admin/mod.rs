@@ -1,25 +1,25 @@
 //! The operator's listener: metrics and health. Always on loopback, because it asks nobody who they are.
 //!
-//! `GET /metrics` Prometheus text · `GET /livez` 200 while the process answers · `GET /readyz` 200 once everything listens
-//! and the list of `[revocations]` is here, 503 before that, from the moment it drains or stops, and while the workers have no time or
-//! their receive buffers overflow: what it says in both cases tells how much of them is used.
+//! `GET /metrics` Prometheus text, or OpenMetrics for who accepts it · `GET /livez` 200 while the process answers · `GET /readyz` 200 once
+//! everything listens and the list of `[revocations]` is here, 503 before that, from the moment it drains or stops, and while the workers
+//! have no time or their receive buffers overflow: what it says in both cases tells how much of them is used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::metrics::CONTENT_TYPE;
+use crate::metrics::Format;
 
 /// What the admin listener shows.
 #[derive(Clone)]
 pub struct Admin {
     ready: Arc<AtomicBool>,
-    render: Arc<dyn Fn() -> String + Send + Sync>,
+    render: Arc<dyn Fn(Format) -> String + Send + Sync>,
     /// Whether everything that must be known is.
     knows: Arc<dyn Fn() -> bool + Send + Sync>,
     capacity: Arc<dyn Fn() -> (bool, String) + Send + Sync>,
@@ -28,7 +28,7 @@ pub struct Admin {
 impl Admin {
     /// `render` makes the metrics text at each scrape; it only reads counters. Without what it `knows` a server is not ready.
     pub fn new(
-        render: impl Fn() -> String + Send + Sync + 'static,
+        render: impl Fn(Format) -> String + Send + Sync + 'static,
         knows: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Admin {
         Admin {
@@ -59,8 +59,10 @@ impl Admin {
     }
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], (admin.render)())
+async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::accepted(accept);
+    ([(header::CONTENT_TYPE, format.content_type())], (admin.render)(format))
 }
 
 async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {

@@ -75,6 +75,7 @@ fn same(section: &str, name: &str, a: &Settings, b: &Settings) -> Option<bool> {
         ("calls", "acceptance") => same!(calls.acceptance),
         ("matching", "topics") => same!(matching.topics),
         ("matching", "min_band") => same!(matching.min_band),
+        ("matching", "recent_partners") => same!(matching.recent_partners),
         _ => None,
     }
 }

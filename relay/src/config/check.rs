@@ -9,7 +9,8 @@ use super::listeners::listen;
 use super::problems::{Collector, quoted};
 use super::secret::Secret;
 use super::settings::{
-    Access, Auth, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls, User,
+    Access, Auth, CallPath, Calls, Listen, Matching, RecentPartners, Relay, RelayAddress, Settings, Signalling, Tls,
+    User,
 };
 use super::table::At;
 use super::{drain, limits, sandbox, tokens, users_file, values};
@@ -319,9 +320,18 @@ fn calls(written: &file::Calls, found: &mut Collector) -> Calls {
 fn matching(written: &file::Matching, found: &mut Collector) -> Matching {
     let default = Matching::default();
     let band = written.min_band.as_ref();
+    let kinds = [
+        ("avoid", RecentPartners::Avoid),
+        ("avoid-until-last-stage", RecentPartners::AvoidUntilLastStage),
+        ("allow", RecentPartners::Allow),
+    ];
+    let recent = written.recent_partners.as_ref();
     Matching {
         topics: written.topics.as_ref().map_or(default.topics, |items| topics(items, found)),
         min_band: band.and_then(|it| values::band("matching.min_band", it, found)).unwrap_or(default.min_band),
+        recent_partners: recent
+            .and_then(|it| values::choice("matching.recent_partners", it, &kinds, found))
+            .unwrap_or(default.recent_partners),
     }
 }
 

@@ -128,6 +128,7 @@ pub(super) struct Calls {
 pub(super) struct Matching {
     pub(super) topics: Strings,
     pub(super) min_band: Option<At<String>>,
+    pub(super) recent_partners: Option<At<String>>,
 }
 
 /// Reads as much of `text` as can be read, even after a syntax error, so that all problems are found in one pass.
@@ -325,5 +326,9 @@ fn calls(table: &Table<'_>, found: &mut Collector) -> Calls {
 }
 
 fn matching(table: &Table<'_>, found: &mut Collector) -> Matching {
-    Matching { topics: table.strings("topics", found), min_band: table.string("min_band", found) }
+    Matching {
+        topics: table.strings("topics", found),
+        min_band: table.string("min_band", found),
+        recent_partners: table.string("recent_partners", found),
+    }
 }

@@ -260,6 +260,12 @@ const MATCHING: &[Key] = &[
         "[\"travel\", \"films\"]",
     ),
     key("min_band", Kind::OneOf(BANDS), NEW_SESSIONS, "\"18+\""),
+    key(
+        "recent_partners",
+        Kind::OneOf(&["avoid", "avoid-until-last-stage", "allow"]),
+        Reload::Restart("those who wait were told no partner of theirs is there, under the rule of when they came"),
+        "\"avoid-until-last-stage\"",
+    ),
 ];
 
 /// The row of `section.name`.

@@ -43,8 +43,8 @@ pub use problems::{Problem, Problems};
 pub use sandbox::{Sandbox, SandboxMode};
 pub use secret::Secret;
 pub use settings::{
-    Access, AgeBand, Auth, Backend, CallPath, Calls, Listen, Matching, Relay, RelayAddress, Settings, Signalling, Tls,
-    TokenKey, User, VerifyingKey,
+    Access, AgeBand, Auth, Backend, CallPath, Calls, Listen, Matching, RecentPartners, Relay, RelayAddress, Settings,
+    Signalling, Tls, TokenKey, User, VerifyingKey,
 };
 
 /// The local defaults, as a file: what `relay` without arguments runs, and a file to start from.

@@ -283,12 +283,27 @@ pub struct Matching {
     pub topics: Vec<String>,
     /// Youngest age band admitted.
     pub min_band: AgeBand,
+    /// What becomes of two who talked lately.
+    pub recent_partners: RecentPartners,
+}
+
+/// What becomes of two who talked in the last half hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecentPartners {
+    #[default]
+    Avoid,
+    AvoidUntilLastStage,
+    Allow,
 }
 
 impl Default for Matching {
     fn default() -> Matching {
         let topics = ["travel", "films", "work", "food", "music"];
-        Matching { topics: topics.map(str::to_owned).to_vec(), min_band: AgeBand::B13To15 }
+        Matching {
+            topics: topics.map(str::to_owned).to_vec(),
+            min_band: AgeBand::B13To15,
+            recent_partners: RecentPartners::Avoid,
+        }
     }
 }
 

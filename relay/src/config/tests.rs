@@ -130,6 +130,7 @@ fn the_agreed_names_are_understood() {
         [matching]
         topics = ["travel", "films"]
         min_band = "18+"
+        recent_partners = "avoid-until-last-stage"
         "#,
     )
     .unwrap();
@@ -143,6 +144,7 @@ fn the_agreed_names_are_understood() {
     assert_eq!(settings.access.deny_peers, ["10.1.2.3/32".parse().unwrap()]);
     assert_eq!(settings.calls.path, CallPath::DirectFirst);
     assert_eq!(settings.matching.min_band, AgeBand::Adult);
+    assert_eq!(settings.matching.recent_partners, RecentPartners::AvoidUntilLastStage);
     assert!(!settings.signalling.demo_page);
 }
 
@@ -254,6 +256,7 @@ fn meaningless_values_are_refused_with_what_would_be_right() {
         ("[calls]\npath = \"relayed\"\n", "did you mean \"relay\"?"),
         ("[calls]\ndirect_bands = [\"18\"]\n", "\"18\" is not an age band"),
         ("[matching]\nmin_band = \"12+\"\n", "\"12+\" is not an age band"),
+        ("[matching]\nrecent_partners = \"later\"\n", "matching.recent_partners"),
         ("[matching]\ntopics = [\"a\", \"a\"]\n", "\"a\" stands here twice"),
         ("[signalling]\norigins = [\"app.example\"]\n", "does not begin with https://"),
         ("[signalling]\norigins = [\"https://app.example/\"]\n", "an origin has no path"),

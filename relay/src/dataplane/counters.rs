@@ -17,6 +17,11 @@ impl Count {
         self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// For what somebody else counts.
+    pub(super) fn raise_to(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// For the few numbers that go down again.
     pub(super) fn sub(&self, n: u64) {
         self.0.store(self.get().wrapping_sub(n), Ordering::Relaxed);
@@ -69,6 +74,8 @@ counters! {
     total send_calls,
     /// Naps taken to gather larger batches.
     total naps,
+    /// Processor time the worker has used, as of its last look.
+    total busy_micros,
     /// Relayed sockets open now.
     total relayed_sockets,
     /// Relayed sockets that could not be opened.

@@ -5,6 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use super::names::{Beside, Control, Leaving, Name};
 use crate::wire::Icmp;
@@ -371,6 +372,14 @@ fn keep_private(bytes: &[u8]) {
         libc::madvise(start, length, libc::MADV_DONTDUMP);
         libc::syscall(libc::SYS_mlock2, start, length, MLOCK_ONFAULT);
     }
+}
+
+/// Processor time this thread has used; zero if the kernel would not say.
+pub(super) fn thread_cpu() -> Duration {
+    let mut used = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one `timespec` to the place given, which lives until the call returns.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut used) };
+    if done != 0 { Duration::ZERO } else { Duration::new(used.tv_sec as u64, used.tv_nsec as u32) }
 }
 
 /// The cores this thread may run on: what `taskset` and cpusets left of the machine. Empty if the kernel would not say.

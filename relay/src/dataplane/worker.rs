@@ -16,7 +16,7 @@ use super::nap::Nap;
 use super::parcels::Parcels;
 use super::sockets::{Place, Sockets};
 use super::streams::Streams;
-use super::sys::{Datagram, Epoll, Ready, may_be_left_over};
+use super::sys::{self, Datagram, Epoll, Ready, may_be_left_over};
 use super::tcp::TasksSender;
 use super::worker_errors::Errors;
 use super::worker_streams::STREAM_BUFFER_BYTES;
@@ -30,8 +30,9 @@ const LISTENER_BATCHES: usize = 4;
 const RELAYED_DATAGRAMS: usize = 8;
 /// Sockets looked after between two waits.
 const READY: usize = 128;
-/// How often listeners are asked what they have lost while anything comes in, in milliseconds.
-const LOSSES_MILLIS: u64 = 1_000;
+/// How often listeners are asked what they have lost, and the kernel how long the worker has worked, while there is anything to do; in
+/// milliseconds.
+const LOOK_MILLIS: u64 = 1_000;
 /// Pause after a turn that met nothing but errors, so that a socket that cannot recover does not burn a core.
 const ERROR_PAUSE: Duration = Duration::from_millis(1);
 
@@ -64,7 +65,7 @@ pub(super) struct Hands {
     /// Workers that were left something and do not know yet.
     pub(super) to_ring: Vec<u16>,
     /// When the listeners are asked what they have lost; `None` while nothing has come in since.
-    losses: Option<Millis>,
+    look: Option<Millis>,
     /// What happened since the last wait.
     pub(super) turn: LastTurn,
 }
@@ -90,7 +91,7 @@ impl Worker {
             stream_buffer: vec![0; STREAM_BUFFER_BYTES],
             parcels: Parcels::default(),
             to_ring: Vec::new(),
-            losses: None,
+            look: None,
             turn: LastTurn::default(),
         };
         let mut now = self.clock.now();
@@ -130,7 +131,7 @@ impl Worker {
             self.counters.naps.add(1);
         }
         let deadlines =
-            [self.turn.poll_timeout(), self.streams.poll_timeout(), hands.errors.poll_timeout(), hands.losses];
+            [self.turn.poll_timeout(), self.streams.poll_timeout(), hands.errors.poll_timeout(), hands.look];
         let timeout = match deadlines.into_iter().flatten().min() {
             Some(deadline) => i32::try_from(deadline.since(now.mono)).unwrap_or(i32::MAX),
             None => -1,
@@ -138,6 +139,9 @@ impl Worker {
         self.counters.waits.add(1);
         if let Err(error) = self.epoll.wait(&mut hands.ready, timeout) {
             hands.turn.troubled = error.kind() != io::ErrorKind::Interrupted;
+        }
+        if hands.ready.len() > 0 {
+            hands.look.get_or_insert(now.mono.after(LOOK_MILLIS));
         }
     }
 
@@ -186,7 +190,6 @@ impl Worker {
         self.nap.count(count);
         match place {
             Place::Listener(_) => {
-                hands.losses.get_or_insert(now.mono.after(LOSSES_MILLIS));
                 self.counters.from_clients.add(count as u64);
             }
             _ => self.counters.from_peers.add(count as u64),
@@ -270,9 +273,10 @@ impl Worker {
             self.turn.handle_timeout(now);
             self.act(hands, now);
         }
-        if hands.losses.is_some_and(|due| due <= now.mono) {
-            hands.losses = None;
+        if hands.look.is_some_and(|due| due <= now.mono) {
+            hands.look = None;
             self.counters.receive_buffer_full.add(self.sockets.listeners_lost());
+            self.counters.busy_micros.raise_to(sys::thread_cpu().as_micros() as u64);
         }
         self.tick_streams(now);
         self.tick_errors(hands, now);

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::bucket::Bucket;
-use super::policy::Who;
+use super::policy::{Avoided, Policy, Who};
 use super::region::Region;
 use super::ticket::{MAX_TOPICS, Person, TicketId, TopicSet};
 use crate::time::Millis;
@@ -86,7 +86,7 @@ pub(super) struct Slot {
     pub(super) person: Person,
     pub(super) id: TicketId,
     pub(super) topics: TopicSet,
-    /// Ascending.
+    /// Blocks, ascending, then recent partners, ascending.
     pub(super) avoid: Box<[Person]>,
     pub(super) region: Region,
     /// Grows whenever the slot changes hands, stage or criteria: whoever remembers an older one is out of date.
@@ -95,11 +95,24 @@ pub(super) struct Slot {
     /// One bit per lane: this ticket stands in `late` instead of in the chain.
     late: u8,
     pub(super) live: bool,
+    /// So many of `avoid` are recent partners.
+    pub(super) recent: u8,
 }
 
 impl Slot {
-    pub(super) fn who(&self) -> Who<'_> {
-        Who { person: self.person, region: &self.region, avoid: &self.avoid }
+    pub(super) fn who(&self, policy: &Policy) -> Who<'_> {
+        Who { person: self.person, region: &self.region, avoid: self.avoided(policy) }
+    }
+
+    /// Whom the ticket avoids in its stage.
+    pub(super) fn avoided(&self, policy: &Policy) -> Avoided<'_> {
+        let (blocked, recent) = self.avoid.split_at(self.blocks());
+        Avoided { blocked, recent }.at_stage(self.bucket.stage(), policy)
+    }
+
+    /// So many of `avoid` are blocks.
+    pub(super) const fn blocks(&self) -> usize {
+        self.avoid.len() - self.recent as usize
     }
 
     /// The lane of a topic the ticket has chosen.
@@ -146,6 +159,8 @@ pub(super) struct Entry {
     pub(super) id: TicketId,
     pub(super) topics: TopicSet,
     pub(super) avoid: Box<[Person]>,
+    /// So many of `avoid`, its end, are recent partners.
+    pub(super) recent: u8,
     pub(super) region: Region,
     pub(super) bucket: Bucket,
 }
@@ -173,10 +188,10 @@ impl Arena {
     }
 
     pub(super) fn insert(&mut self, entry: Entry) -> u32 {
-        let Entry { rank, person, id, topics, avoid, region, bucket } = entry;
+        let Entry { rank, person, id, topics, avoid, recent, region, bucket } = entry;
         let at = if self.live == self.places.len() { self.end() } else { self.free };
         let epoch = self.places.get(at as usize).map_or(0, |place| place.slot.epoch.wrapping_add(1));
-        let slot = Slot { person, id, topics, avoid, region, epoch, bucket, late: 0, live: true };
+        let slot = Slot { person, id, topics, avoid, recent, region, epoch, bucket, late: 0, live: true };
         let node = Node { rank, links: [UNLINKED; LANES] };
         self.live += 1;
         if at == self.end() {
@@ -191,7 +206,7 @@ impl Arena {
     /// Frees a slot that is in no list any more.
     pub(super) fn remove(&mut self, at: u32) {
         let Place { node, slot } = &mut self.places[at as usize];
-        slot.avoid = Box::default();
+        (slot.avoid, slot.recent) = (Box::default(), 0);
         slot.live = false;
         slot.epoch = slot.epoch.wrapping_add(1);
         node.links[0].next = Stop(self.free);

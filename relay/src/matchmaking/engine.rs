@@ -10,7 +10,7 @@ use super::arena::{Arena, Entry, Rank, Slot};
 use super::bucket::{Bucket, CLASSES, Masks};
 use super::crowd::Crowd;
 use super::index::Index;
-use super::policy::Policy;
+use super::policy::{Avoided, Policy};
 use super::rates::Rates;
 use super::region::Region;
 use super::scan::Scan;
@@ -102,7 +102,8 @@ impl Engine {
         let rank = Rank::new(ticket.since.min(now), self.arrivals.wrapping_add(1));
         let fresh = Bucket::new(ticket.gender, &ticket.criteria(), 0);
         let bucket = reached(fresh, rank, now, &self.rates, &self.rules.policy);
-        let &Ticket { person, topics, ref avoid, .. } = ticket;
+        let &Ticket { person, topics, avoid: ref blocked, ref recent, .. } = ticket;
+        let avoid = Avoided { blocked, recent }.at_stage(bucket.stage(), &self.rules.policy);
         let seeker = Seeker { bucket, person, topics, region: region(ticket), avoid };
         let (found, _) = search(self.field(), &seeker, self.rules.limits.skips);
         if let Found::Partner(waiter) = found {
@@ -115,15 +116,16 @@ impl Engine {
     pub(super) fn enqueue(&mut self, ticket: Ticket, prospect: Prospect) -> Result<Pairing, u32> {
         let Prospect { rank, bucket, found } = prospect;
         let region = region(&ticket);
-        let Ticket { id, person, topics, avoid, .. } = ticket;
+        let Ticket { id, person, topics, mut avoid, recent, .. } = ticket;
         self.arrivals = self.arrivals.wrapping_add(1);
         self.rates.arrived(bucket);
         if let Found::Partner(waiter) = found {
             let arrival = Side { id, person, stage: bucket.stage(), slot: None };
             return Ok(Pairing { waiter: self.take(waiter), arrival });
         }
-        let avoid = avoid.into_boxed_slice();
-        let at = self.arena.insert(Entry { rank, person, id, topics, avoid, region, bucket });
+        avoid.extend_from_slice(&recent);
+        let (avoid, recent) = (avoid.into_boxed_slice(), recent.len() as u8);
+        let at = self.arena.insert(Entry { rank, person, id, topics, avoid, recent, region, bucket });
         self.crowds[bucket.class()].insert(rank);
         self.wait(at, found);
         Err(at)
@@ -155,7 +157,15 @@ impl Engine {
     /// Adds somebody to avoid. Nothing else changes: who was not compatible before is not now.
     pub(super) fn avoid(&mut self, at: u32, person: Person) -> Result<(), Refused> {
         let slot = self.arena.slot_mut(at);
-        let Err(place) = slot.avoid.binary_search(&person) else { return Ok(()) };
+        let (blocked, recent) = slot.avoid.split_at(slot.blocks());
+        let Err(place) = blocked.binary_search(&person) else { return Ok(()) };
+        if let Ok(known) = recent.binary_search(&person) {
+            // A recent partner becomes a block: those between the two places move up by one.
+            let known = blocked.len() + known;
+            slot.avoid[place..=known].rotate_right(1);
+            slot.recent -= 1;
+            return Ok(());
+        }
         if slot.avoid.len() >= MAX_AVOID {
             return Err(Refused::Full);
         }
@@ -275,7 +285,7 @@ impl Engine {
     fn seeker(&self, at: u32) -> Seeker<'_> {
         let slot = self.arena.slot(at);
         let &Slot { bucket, person, topics, region, .. } = slot;
-        Seeker { bucket, person, topics, region, avoid: &slot.avoid }
+        Seeker { bucket, person, topics, region, avoid: slot.avoided(&self.rules.policy) }
     }
 
     pub(super) fn field(&self) -> Field<'_> {

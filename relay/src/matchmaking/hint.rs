@@ -55,7 +55,8 @@ impl Engine {
             let criteria = relax.apply(wishes);
             let region = Region { home: slot.region.home, wanted: criteria.countries };
             let bucket = Bucket::new(bucket.gender(), &criteria, bucket.stage());
-            let seeker = Seeker { bucket, person: slot.person, topics: criteria.topics, region, avoid: &slot.avoid };
+            let avoid = slot.avoided(self.field().policy);
+            let seeker = Seeker { bucket, person: slot.person, topics: criteria.topics, region, avoid };
             let fitting = count(self.field(), &seeker);
             let would_match = STEPS.into_iter().rfind(|&step| step <= fitting).unwrap_or(0);
             if would_match > hint.map_or(0, |hint: Hint| hint.would_match) {

@@ -46,7 +46,7 @@ use meetings::Meetings;
 use search::Found;
 
 pub use hint::{Hint, Relax};
-pub use policy::{Policy, compatible};
+pub use policy::{Policy, Recent, compatible};
 pub use recent::{MAX_RECENT, Pepper, RECENT_TTL_MS, RecentPartners};
 pub use region::{Countries, Country, MAX_COUNTRIES};
 pub use ticket::{
@@ -158,8 +158,12 @@ impl Matchmaker {
         if !is_acceptable(pool, &ticket) {
             return Err(Refused::BadCriteria);
         }
-        ticket.avoid.sort_unstable();
-        ticket.avoid.dedup();
+        let Ticket { avoid, recent, .. } = &mut ticket;
+        for list in [&mut *avoid, recent] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        recent.retain(|person| avoid.binary_search(person).is_err());
         let prospect = self.look(now, pool, &ticket);
         self.admit(&ticket)?;
         if let Some(meeting) = ticket.meeting {
@@ -381,5 +385,8 @@ impl Matchmaker {
 }
 
 fn is_acceptable(pool: &str, ticket: &Ticket) -> bool {
-    ticket.criteria().is_valid() && ticket.avoid.len() <= MAX_AVOID && pool.len() <= Matchmaker::MAX_POOL_NAME
+    ticket.criteria().is_valid()
+        && ticket.recent.len() <= MAX_RECENT
+        && ticket.avoid.len() + ticket.recent.len() <= MAX_AVOID
+        && pool.len() <= Matchmaker::MAX_POOL_NAME
 }

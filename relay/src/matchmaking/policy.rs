@@ -18,10 +18,35 @@ pub struct Policy {
     pub topic_cost_ms: u64,
     /// Compatible arrivals that must be expected for waiting to make sense; 0 always waits the configured time.
     pub patience: u32,
+    /// What it means to have talked lately.
+    pub recent: Recent,
     /// Tickets in all pools together.
     pub max_tickets: usize,
     /// Pools remembered at once.
     pub max_pools: usize,
+}
+
+/// What becomes of two who talked lately (matching.md §5.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recent {
+    /// They do not meet again for half an hour.
+    #[default]
+    Avoid,
+    /// They may meet again once both are in the last stage of patience.
+    AvoidUntilLastStage,
+    /// They may meet again at once.
+    Allow,
+}
+
+impl Recent {
+    /// Whether somebody in that stage still keeps away from recent partners.
+    const fn counts(self, stage: u8) -> bool {
+        match self {
+            Recent::Avoid => true,
+            Recent::AvoidUntilLastStage => stage < STAGES - 1,
+            Recent::Allow => false,
+        }
+    }
 }
 
 impl Policy {
@@ -38,6 +63,7 @@ impl Default for Policy {
             level_cost_ms: 3_000,
             topic_cost_ms: 4_000,
             patience: 3,
+            recent: Recent::Avoid,
             max_tickets: 1 << 20,
             max_pools: 1 << 10,
         }
@@ -57,6 +83,8 @@ pub fn compatible(x: &Ticket, stage_x: u8, y: &Ticket, stage_y: u8, policy: &Pol
         && y.countries.admit(x.country)
         && !x.avoid.contains(&y.person)
         && !y.avoid.contains(&x.person)
+        && !(policy.recent.counts(stage_x) && x.recent.contains(&y.person))
+        && !(policy.recent.counts(stage_y) && y.recent.contains(&x.person))
         && x.person != y.person
 }
 
@@ -72,7 +100,7 @@ pub(super) fn may_ever_meet(x: &Ticket, y: &Ticket, policy: &Policy) -> bool {
 ///
 /// Criteria too fine for a bucket belong here, beside blocks: they are looked at ticket by ticket, and cost those they turn away a skip.
 pub(super) fn strangers(x: &Who<'_>, y: &Who<'_>) -> bool {
-    x.person != y.person && x.region.suits(y.region) && !holds(x.avoid, y.person) && !holds(y.avoid, x.person)
+    x.person != y.person && x.region.suits(y.region) && !x.avoid.names(y.person) && !y.avoid.names(x.person)
 }
 
 /// Whether a list in ascending order has this person in it.
@@ -93,8 +121,25 @@ fn holds(ascending: &[Person], person: Person) -> bool {
 pub(super) struct Who<'a> {
     pub(super) person: Person,
     pub(super) region: &'a Region,
-    /// Ascending.
-    pub(super) avoid: &'a [Person],
+    pub(super) avoid: Avoided<'a>,
+}
+
+/// Whom somebody avoids; each list is ascending.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Avoided<'a> {
+    pub(super) blocked: &'a [Person],
+    pub(super) recent: &'a [Person],
+}
+
+impl Avoided<'_> {
+    fn names(&self, person: Person) -> bool {
+        holds(self.blocked, person) || holds(self.recent, person)
+    }
+
+    /// Whom somebody in that stage avoids.
+    pub(super) const fn at_stage(self, stage: u8, policy: &Policy) -> Self {
+        Avoided { recent: if policy.recent.counts(stage) { self.recent } else { &[] }, ..self }
+    }
 }
 
 impl Policy {
@@ -125,7 +170,8 @@ mod tests {
     #[test]
     fn nobody_is_a_stranger_to_themselves_and_one_block_is_enough() {
         let region = Region::default();
-        let who = |number, avoid| Who { person: person(number), region: &region, avoid };
+        let who =
+            |number, blocked| Who { person: person(number), region: &region, avoid: Avoided { blocked, recent: &[] } };
         let [first, second, third] = [1, 2, 3].map(|number| [person(number)]);
         assert!(strangers(&who(1, &[]), &who(2, &third)));
         assert!(!strangers(&who(1, &[]), &who(1, &[])));

@@ -8,7 +8,7 @@
 use super::arena::{Arena, List, NIL, Rank};
 use super::bucket::{Bucket, LEVELS, Masks, Relation, ones};
 use super::index::{Class, Index, LIST_ALL, LIST_NONE, name};
-use super::policy::{Policy, Who, strangers};
+use super::policy::{Avoided, Policy, Who, strangers};
 use super::region::Region;
 use super::ticket::{Level, Person, TopicSet};
 
@@ -19,8 +19,7 @@ pub(super) struct Seeker<'a> {
     pub(super) person: Person,
     pub(super) topics: TopicSet,
     pub(super) region: Region,
-    /// Ascending.
-    pub(super) avoid: &'a [Person],
+    pub(super) avoid: Avoided<'a>,
 }
 
 impl Seeker<'_> {
@@ -82,7 +81,7 @@ pub(super) fn price(field: Field<'_>, seeker: &Seeker<'_>, y: u32) -> Option<Pri
         Relation::Topical => shared || seeker.topics.is_empty() || slot.topics.is_empty(),
     };
     let topic_cost = if shared { 0 } else { field.policy.topic_cost_ms };
-    (fits && strangers(&seeker.who(), &slot.who())).then(|| {
+    (fits && strangers(&seeker.who(), &slot.who(field.policy))).then(|| {
         (rank.t0().0 + level_cost(field.policy, seeker.bucket.level(), slot.bucket.level()) + topic_cost, rank)
     })
 }
@@ -220,7 +219,7 @@ impl<'a> Search<'a> {
             return Some(true);
         }
         let slot = self.field.arena.slot(at);
-        if strangers(&self.seeker.who(), &slot.who()) {
+        if strangers(&self.seeker.who(), &slot.who(self.field.policy)) {
             (self.best, self.found) = (price, at);
             return Some(true);
         }

@@ -192,8 +192,10 @@ pub struct Ticket {
     /// At most [`MAX_TOPICS`].
     pub topics: TopicSet,
     pub topic_mode: TopicMode,
-    /// Blocks and recent partners, at most [`MAX_AVOID`]; they work in both directions.
+    /// Blocks; they work in both directions and are never overlooked. With `recent` at most [`MAX_AVOID`].
     pub avoid: Vec<Person>,
+    /// Recent partners, at most [`super::MAX_RECENT`]: avoided as [`super::Recent`] says.
+    pub recent: Vec<Person>,
     /// Where this person is.
     pub country: Country,
     /// Where a partner may be.

@@ -43,7 +43,7 @@ impl Capacity {
         let io = workers.io_counters();
         let sample = Sample {
             at: Instant::now(),
-            cpu_ms: workers_cpu_ms(io.len()),
+            cpu_ms: io.iter().map(|it| it.busy_micros.get() / 1000).collect(),
             received: io.iter().map(|it| it.from_clients.get() + it.from_peers.get()).sum(),
             lost: io.iter().map(|it| it.receive_buffer_full.get()).sum(),
         };
@@ -80,31 +80,6 @@ impl Seen {
         }
         self.before = Some(now);
     }
-}
-
-/// What each worker's thread has used, by number: `udp-0`, `udp-1` … Where this cannot be read nothing is known, and nobody is turned away
-/// for it.
-fn workers_cpu_ms(workers: usize) -> Vec<u64> {
-    let mut used = vec![0; workers];
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return used };
-    for thread in threads.filter_map(Result::ok) {
-        let Ok(text) = std::fs::read_to_string(thread.path().join("stat")) else { continue };
-        if let Some((number, cpu_ms)) = worker(&text)
-            && let Some(place) = used.get_mut(number)
-        {
-            *place = cpu_ms;
-        }
-    }
-    used
-}
-
-/// Number and processor time of a worker's line in proc(5); the clock ticks 100 times a second on every Linux there is.
-fn worker(stat: &str) -> Option<(usize, u64)> {
-    let (before, after) = stat.rsplit_once(')')?;
-    let number = before.split_once("(udp-")?.1.parse().ok()?;
-    let mut fields = after.split_whitespace().skip(11);
-    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
-    Some((number, ticks * 10))
 }
 
 #[cfg(test)]
@@ -144,13 +119,5 @@ mod tests {
         let mut seen = Seen::default();
         assert_eq!(seconds(&mut seen, 10, 50, 10).last(), Some(&true));
         assert_eq!(seconds(&mut seen, 10, 0, 40).last(), Some(&false));
-    }
-
-    #[test]
-    fn a_workers_line_is_read_with_care() {
-        assert_eq!(worker("7 (udp-1) S 0 0 0 0 0 0 0 0 0 0 12 30 0"), Some((1, 420)));
-        for other in ["7 (edges) S 0 0 0 0 0 0 0 0 0 0 1 1", "7 (udp-1) S 0", ""] {
-            assert_eq!(worker(other), None);
-        }
     }
 }

@@ -11,8 +11,8 @@ use super::addresses::{Addresses, own_addresses, own_listeners, turn_urls};
 use super::error::StartError;
 use super::webhook_trust;
 use crate::auth::{self, Authenticator, CallKeys};
-use crate::config::{AgeBand, CallPath, Settings, TokenKey, VerifyingKey};
-use crate::matchmaking::{self, Band};
+use crate::config::{AgeBand, CallPath, RecentPartners, Settings, TokenKey, VerifyingKey};
+use crate::matchmaking::{self, Band, Recent};
 use crate::signalling::token::{self, Minter};
 use crate::signalling::{self, desk, webhook};
 use crate::stream::{self, CertificateError, Certificates};
@@ -194,8 +194,10 @@ pub(super) fn signalling(
         direct_first: settings.calls.path == CallPath::DirectFirst,
         direct_bands: settings.calls.direct_bands.iter().copied().map(band).collect(),
         topics: settings.matching.topics.clone(),
-        matching: matchmaking::Policy::default(),
-        avoid_recent: true,
+        matching: matchmaking::Policy {
+            recent: recent(settings.matching.recent_partners),
+            ..matchmaking::Policy::default()
+        },
         max_sessions: sessions,
         heartbeat_ms: HEARTBEAT_MS,
         acceptance: settings.calls.acceptance,
@@ -271,6 +273,14 @@ fn demo(token: &mut token::Settings, secret: &[u8; 32]) -> Minter {
     let minter = Minter::hs256(&kid, secret, &token.issuer, &token.audience);
     token.keys.extend(token::Key::hs256(secret).ok().map(|key| (kid, key)));
     minter
+}
+
+const fn recent(written: RecentPartners) -> Recent {
+    match written {
+        RecentPartners::Avoid => Recent::Avoid,
+        RecentPartners::AvoidUntilLastStage => Recent::AvoidUntilLastStage,
+        RecentPartners::Allow => Recent::Allow,
+    }
 }
 
 fn band(written: AgeBand) -> Band {

@@ -189,6 +189,7 @@ fn effective(old: &Settings, new: &Settings) -> Settings {
         settings.revocations.clone_from(&old.revocations);
     }
     settings.sandbox.clone_from(&old.sandbox);
+    settings.matching.recent_partners = old.matching.recent_partners;
     settings
 }
 

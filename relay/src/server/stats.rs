@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::dataplane::IoCounters;
-use crate::metrics::{Exposition, Kind};
+use crate::metrics::{Exposition, Format, Kind};
 use crate::signalling::counters::BUCKETS_MS;
 use crate::stream;
 use crate::{signalling, turn};
@@ -22,8 +22,8 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub(super) fn render(&self) -> String {
-        let mut page = Exposition::default();
+    pub(super) fn render(&self, format: Format) -> String {
+        let mut page = Exposition::new(format);
         page.family("relay_build_info", Kind::Gauge, "Version of this program.")
             .labelled(&[("version", &env!("CARGO_PKG_VERSION"))], 1);
         page.family("relay_log_lines_lost_total", Kind::Counter, "Log lines that could not be written.")
@@ -104,6 +104,11 @@ impl Sources {
                     io.labelled(&[("worker", &worker), ("kind", &kind)], count);
                 }
             }
+        }
+        let mut busy =
+            page.family("relay_worker_busy_seconds_total", Kind::Counter, "Processor time the workers have used.");
+        for (worker, counters) in self.io.iter().enumerate() {
+            busy.labelled_seconds(&[("worker", &worker)], counters.busy_micros.get());
         }
         let mut open = page.family("relay_relayed_sockets", Kind::Gauge, "Relayed sockets open now.");
         for (worker, counters) in self.io.iter().enumerate() {
@@ -217,8 +222,8 @@ fn desk(counters: &signalling::Counters, page: &mut Exposition) {
     }
 }
 
-/// The numbers among the totals that go down again.
-const OPEN: [&str; 2] = ["relayed_sockets", "streams"];
+/// The totals that have families of their own.
+const OPEN: [&str; 3] = ["relayed_sockets", "streams", "busy_micros"];
 
 /// Adds up the same names of several workers, in the order of the first.
 fn sum<I: Iterator<Item = (&'static str, u64)>>(workers: impl Iterator<Item = I>) -> Vec<(&'static str, u64)> {

@@ -147,6 +147,19 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_taken_without_waiting_and_a_close_is_left_for_last() {
+        let outbox = Outbox::default();
+        assert!(outbox.frame().is_none());
+        outbox.push(frame("a", false));
+        outbox.push(frame("b", false));
+        outbox.close(CloseCode::PROTO);
+        assert_eq!(outbox.frame().map(|frame| frame.json).as_deref(), Some("a"));
+        assert_eq!(outbox.frame().map(|frame| frame.json).as_deref(), Some("b"));
+        assert!(outbox.frame().is_none(), "a close is no frame");
+        assert!(matches!(outbox.pop(), Some(Next::Close(CloseCode::PROTO))), "and is still there");
+    }
+
+    #[test]
     fn positions_give_way_first() {
         let outbox = Outbox::default();
         outbox.push(frame("first", false));

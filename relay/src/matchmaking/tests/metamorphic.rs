@@ -72,6 +72,7 @@ fn renaming_tickets_and_people_changes_no_pair() {
             id: id(ticket.id),
             person: person(ticket.person),
             avoid: ticket.avoid.iter().copied().map(person).collect(),
+            recent: ticket.recent.iter().copied().map(person).collect(),
             ..ticket
         });
         let renamed = renamed.into_iter().map(|(now, event)| match event {

@@ -23,6 +23,7 @@ mod metamorphic;
 mod oracle;
 mod promises;
 mod property;
+mod recent;
 mod small_world;
 mod starvation;
 mod tape;
@@ -46,6 +47,7 @@ pub(super) fn ticket(number: u64, since: u64) -> Ticket {
         topics: TopicSet::ANY,
         topic_mode: TopicMode::Prefer,
         avoid: Vec::new(),
+        recent: Vec::new(),
         country: Country::UNKNOWN,
         countries: Countries::ANY,
         meeting: None,

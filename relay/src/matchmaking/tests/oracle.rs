@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::matchmaking::{Band, Gender, Match, Policy, Ticket, TicketId, TopicMode};
+use crate::matchmaking::{Band, Gender, Match, Policy, Recent, Ticket, TicketId, TopicMode};
 
 /// A term of the formula that a mutation leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +27,13 @@ pub(super) enum Conjunct {
     CountryOfY,
     AvoidOfX,
     AvoidOfY,
+    RecentOfX,
+    RecentOfY,
     DifferentPeople,
 }
 
 impl Conjunct {
-    pub(super) const ALL: [Conjunct; 21] = [
+    pub(super) const ALL: [Conjunct; 23] = [
         Conjunct::Allowed,
         Conjunct::WishOfX,
         Conjunct::WishOfY,
@@ -52,6 +54,8 @@ impl Conjunct {
         Conjunct::CountryOfY,
         Conjunct::AvoidOfX,
         Conjunct::AvoidOfY,
+        Conjunct::RecentOfX,
+        Conjunct::RecentOfY,
         Conjunct::DifferentPeople,
     ];
 }
@@ -139,6 +143,14 @@ impl Oracle {
             || free(x, Conjunct::RequireX) && !left_out(Conjunct::FreeX)
             || free(y, Conjunct::RequireY) && !left_out(Conjunct::FreeY);
         let avoids = |who: &Waiting, whom: &Waiting| who.ticket.avoid.contains(&whom.ticket.person);
+        let met = |who: &Waiting, whom: &Waiting| {
+            let counts = match self.policy.recent {
+                Recent::Avoid => true,
+                Recent::AvoidUntilLastStage => who.stage < 3,
+                Recent::Allow => false,
+            };
+            counts && who.ticket.recent.contains(&whom.ticket.person)
+        };
         x.pool == y.pool
             && (allowed || left_out(Conjunct::Allowed))
             && (p_x[usize::from(g_y)] || left_out(Conjunct::WishOfX))
@@ -149,6 +161,8 @@ impl Oracle {
             && (y.ticket.countries.admit(x.ticket.country) || left_out(Conjunct::CountryOfY))
             && (!avoids(y, x) || left_out(Conjunct::AvoidOfY))
             && (!avoids(x, y) || left_out(Conjunct::AvoidOfX))
+            && (!met(y, x) || left_out(Conjunct::RecentOfY))
+            && (!met(x, y) || left_out(Conjunct::RecentOfX))
             && (x.ticket.person != y.ticket.person || left_out(Conjunct::DifferentPeople))
     }
 

@@ -3,7 +3,7 @@
 use super::oracle::{Conjunct, Oracle, Violation, Waiting};
 use super::tape::{Event, POOLS, Tape};
 use crate::matchmaking::engine::Limits;
-use crate::matchmaking::{Match, Matchmaker, Person, Policy, Refused, Ticket, TicketId};
+use crate::matchmaking::{Match, Matchmaker, Person, Policy, Recent, Refused, Ticket, TicketId};
 use crate::time::Millis;
 
 type Checked<T = ()> = Result<T, Violation>;
@@ -25,7 +25,8 @@ struct Run {
 }
 
 pub(super) fn policy(seed: u64) -> Policy {
-    Policy { minor_bands_meet: seed.is_multiple_of(3), max_tickets: 5_000, max_pools: 4, ..Policy::default() }
+    let recent = [Recent::Avoid, Recent::AvoidUntilLastStage, Recent::Allow][seed as usize / 3 % 3];
+    Policy { minor_bands_meet: seed.is_multiple_of(3), recent, max_tickets: 5_000, max_pools: 4, ..Policy::default() }
 }
 
 impl Run {

@@ -5,6 +5,7 @@ use super::{AGES, bucket_groups, pairs, steady, ticket};
 use crate::matchmaking::arena::{Arena, Entry, Rank};
 use crate::matchmaking::bucket::{Bucket, Masks};
 use crate::matchmaking::index::Index;
+use crate::matchmaking::policy::Avoided;
 use crate::matchmaking::region::Region;
 use crate::matchmaking::search::{Field, Found, Seeker, price, search};
 use crate::matchmaking::{Band, Level, Matchmaker, Policy, Ticket, TopicMode, TopicSet, compatible};
@@ -50,6 +51,7 @@ fn every_two_tickets_are_compatible_if_and_only_if_the_formula_says_so() {
             id,
             topics,
             avoid: Box::default(),
+            recent: 0,
             region: Region::default(),
             bucket,
         });
@@ -63,7 +65,7 @@ fn every_two_tickets_are_compatible_if_and_only_if_the_formula_says_so() {
             person: x.ticket.person,
             topics: x.ticket.topics,
             region: Region::default(),
-            avoid: &[],
+            avoid: Avoided::default(),
         };
         for (other, y) in world.iter().enumerate().skip(at) {
             let ok = oracle.ok(&x, y);
@@ -91,6 +93,7 @@ fn the_search_through_the_lists_finds_whom_the_formula_allows() {
             id,
             topics,
             avoid: Box::default(),
+            recent: 0,
             region: Region::default(),
             bucket,
         });
@@ -102,7 +105,7 @@ fn the_search_through_the_lists_finds_whom_the_formula_allows() {
                 person: x.ticket.person,
                 topics: x.ticket.topics,
                 region: Region::default(),
-                avoid: &[],
+                avoid: Avoided::default(),
             };
             let y = Waiting { ticket: Ticket { person, ..waiter.ticket.clone() }, ..*waiter };
             let expected = if oracle.ok(x, &y) { Found::Partner(at) } else { Found::Nobody };

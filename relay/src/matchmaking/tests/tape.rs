@@ -115,9 +115,10 @@ impl Tape {
         };
         let person = self.person();
         let avoid = (0..self.rng.random_range(0..=self.crowd.avoids)).map(|_| self.person()).collect();
+        let recent = (0..self.rng.random_range(0..=self.crowd.avoids)).map(|_| self.person()).collect();
         let (meeting, since) = (None, Millis(since));
         let wishes = Ticket { wants, level, max_distance, topics, topic_mode, countries, ..super::ticket(0, 0) };
-        Ticket { id, person, band, gender, avoid, country, meeting, since, ..wishes }
+        Ticket { id, person, band, gender, avoid, recent, country, meeting, since, ..wishes }
     }
 
     fn criteria(&mut self) -> Criteria {

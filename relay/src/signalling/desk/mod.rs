@@ -110,8 +110,6 @@ pub struct Settings {
     /// Topics by number, at most 64.
     pub topics: Vec<String>,
     pub matching: Policy,
-    /// Whether people who just met are kept apart for half an hour.
-    pub avoid_recent: bool,
     /// Connections at once; new ones are turned away at nine tenths of it.
     pub max_sessions: usize,
     /// Told to clients; the edge keeps it.
@@ -175,6 +173,7 @@ pub struct Desk {
     clock: Now,
     tickets: u64,
     hints: Bucket,
+    positions: Bucket,
     topics_rev: u32,
     timers: Timers,
     outputs: VecDeque<Output>,
@@ -216,6 +215,7 @@ impl Desk {
             clock: Now::default(),
             tickets: 0,
             hints: Bucket::full(HINTS, Millis(0)),
+            positions: Bucket::full(queue::POSITIONS, Millis(0)),
             topics_rev: enter::topics_revision(&settings.topics),
             timers: Timers::default(),
             outputs: VecDeque::new(),

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use rand_chacha::rand_core::RngCore as _;
+
 use super::call::{Call, Seat};
 use super::hearing::Window;
 use super::session::{Place, Session, Side, Standing, Waiting};
 use super::timers::Timer;
 use super::{ACCEPT_MS, ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk, FIRST_GENERATION, HINTS};
-use crate::matchmaking::{Criteria, MAX_AVOID, Match, Refused, Ticket, TicketId};
+use crate::matchmaking::{Criteria, MAX_AVOID, Match, Recent, Refused, Ticket, TicketId};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
-use crate::signalling::limits::Meter;
+use crate::signalling::limits::{Meter, Rate};
 use crate::signalling::message::{Offer, Partner, Queue, Queued, Reply, Role, Step};
 use crate::signalling::sdp;
 use crate::signalling::token::Claims;
@@ -22,7 +24,9 @@ pub(super) const POSITION_MS: u64 = 1_000;
 const LATER_POSITION_MS: u64 = 5_000;
 /// … and to all together so many a second, however many they are: with a hundred thousand waiting the desk would otherwise look at
 /// 20,000 of them a second and more, and an arrival would often come upon a desk that is busy with it.
-const POSITIONS_PER_SEC: u64 = 4_000;
+const POSITIONS_PER_SEC: u32 = 4_000;
+/// That many a second also when all come due at once, because they all came at once.
+pub(super) const POSITIONS: Rate = Rate { burst: 64, per_minute: POSITIONS_PER_SEC * 60 };
 const EARLY_WAIT_MS: u64 = 10_000;
 const LAST_STAGE: u8 = crate::matchmaking::STAGES - 1;
 
@@ -126,9 +130,10 @@ impl Desk {
 
     fn ticket(&self, now: Now, from: Connection, id: TicketId, entry: &Entry) -> Option<Ticket> {
         let claims = self.claims(from)?;
-        let recent =
-            self.recent.of(now.mono, claims.person).filter(|_| self.settings.avoid_recent && claims.meeting.is_none());
+        // Those who made an appointment have chosen each other.
+        let recent = self.recent.of(now.mono, claims.person).filter(|_| claims.meeting.is_none());
         let blocked = self.blocks.of(now.mono, claims.person);
+        let avoid: Vec<_> = blocked.chain(claims.blocks.iter().copied()).take(MAX_AVOID).collect();
         let criteria = entry.criteria;
         Some(Ticket {
             id,
@@ -143,7 +148,8 @@ impl Desk {
             country: claims.country,
             countries: criteria.countries,
             meeting: claims.meeting,
-            avoid: blocked.chain(claims.blocks.iter().copied()).chain(recent).take(MAX_AVOID).collect(),
+            recent: recent.take(MAX_AVOID - avoid.len()).collect(),
+            avoid,
             since: entry.since,
         })
     }
@@ -174,6 +180,12 @@ impl Desk {
         if self.waiting.get(&ticket) != Some(&to) {
             return;
         }
+        // How long it takes to tell everybody.
+        let turn = self.waiting.len() as u64 * 1_000 / u64::from(POSITIONS_PER_SEC);
+        if self.positions.take(POSITIONS, now.mono).is_err() {
+            let later = 1 + self.rng.next_u64() % (turn + 1);
+            return self.timers.set(now.mono.after(later), Timer::Position(to, ticket));
+        }
         let mut standing = self.standing(now, ticket);
         let Some(Session { place: Place::Queued(waiting), .. }) = self.sessions.get_mut(&to) else { return };
         // Looking for a hint costs more than a position: for those who have waited long.
@@ -185,7 +197,6 @@ impl Desk {
         waiting.warned |= hopeless;
         let changed = std::mem::replace(&mut waiting.told, standing) != standing;
         let early = now.mono.since(waiting.since) < EARLY_WAIT_MS;
-        let turn = self.waiting.len() as u64 * 1_000 / POSITIONS_PER_SEC;
         let pause = turn.max(if early { POSITION_MS } else { LATER_POSITION_MS });
         self.timers.set(now.mono.after(pause), Timer::Position(to, ticket));
         if changed {
@@ -319,7 +330,7 @@ impl Desk {
 
     fn meet(&mut self, now: Now, a: Connection, b: Connection) {
         let people = (self.claims(a).map(|claims| claims.person), self.claims(b).map(|claims| claims.person));
-        if let (true, (Some(a), Some(b))) = (self.settings.avoid_recent, people) {
+        if let (true, (Some(a), Some(b))) = (self.settings.matching.recent != Recent::Allow, people) {
             self.recent.met(now.mono, a, b);
         }
     }

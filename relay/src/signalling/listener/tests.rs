@@ -50,7 +50,6 @@ fn settings() -> Settings {
         direct_bands: Vec::new(),
         topics: vec!["travel".into()],
         matching: crate::matchmaking::Policy::default(),
-        avoid_recent: true,
         max_sessions: 1_000,
         heartbeat_ms: 20_000,
         acceptance: false,

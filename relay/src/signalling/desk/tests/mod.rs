@@ -136,7 +136,6 @@ pub(super) fn settings() -> Settings {
         direct_bands: vec![Band::Adult],
         topics: ["travel", "films", "work", "food", "music"].map(str::to_owned).to_vec(),
         matching: Policy::default(),
-        avoid_recent: true,
         max_sessions: 1_000,
         heartbeat_ms: 20_000,
         acceptance: false,
@@ -252,6 +251,11 @@ impl World {
         let frame = self.hear(who, "error");
         assert_eq!(frame["code"], code, "{frame}");
         frame
+    }
+
+    /// Whether such a frame is among those that wait to be heard.
+    pub(super) fn heard(&self, who: u64, t: &str) -> bool {
+        self.inbox.get(&who).is_some_and(|frames| frames.iter().any(|frame| frame["t"] == t))
     }
 
     pub(super) fn silent(&mut self, who: u64) {

@@ -1,7 +1,7 @@
 //! Waiting: what a token entitles to, positions, tuning, and how much one may ask.
 
 use super::*;
-use crate::matchmaking::RECENT_TTL_MS;
+use crate::matchmaking::{Policy, RECENT_TTL_MS, Recent};
 
 #[test]
 fn wishes_beyond_the_token_are_refused() {
@@ -80,7 +80,7 @@ fn blocked_people_never_meet_again() {
 fn people_who_just_met_are_kept_apart_for_half_an_hour_if_the_operator_says_so() {
     for apart in [true, false] {
         let mut settings = settings();
-        settings.avoid_recent = apart;
+        settings.matching.recent = if apart { Recent::Avoid } else { Recent::Allow };
         let mut world = World::with(settings);
         let call = world.talking();
         world.say(1, json!({ "t": "hangup", "call": call }));
@@ -101,6 +101,25 @@ fn people_who_just_met_are_kept_apart_for_half_an_hour_if_the_operator_says_so()
             assert_eq!(world.counters.matched(), 2);
         }
     }
+}
+
+#[test]
+fn people_who_just_met_meet_again_once_both_have_lost_patience_if_the_operator_says_so() {
+    let mut settings = settings();
+    settings.matching = Policy { recent: Recent::AvoidUntilLastStage, patience: 0, ..settings.matching };
+    let last = settings.matching.widen_after_ms[2];
+    let mut world = World::with(settings);
+    let call = world.talking();
+    world.say(1, json!({ "t": "hangup", "call": call }));
+    world.ignore(1);
+    world.ignore(2);
+    world.queue(1);
+    world.pass(5_000);
+    world.queue(2);
+    world.pass(last - 1);
+    assert_eq!(world.counters.matched(), 1, "the second of them still hopes for somebody else");
+    world.pass(1);
+    assert_eq!(world.counters.matched(), 2);
 }
 
 #[test]
@@ -151,6 +170,26 @@ fn positions_are_told_when_they_change_and_at_most_once_a_second() {
     let position = world.hear(30, "position");
     assert_eq!(position["ahead"], 9);
     world.silent(30);
+}
+
+#[test]
+fn those_who_all_came_at_once_are_not_told_their_positions_all_at_once() {
+    const CROWD: u64 = 600;
+    let mut world = World::new();
+    for who in 1..=CROWD {
+        world.enter_as(who, &Profile { gender: Gender::M, ..profile(who) });
+        world.say(who, wish(&[Gender::F], None, TopicMode::Prefer, &[]));
+        world.ignore(who);
+    }
+    // Everybody's place changes, so that everybody has something to hear.
+    world.say(1, json!({ "t": "leave" }));
+    world.pass(1_000);
+    let told = |world: &mut World| (2..=CROWD).filter(|who| world.heard(*who, "position")).count();
+    assert_eq!(told(&mut world), 64);
+    world.pass(10);
+    assert!(told(&mut world) <= 64 + 40);
+    world.pass(500);
+    assert_eq!(told(&mut world), CROWD as usize - 1, "and everybody in time");
 }
 
 #[test]

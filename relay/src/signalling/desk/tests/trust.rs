@@ -1,6 +1,7 @@
 //! What one may do about a partner: `block` and `report`.
 
 use super::*;
+use crate::matchmaking::Recent;
 
 fn block(call: &str) -> Value {
     json!({ "t": "block", "q": 6, "call": call })
@@ -15,7 +16,7 @@ fn hears_a_hangup(world: &mut World, call: &str) {
 #[test]
 fn a_block_ends_the_call_and_holds_on_the_very_next_match() {
     let mut settings = settings();
-    settings.avoid_recent = false;
+    settings.matching.recent = Recent::Allow;
     let mut world = World::with(settings);
     let call = world.talking();
     world.say(1, block(&call));
@@ -33,7 +34,7 @@ fn a_block_ends_the_call_and_holds_on_the_very_next_match() {
 #[test]
 fn the_last_partner_can_be_blocked_while_waiting_for_the_next() {
     let mut settings = settings();
-    settings.avoid_recent = false;
+    settings.matching.recent = Recent::Allow;
     let mut world = World::with(settings);
     let call = world.talking();
     world.say(1, json!({ "t": "next", "call": call }));
@@ -50,7 +51,7 @@ fn the_last_partner_can_be_blocked_while_waiting_for_the_next() {
 #[test]
 fn a_block_holds_when_either_side_comes_back_on_a_new_connection() {
     let mut settings = settings();
-    settings.avoid_recent = false;
+    settings.matching.recent = Recent::Allow;
     let mut world = World::with(settings);
     let call = world.talking();
     world.say(1, block(&call));
@@ -68,7 +69,7 @@ fn a_block_holds_when_either_side_comes_back_on_a_new_connection() {
 #[test]
 fn a_list_that_is_full_makes_room_for_a_new_block() {
     let mut settings = settings();
-    settings.avoid_recent = false;
+    settings.matching.recent = Recent::Allow;
     let mut world = World::with(settings);
     let mut careful = profile(1);
     careful.blocks = (0..512u64).map(u64::to_be_bytes).collect();
