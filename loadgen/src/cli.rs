@@ -4,6 +4,7 @@ mod aim;
 mod args;
 mod calibrate;
 mod manner;
+mod outputs;
 mod results;
 mod victim;
 
@@ -18,7 +19,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     null_server, own_relay,
-    report::{Run, json, table},
+    report::{Run, json, recorded::Recorded, table},
     runner::{self, check_reachable},
     scenario::built_in,
     selftest, sys,
@@ -26,6 +27,7 @@ use crate::{
 };
 use aim::check_descriptors;
 use args::RunArgs;
+use outputs::OutputArgs;
 
 /// Asked of the kernel for this process, so that whoever else uses the machine disturbs the measurement less.
 const NICE: i32 = -10;
@@ -42,6 +44,7 @@ Examples:
   loadgen run configs/scenarios/steady-voice.toml --json result.json
   loadgen run --target ws://127.0.0.1:8080/v1/ws --token-kid dev --token-secret SECRET \\
               --issuer https://app.example --audience voice --server-pid $(pidof relay)
+  loadgen run --json result.json --html report.html --junit loadgen.xml
   loadgen run --slo 'setup.p99<2s' --slo 'mos.p5>=4.0'
   loadgen run --print-config                   every key with its value, to start a scenario file from
 
@@ -79,6 +82,9 @@ enum Command {
     /// Show where the slowest calls of a run lost their time
     #[command(after_help = results::EXPLAIN_EXAMPLES)]
     Explain(results::ExplainArgs),
+    /// Write a stored result in other formats: a page, a time series, what CI systems read
+    #[command(after_help = outputs::REPORT_EXAMPLES)]
+    Report(Box<outputs::ReportArgs>),
     /// Drive the matchmaker alone on a virtual clock: same seed, same decisions
     #[command(after_help = results::SIMULATE_EXAMPLES)]
     Simulate(Box<RunArgs>),
@@ -115,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Merge(args) => results::merge(&args),
         Command::Explain(args) => results::explain(&args),
+        Command::Report(args) => outputs::report(&args),
         Command::Simulate(args) => results::simulate(&args),
         Command::Selftest => Ok(selftest()),
         Command::Schema => {
@@ -171,25 +178,38 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
     drop(own);
     let run = run?;
     let verdict = verdict::judge(&run);
-    publish(args.json.as_deref(), &run, &verdict)?;
+    publish(args.json.as_deref(), &args.outputs, &run, &verdict)?;
     Ok(if run.interrupted { INTERRUPTED } else { verdict.word.exit_code() })
 }
 
-/// The table, and the JSON where it is asked for.
-fn publish(path: Option<&Path>, run: &Run, verdict: &Verdict) -> Result<(), Stop> {
+/// The table, and whatever else is asked for; what goes to standard output sends the table to standard error.
+fn publish(path: Option<&Path>, outputs: &OutputArgs, run: &Run, verdict: &Verdict) -> Result<(), Stop> {
     let table = table::render(run, verdict);
-    let Some(path) = path else {
-        say(&mut io::stdout(), table.trim_end());
-        return Ok(());
-    };
-    let json = format!("{:#}\n", json::render(run, verdict));
-    if path == Path::new("-") {
+    let aside = path == Some(Path::new("-"));
+    if aside || outputs.takes_standard_output() {
         say(&mut io::stderr(), table.trim_end());
-        say(&mut io::stdout(), json.trim_end());
+    } else {
+        say(&mut io::stdout(), table.trim_end());
+    }
+    if path.is_none() && !outputs.any() {
         return Ok(());
     }
-    say(&mut io::stdout(), table.trim_end());
-    fs::write(path, json).map_err(|error| Stop(INTERNAL, format!("{}: {error}", path.display())))
+    let result = json::render(run, verdict);
+    let written = match path {
+        Some(_) if aside => {
+            say(&mut io::stdout(), &format!("{result:#}"));
+            Ok(())
+        }
+        Some(path) => {
+            let written = fs::write(path, format!("{result:#}\n"));
+            written.map_err(|error| Stop(INTERNAL, format!("{}: {error}", path.display())))
+        }
+        None => Ok(()),
+    };
+    if outputs.any() {
+        outputs.write(&Recorded::read(result).map_err(|error| Stop(INTERNAL, error))?, None)?;
+    }
+    written
 }
 
 fn usage(message: String) -> Stop {

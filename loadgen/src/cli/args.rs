@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use toml::Value;
 
-use super::{Stop, manner, usage};
+use super::{Stop, manner, outputs::OutputArgs, usage};
 use crate::{
     peer::turn_url,
     scenario::{Scenario, Transport, built_in},
@@ -110,6 +110,8 @@ pub(super) struct RunArgs {
     pub(super) quiet: bool,
     #[command(flatten)]
     pub(super) manner: manner::MannerArgs,
+    #[command(flatten)]
+    pub(super) outputs: OutputArgs,
     #[command(flatten)]
     pub(super) token: TokenArgs,
     /// Process of the relay under test, for its CPU and memory

@@ -40,7 +40,7 @@ use crate::{
     caller::{Terms, record::Record},
     media::{Measured, Media, Window, tls::Dialer},
     peer::{note::Note, turn::Credential},
-    report::{Generator, Run, Target, Traffic},
+    report::{Change, Generator, Run, Target, Traffic},
     rules::Violation,
     scenario::Scenario,
     scrape,
@@ -194,6 +194,7 @@ pub async fn run_as(
         aim.minter.run = share.run(scenario.seed, &schedule.hash());
     }
     let (clock, start) = begin(manner.start_at()).await?;
+    let started = wall_of(SystemTime::now(), start.since(clock.now()));
     let from = start.after(scenario.warmup);
     let window = Window { from, until: from.after(scenario.measured) };
     let (stages, stage) = watch::channel(Stage::Arriving);
@@ -220,7 +221,7 @@ pub async fn run_as(
         turn_only: aim.turn_only.clone(),
         dialer: Dialer::new(scenario.tls_ca.as_deref(), scenario.tls_name.as_deref())?,
         measured: RefCell::default(),
-        book: RefCell::new(Book::new(window, scenario.standard())),
+        book: RefCell::new(Book::new(window, scenario.standard()).beginning(start)),
         scenario,
         stage,
         arrived: Cell::new(0),
@@ -285,6 +286,8 @@ pub async fn run_as(
         aborted,
         attack,
         calibration: manner.calibration,
+        started,
+        changes: Vec::new(),
     };
     conclude(context, &aim, ended, generator)
 }
@@ -311,6 +314,12 @@ async fn begin(at: Option<Moment>) -> io::Result<(Clock, Nanos)> {
     Ok((Clock::from_wall(moment.wall() - HEAD_START), Nanos::ZERO.after(HEAD_START)))
 }
 
+/// The moment of the wall clock that lies `ahead` of `now`.
+fn wall_of(now: SystemTime, ahead: Duration) -> Moment {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + ahead;
+    Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// What is known of a run when all callers have gone.
 struct Ended {
     schedule: String,
@@ -322,11 +331,13 @@ struct Ended {
     aborted: Option<String>,
     attack: Option<attack::Account>,
     calibration: Option<Calibration>,
+    started: Moment,
+    changes: Vec<Change>,
 }
 
 /// Stops the media thread, closes the book and puts the parts together.
 fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator) -> io::Result<Run> {
-    let Ended { schedule, window, interrupted, sampled, server_metrics, share, aborted, attack, calibration } = ended;
+    let Ended { schedule, window, interrupted, sampled, server_metrics, share, aborted, attack, .. } = ended;
     let mut media = context.media.stop().ok_or_else(|| io::Error::other("the media thread died"))?;
     media.merge(&context.measured.borrow());
     let counters = context.media.counters();
@@ -371,7 +382,9 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
         calls_unwritten,
         storm,
         attack,
-        calibration,
+        calibration: ended.calibration,
+        started: ended.started,
+        changes: ended.changes,
     };
     run.book.note(Violation::Erlang, u64::from(run.contradicts_erlang()));
     Ok(run)
