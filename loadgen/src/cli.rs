@@ -13,13 +13,21 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     null_server, own_relay,
-    report::{Run, json, recorded::Recorded, table},
+    report::{
+        Run, json,
+        live::{self, Live},
+        recorded::Recorded,
+        screen::Screen,
+        table,
+    },
     runner::{self, check_reachable},
     scenario::built_in,
     selftest, sys,
@@ -163,11 +171,18 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
     let (own, aim) = args.aim(&scenario)?;
     manner.victim = args.victim(&scenario, own.as_ref(), &aim)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
+    let mut screen = None;
     let run = runtime.block_on(async {
         if aim.turn_only.is_none() {
             check_reachable(&aim.address).await.map_err(|error| Stop(UNREACHABLE, error.to_string()))?;
         }
-        let quiet = args.quiet;
+        manner.live = args.shows_a_screen().then(Arc::default);
+        // Where the terminal cannot be had, lines will do.
+        screen = manner.live.clone().and_then(|live| Screen::start(live).ok());
+        if screen.is_some() {
+            tokio::spawn(end_on_terminate(manner.live.clone()));
+        }
+        let quiet = args.quiet || screen.is_some();
         let report = move |line: &str| {
             if !quiet {
                 say(&mut io::stderr(), line)
@@ -175,11 +190,19 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
         };
         runner::run_as(scenario, aim, manner, priority_raised, report).await.map_err(internal)
     });
+    drop(screen);
     drop(own);
     let run = run?;
     let verdict = verdict::judge(&run);
     publish(args.json.as_deref(), &args.outputs, &run, &verdict)?;
     Ok(if run.interrupted { INTERRUPTED } else { verdict.word.exit_code() })
+}
+
+/// A run whose terminal is taken is not simply killed: it would be left in a state in which nobody can type.
+async fn end_on_terminate(live: Option<Arc<Live>>) {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    terminate.recv().await;
+    live.iter().for_each(|live| live.press(live::Command::End));
 }
 
 /// The table, and whatever else is asked for; what goes to standard output sends the table to standard error.

@@ -18,6 +18,8 @@ mod page_access;
 mod page_call;
 mod pair_browser;
 mod people;
+mod report_formats;
+mod report_page;
 mod round_trips;
 mod silence;
 mod streams;

@@ -12,12 +12,14 @@ pub mod html;
 pub mod json;
 pub mod junit;
 pub mod knee;
+pub mod live;
 mod markup;
 pub mod openmetrics;
 pub mod progress;
 pub mod recorded;
 #[cfg(test)]
 mod sample;
+pub mod screen;
 mod scrub;
 pub mod table;
 pub mod when;

@@ -104,7 +104,7 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
 }
 
 /// How callers came, with the mean rate where it is known beforehand.
-fn arrivals(scenario: &Scenario) -> String {
+pub(super) fn arrivals(scenario: &Scenario) -> String {
     let spread = format!("{:?}", scenario.spread).to_lowercase();
     match scenario.shape {
         _ if scenario.users > 0 => format!("closed, {} callers, think {}", scenario.users, scenario.think),

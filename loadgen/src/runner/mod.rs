@@ -8,9 +8,11 @@ mod abort;
 mod connection;
 mod cross_check;
 mod director;
+mod hand;
 mod ledger;
 pub(crate) mod sample;
 mod session;
+mod starter;
 pub(crate) mod storm;
 
 use std::{
@@ -19,7 +21,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -34,13 +36,14 @@ pub(crate) use connection::tcp;
 pub use connection::{Address, Unreachable, check as check_reachable};
 
 use crate::{
+    arrival::followed::Followed,
     attack::{self, Attack, Victim},
     book::Book,
     calibrate::Calibration,
     caller::{Terms, record::Record},
     media::{Measured, Media, Window, tls::Dialer},
     peer::{note::Note, turn::Credential},
-    report::{Change, Generator, Run, Target, Traffic},
+    report::{Change, Generator, Run, Target, Traffic, live::Live},
     rules::Violation,
     scenario::Scenario,
     scrape,
@@ -50,9 +53,11 @@ use crate::{
     token::Minter,
 };
 use abort::Patience;
-use director::{Director, Starter};
+use director::Director;
+use hand::Hand;
 use ledger::Ledger;
 use sample::{Sampled, Sampler};
+use starter::Starter;
 use storm::Storm;
 
 /// From now to the first possible arrival, so that the start of the threads is not in the first latencies.
@@ -92,6 +97,8 @@ pub struct Manner {
     pub victim: Option<Victim>,
     /// What this machine can carry.
     pub calibration: Option<Calibration>,
+    /// Who watches, and may change the offered rate.
+    pub live: Option<Arc<Live>>,
 }
 
 impl Manner {
@@ -236,13 +243,16 @@ pub async fn run_as(
         ledger: RefCell::new(manner.calls.as_deref().map(Ledger::create).transpose()?),
     });
     let due = schedule.of(slice);
-    let starter = Starter::start(due.clone(), clock, start, priority)?;
+    // Other slices would not know of a change.
+    let recipe = context.scenario.recipe().filter(|_| manner.live.is_some() && slice.is_none());
+    let hand = Hand::new(manner.live.clone(), recipe.is_some());
+    let starter = Starter::start(Followed::new(due.clone(), recipe), clock, start, priority)?;
     let local = LocalSet::new();
     let mut director = Director {
         context: context.clone(),
         starter,
         stages,
-        sampler: Sampler::new(aim.server_pid, window, report),
+        sampler: Sampler::new(aim.server_pid, window, report).showing(manner.live, schedule.hash()),
         interrupt: signal(SignalKind::interrupt())?,
         dropped: 0,
         interrupted: None,
@@ -250,6 +260,8 @@ pub async fn run_as(
         sever_at: context.scenario.sever_at.map(|after| start.after(after)),
         patience: manner.abort.then(Patience::default),
         aborted: None,
+        hand,
+        offered: 0,
     };
     if let Some(admin) = aim.admin {
         local.spawn_local(follow(context.clone(), admin));
@@ -259,8 +271,11 @@ pub async fn run_as(
     local.run_until(director.direct(&local, start, window)).await;
     let attack = attack.map(Attack::stop);
     let inside = |(_, at): &&(u32, Nanos)| window.contains(start.after(at.since(Nanos::ZERO)));
+    // A schedule that was changed by hand, or not followed to its end, offered what it did and not what it would have.
+    let changed = !director.hand.changes.is_empty();
+    let offered = if changed { director.offered } else { due.iter().filter(inside).count() as u64 };
     let generator = Generator {
-        offered_callers: due.iter().filter(inside).count() as u64 + context.came_again.get(),
+        offered_callers: offered + context.came_again.get(),
         dropped_arrivals: director.dropped,
         stuck: context.present.get(),
         open_files,
@@ -271,7 +286,7 @@ pub async fn run_as(
         Some(admin) => scrape::metrics(admin).await,
         None => None,
     };
-    let Director { sampler, interrupted, context: directed, aborted, .. } = director;
+    let Director { sampler, interrupted, context: directed, aborted, hand, .. } = director;
     drop(directed);
     let window = Window { until: interrupted.map_or(window.until, |at| at.clamp(window.from, window.until)), ..window };
     let sampled = sampler.finish(window, context.scenario.depth.callers_per_call());
@@ -287,7 +302,7 @@ pub async fn run_as(
         attack,
         calibration: manner.calibration,
         started,
-        changes: Vec::new(),
+        changes: hand.changes,
     };
     conclude(context, &aim, ended, generator)
 }
@@ -357,7 +372,7 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
         let attackers = attack.map_or(0, |attack| attack.granted);
         book.note(Violation::Leak, left.unwrap_or(0).saturating_sub(attackers));
     }
-    if interrupted || aborted.is_some() {
+    if (interrupted || aborted.is_some()) && ended.changes.is_empty() {
         let share = window.until.since(window.from).as_secs_f64() / context.scenario.measured.as_secs_f64();
         generator.offered_callers = (generator.offered_callers as f64 * share) as u64;
     }
