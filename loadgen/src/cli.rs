@@ -47,7 +47,7 @@ const INTERRUPTED: u8 = 130;
 
 const EXAMPLES: &str = "\
 Examples:
-  loadgen run                                  a relay of its own, 60 calls/s for 20 s, then a table
+  loadgen run                                  a relay of its own, 60 calls/s for 15 s, then a table
   loadgen run --calls/s 100 --hold fixed:10s   more and longer calls; flags override the scenario's keys
   loadgen run configs/scenarios/steady-voice.toml --json result.json
   loadgen run --target ws://127.0.0.1:8080/v1/ws --token-kid dev --token-secret SECRET \\
@@ -266,6 +266,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_subcommand_has_an_example_of_it() {
+        let command = Cli::command();
+        for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+            let help = subcommand.clone().render_long_help().to_string();
+            let example = help.find("Example").unwrap_or_else(|| panic!("{}: no example", subcommand.get_name()));
+            let named = format!("loadgen {}", subcommand.get_name());
+            assert!(help[example..].contains(&named), "{named} is not in its own examples");
+        }
+        assert!(command.clone().render_long_help().to_string().contains("Examples:"));
     }
 
     #[test]

@@ -71,3 +71,24 @@ fn prints(browser: &Browser<'_>, file: &Path) {
     assert!((2..=12).contains(&pages), "{pages} pages");
     std::fs::write(file, pdf).unwrap();
 }
+
+/// `SCREENSHOTS=1 cargo test -p e2e pictures_of_a_report` renews the pictures of `loadgen/docs`; no other run writes into the tree.
+#[test]
+fn pictures_of_a_report_for_the_documentation() {
+    if std::env::var_os("SCREENSHOTS").is_none() {
+        return;
+    }
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../loadgen/docs");
+    let page = e2e::daemon::target_directory().join("report-for-docs.html");
+    let line = "run --arrivals steps:20,40,60,80x6s --warmup 2s --for 22s --hold exp:1s -q --slo success>=99% --slo setup.p99<2s --html";
+    let run = std::process::Command::new(e2e::daemon::build("loadgen")).args(line.split_whitespace()).arg(&page).output();
+    assert!(matches!(run.unwrap().status.code(), Some(0 | 3 | 5)));
+    let _turn = one_test_at_a_time();
+    let driver = Driver::start();
+    let browser = driver.browser_with(Microphone::Refused, &["--window-size=1000,1500"]);
+    browser.open(&format!("file://{}", page.display()));
+    for scheme in ["light", "dark"] {
+        media(&browser, "screen", scheme);
+        browser.screenshot(&docs.join(format!("report-{scheme}.png")));
+    }
+}

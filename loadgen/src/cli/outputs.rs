@@ -32,7 +32,7 @@ loadgen/docs/README.md.";
 /// GitHub's name for the file a step's summary is appended to.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Outputs (FILE may be - for standard output)")]
 pub(super) struct OutputArgs {
     /// A page for people, one file that needs no network

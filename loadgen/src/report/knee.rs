@@ -18,6 +18,7 @@ const SHORTEST: f64 = 2.0;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KneePoint {
     /// Calls a second that were due.
+    #[serde(alias = "offered")]
     pub offered_cps: f64,
     /// Successes over attempts, 0 to 1; none without any.
     #[serde(default)]
@@ -27,18 +28,18 @@ pub struct KneePoint {
     pub setup_p50_ms: Option<f64>,
     #[serde(default)]
     pub setup_p99_ms: Option<f64>,
-    /// PASS, FAIL or another verdict's word; INCONCLUSIVE where nothing could be judged.
+    /// PASS or FAIL, or carried or missed as a search for the limit says; anything else could not be judged.
     #[serde(default)]
     pub verdict: String,
 }
 
 impl KneePoint {
     pub fn passed(&self) -> bool {
-        self.verdict.starts_with("PASS")
+        ["PASS", "carried"].iter().any(|word| self.verdict.starts_with(word))
     }
 
     pub fn failed(&self) -> bool {
-        self.verdict.starts_with("FAIL")
+        ["FAIL", "missed"].iter().any(|word| self.verdict.starts_with(word))
     }
 }
 

@@ -77,7 +77,7 @@ fn the_points_of_a_search_go_before_those_of_the_run() {
     let point =
         |cps: f64, p99: f64, verdict: &str| json!({ "offered_cps": cps, "setup_p99_ms": p99, "verdict": verdict });
     let points: Vec<KneePoint> = serde_json::from_value(Value::Array(vec![
-        point(640.0, 900.0, "FAIL"),
+        json!({ "offered": 640.0, "setup_p99_ms": 900.0, "verdict": "missed", "purpose": "bisect" }),
         point(10.0, 9.0, "PASS"),
         point(320.0, 40.0, "INCONCLUSIVE"),
     ]))
@@ -86,5 +86,6 @@ fn the_points_of_a_search_go_before_those_of_the_run() {
     let rows: Vec<usize> =
         ["10.0</th>", "320.0</th>", "640.0</th>"].iter().map(|cell| page.find(*cell).unwrap()).collect();
     assert!(rows.is_sorted(), "by load: {rows:?}");
+    assert!(points[0].failed() && points[1].passed() && !points[2].passed() && !points[2].failed());
     assert!(render(&result(), Some(&[])).contains("The load stayed the same"));
 }
