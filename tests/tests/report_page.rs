@@ -81,7 +81,8 @@ fn pictures_of_a_report_for_the_documentation() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../loadgen/docs");
     let page = e2e::daemon::target_directory().join("report-for-docs.html");
     let line = "run --arrivals steps:20,40,60,80x6s --warmup 2s --for 22s --hold exp:1s -q --slo success>=99% --slo setup.p99<2s --html";
-    let run = std::process::Command::new(e2e::daemon::build("loadgen")).args(line.split_whitespace()).arg(&page).output();
+    let run =
+        std::process::Command::new(e2e::daemon::build("loadgen")).args(line.split_whitespace()).arg(&page).output();
     assert!(matches!(run.unwrap().status.code(), Some(0 | 3 | 5)));
     let _turn = one_test_at_a_time();
     let driver = Driver::start();

@@ -92,7 +92,7 @@ fn setup(result: &Recorded) -> String {
     let mut chart = chart(
         result,
         "setup",
-        "Call set-up",
+        "Call set-up by start",
         "By the second in which the later caller was due, from the intended start; logarithmic",
         &y,
     );

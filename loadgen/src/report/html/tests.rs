@@ -70,6 +70,12 @@ fn ids_are_used_once_and_what_refers_to_one_finds_it() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), all);
+    let mut names = values("aria-label");
+    let all = names.len();
+    names.iter_mut().for_each(|name| name.make_ascii_lowercase());
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), all, "regions that cannot be told apart");
 }
 
 #[test]
