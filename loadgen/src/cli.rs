@@ -47,7 +47,7 @@ const INTERRUPTED: u8 = 130;
 
 const EXAMPLES: &str = "\
 Examples:
-  loadgen run                                  a relay of its own, 60 calls/s for 15 s, then a table
+  loadgen run                                  a relay of its own, 60 calls/s for 20 s, then a table
   loadgen run --calls/s 100 --hold fixed:10s   more and longer calls; flags override the scenario's keys
   loadgen run configs/scenarios/steady-voice.toml --json result.json
   loadgen run --target ws://127.0.0.1:8080/v1/ws --token-kid dev --token-secret SECRET \\
