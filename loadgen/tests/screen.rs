@@ -83,10 +83,8 @@ fn result(name: &str) -> PathBuf {
 #[test]
 fn keys_change_the_rate_which_the_result_says_and_q_gives_the_terminal_back() {
     let file = result("keys");
-    let mut terminal = Terminal::run(&format!(
-        "run --calls/s 10 --for 60s --warmup 2s --hold fixed:300ms --json {}",
-        file.display()
-    ));
+    let mut terminal =
+        Terminal::run(&format!("run --calls/s 10 --for 60s --warmup 2s --hold fixed:300ms --json {}", file.display()));
     terminal.shows(TAKEN);
     terminal.shows("measuring");
     terminal.press("*");
