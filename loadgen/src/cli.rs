@@ -86,7 +86,7 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Join the results of all slices of one run
     #[command(after_help = results::MERGE_EXAMPLES)]
-    Merge(results::MergeArgs),
+    Merge(Box<results::MergeArgs>),
     /// Show where the slowest calls of a run lost their time
     #[command(after_help = results::EXPLAIN_EXAMPLES)]
     Explain(results::ExplainArgs),

@@ -60,7 +60,7 @@ impl Followed {
     }
 
     /// Who is due next; [`Followed::advance`] when that has happened.
-    pub fn next(&mut self) -> Next {
+    pub fn upcoming(&mut self) -> Next {
         if self.next >= self.starts.len() && self.altered.is_some() {
             self.extend();
         }
@@ -147,7 +147,7 @@ mod tests {
     /// Everybody due before `until`.
     fn until(followed: &mut Followed, until: u64) -> Vec<(u32, Nanos)> {
         let mut seen = Vec::new();
-        while let Next::At(number, at) = followed.next() {
+        while let Next::At(number, at) = followed.upcoming() {
             if at >= Nanos(until) {
                 break;
             }
@@ -162,7 +162,7 @@ mod tests {
         for shape in ["steady", "ramp:5..40/10s", "spike:5..50@3s+2s"] {
             let (starts, mut followed) = followed(shape, Spread::Poisson);
             assert_eq!(until(&mut followed, u64::MAX), starts, "{shape}");
-            assert_eq!(followed.next(), Next::Over);
+            assert_eq!(followed.upcoming(), Next::Over);
         }
     }
 
@@ -181,7 +181,7 @@ mod tests {
         let (_, mut followed) = followed("steps:10,100x10s", Spread::Constant);
         until(&mut followed, 5 * SECOND);
         followed.change(Nanos(5 * SECOND), 0.0);
-        assert_eq!(followed.next(), Next::Paused);
+        assert_eq!(followed.upcoming(), Next::Paused);
         followed.change(Nanos(15 * SECOND), 1.0);
         let after = until(&mut followed, 17 * SECOND);
         assert!((198..=202).contains(&after.len()), "{}", after.len());
@@ -205,6 +205,6 @@ mod tests {
     fn a_trace_cannot_be_changed() {
         let mut followed = Followed::new(vec![(0, Nanos(5))], None);
         assert!(!followed.change(Nanos(1), 2.0));
-        assert_eq!(followed.next(), Next::At(0, Nanos(5)));
+        assert_eq!(followed.upcoming(), Next::At(0, Nanos(5)));
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn value() -> Value {
     };
     let due = |t: u64| {
         let setup = (t % 7 != 3).then(|| distribution((0..60).map(|i| 9_000 + i * 100 + t * 50)));
-        json!({ "t": t, "up": 49, "failed": u64::from(t % 10 == 0), "setup": setup })
+        json!({ "t": t, "up": 49, "failed": u64::from(t.is_multiple_of(10)), "setup": setup })
     };
     let steps = |scale: f64| {
         let names =

@@ -67,7 +67,7 @@ impl Following {
     /// Sleeps until the next caller is due; none if there is none any more, or nobody who would hear of it.
     fn next(&mut self) -> Option<(u32, Nanos)> {
         loop {
-            let heard = match self.followed.next() {
+            let heard = match self.followed.upcoming() {
                 Next::Over => return None,
                 Next::Paused => self.changed.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Next::At(number, at) => {

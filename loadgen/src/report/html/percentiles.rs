@@ -1,6 +1,8 @@
 //! Latency by percentile, where each nine takes as much room as the one before: from the intended start and, dashed, from
 //! the actual one. A curve ends where there are too few samples to say more.
 
+use std::f64::consts::LOG10_2;
+
 use super::chart::{Axis, Chart};
 use crate::{
     report::recorded::{Phase, Recorded},
@@ -22,7 +24,7 @@ fn plot(phase: &Phase<'_>) -> String {
     let nines = nines(corrected.len()).max(1.0);
     let lowest = value(&corrected, 0.0).min(value(&uncorrected, 0.0));
     let highest = value(&corrected, nines).max(value(&uncorrected, nines));
-    let known = [(0.0, "0"), (0.30103, "50"), (1.0, "90"), (2.0, "99"), (3.0, "99.9"), (4.0, "99.99"), (5.0, "99.999")];
+    let known = [(0.0, "0"), (LOG10_2, "50"), (1.0, "90"), (2.0, "99"), (3.0, "99.9"), (4.0, "99.99"), (5.0, "99.999")];
     let ticks =
         known.iter().filter(|(at, _)| *at <= nines + 1e-9).map(|(at, word)| (*at, (*word).to_owned())).collect();
     let x = Axis { ticks: Some(ticks), ..Axis::linear("percentile", 0.0, nines) };
