@@ -11,7 +11,7 @@ use crate::report::recorded::{Numbers, Phase, Recorded};
 /// Of one row, and of the room to its left.
 const ROW: f64 = 24.0;
 const LEFT: f64 = 150.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 28.0;
 
 pub(super) fn render(result: &Recorded) -> String {
     let phases = result.phases();
