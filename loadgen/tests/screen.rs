@@ -64,7 +64,7 @@ impl Terminal {
     }
 
     /// After the program: its exit code is `code`, and the terminal echoes and edits lines again.
-    fn is_as_before(mut self, code: u8) {
+    fn leaves_as_before(mut self, code: u8) {
         self.shows(GIVEN_BACK);
         self.shows(&format!("code {code}"));
         let state = self.shows("echoctl") + "echoctl";
@@ -92,7 +92,7 @@ fn keys_change_the_rate_which_the_result_says_and_q_gives_the_terminal_back() {
     terminal.press("p");
     terminal.shows("PAUSED");
     terminal.press("pq");
-    terminal.is_as_before(130);
+    terminal.leaves_as_before(130);
     let result: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     std::fs::remove_file(file).unwrap();
     let factors: Vec<f64> =
@@ -109,7 +109,7 @@ fn ctrl_c_gives_the_terminal_back_and_prints_what_was_measured() {
     terminal.shows(TAKEN);
     terminal.shows("measuring");
     terminal.press("\u{3}");
-    terminal.is_as_before(130);
+    terminal.leaves_as_before(130);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_termination_from_outside_gives_the_terminal_back() {
     for pid in pids.split_whitespace() {
         assert!(Command::new("kill").args(["-TERM", pid]).status().unwrap().success());
     }
-    terminal.is_as_before(130);
+    terminal.leaves_as_before(130);
 }
 
 #[test]
