@@ -4,6 +4,7 @@
 //! window. A call succeeded if both sides heard each other (without media: both checks came through) and it was not
 //! dropped before somebody hung up. Callers still unmatched or setting up when the run ends are neither success nor failure; calls cut by the end of the run succeeded.
 
+mod by_start;
 mod exemplars;
 mod parts;
 mod timed;
@@ -29,6 +30,7 @@ use crate::{
     time::Nanos,
 };
 
+pub use by_start::{ByStart, Due};
 pub use exemplars::{Exemplar, Exemplars};
 pub use parts::{MAX_HALVES, Parts};
 pub use timed::Timed;
@@ -144,6 +146,8 @@ pub struct Book {
     pub calls_seen: u64,
     /// The slowest calls and a few that failed, whole.
     pub exemplars: Exemplars,
+    /// Calls by the second they were due in.
+    pub by_start: ByStart,
 }
 
 /// A call both of whose sides are known, or a caller that never had one.
@@ -184,7 +188,14 @@ impl Book {
             talk: Duration::ZERO,
             calls_seen: 0,
             exemplars: Exemplars::default(),
+            by_start: ByStart::default(),
         }
+    }
+
+    /// The same, with seconds counted from `begin`, where the schedule begins.
+    pub fn beginning(mut self, begin: Nanos) -> Book {
+        self.by_start = ByStart::from(begin);
+        self
     }
 
     pub fn phase(&self, timed: Timed) -> &Phase {
@@ -250,6 +261,8 @@ impl Book {
         let counts = self.window.contains(a.times.intended.max(other.times.intended));
         let finished = Finished { a, b, counts, up };
         self.exemplars.consider(&finished);
+        let Standard { abandonment_fails, lines, .. } = self.standard;
+        self.by_start.add(&finished, |record| by_start::is_neutral(record, abandonment_fails, lines));
         finished
     }
 

@@ -4,6 +4,7 @@ mod aim;
 mod args;
 mod calibrate;
 mod manner;
+mod outputs;
 mod results;
 mod victim;
 
@@ -12,13 +13,21 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     null_server, own_relay,
-    report::{Run, json, table},
+    report::{
+        Run, json,
+        live::{self, Live},
+        recorded::Recorded,
+        screen::Screen,
+        table,
+    },
     runner::{self, check_reachable},
     scenario::built_in,
     selftest, sys,
@@ -26,6 +35,7 @@ use crate::{
 };
 use aim::check_descriptors;
 use args::RunArgs;
+use outputs::OutputArgs;
 
 /// Asked of the kernel for this process, so that whoever else uses the machine disturbs the measurement less.
 const NICE: i32 = -10;
@@ -42,6 +52,7 @@ Examples:
   loadgen run configs/scenarios/steady-voice.toml --json result.json
   loadgen run --target ws://127.0.0.1:8080/v1/ws --token-kid dev --token-secret SECRET \\
               --issuer https://app.example --audience voice --server-pid $(pidof relay)
+  loadgen run --json result.json --html report.html --junit loadgen.xml
   loadgen run --slo 'setup.p99<2s' --slo 'mos.p5>=4.0'
   loadgen run --print-config                   every key with its value, to start a scenario file from
 
@@ -75,10 +86,13 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Join the results of all slices of one run
     #[command(after_help = results::MERGE_EXAMPLES)]
-    Merge(results::MergeArgs),
+    Merge(Box<results::MergeArgs>),
     /// Show where the slowest calls of a run lost their time
     #[command(after_help = results::EXPLAIN_EXAMPLES)]
     Explain(results::ExplainArgs),
+    /// Write a stored result in other formats: a page, a time series, what CI systems read
+    #[command(after_help = outputs::REPORT_EXAMPLES)]
+    Report(Box<outputs::ReportArgs>),
     /// Drive the matchmaker alone on a virtual clock: same seed, same decisions
     #[command(after_help = results::SIMULATE_EXAMPLES)]
     Simulate(Box<RunArgs>),
@@ -115,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Merge(args) => results::merge(&args),
         Command::Explain(args) => results::explain(&args),
+        Command::Report(args) => outputs::report(&args),
         Command::Simulate(args) => results::simulate(&args),
         Command::Selftest => Ok(selftest()),
         Command::Schema => {
@@ -156,13 +171,20 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
     let (own, aim) = args.aim(&scenario)?;
     manner.victim = args.victim(&scenario, own.as_ref(), &aim)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
+    let mut screen = None;
     let run = runtime.block_on(async {
         if aim.turn_only.is_none() {
             let dialer = runner::dialer(&scenario).map_err(|error| usage(error.to_string()))?;
             let reached = check_reachable(&aim.address, &dialer).await;
             reached.map_err(|error| Stop(UNREACHABLE, error.to_string()))?;
         }
-        let quiet = args.quiet;
+        manner.live = args.shows_a_screen().then(Arc::default);
+        // Where the terminal cannot be had, lines will do.
+        screen = manner.live.clone().and_then(|live| Screen::start(live).ok());
+        if screen.is_some() {
+            tokio::spawn(end_on_terminate(manner.live.clone()));
+        }
+        let quiet = args.quiet || screen.is_some();
         let report = move |line: &str| {
             if !quiet {
                 say(&mut io::stderr(), line)
@@ -170,28 +192,51 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
         };
         runner::run_as(scenario, aim, manner, priority_raised, report).await.map_err(internal)
     });
+    drop(screen);
     drop(own);
     let run = run?;
     let verdict = verdict::judge(&run);
-    publish(args.json.as_deref(), &run, &verdict)?;
+    publish(args.json.as_deref(), &args.outputs, &run, &verdict)?;
     Ok(if run.interrupted { INTERRUPTED } else { verdict.word.exit_code() })
 }
 
-/// The table, and the JSON where it is asked for.
-fn publish(path: Option<&Path>, run: &Run, verdict: &Verdict) -> Result<(), Stop> {
+/// A run whose terminal is taken is not simply killed: it would be left in a state in which nobody can type.
+async fn end_on_terminate(live: Option<Arc<Live>>) {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    terminate.recv().await;
+    live.iter().for_each(|live| live.press(live::Command::End));
+}
+
+/// The table, and whatever else is asked for; what goes to standard output sends the table to standard error.
+fn publish(path: Option<&Path>, outputs: &OutputArgs, run: &Run, verdict: &Verdict) -> Result<(), Stop> {
     let table = table::render(run, verdict);
-    let Some(path) = path else {
-        say(&mut io::stdout(), table.trim_end());
-        return Ok(());
-    };
-    let json = format!("{:#}\n", json::render(run, verdict));
-    if path == Path::new("-") {
+    let aside = path == Some(Path::new("-"));
+    if aside || outputs.takes_standard_output() {
         say(&mut io::stderr(), table.trim_end());
-        say(&mut io::stdout(), json.trim_end());
+    } else {
+        say(&mut io::stdout(), table.trim_end());
+    }
+    if path.is_none() && !outputs.any() {
         return Ok(());
     }
-    say(&mut io::stdout(), table.trim_end());
-    fs::write(path, json).map_err(|error| Stop(INTERNAL, format!("{}: {error}", path.display())))
+    let result = json::render(run, verdict);
+    let written = match path {
+        Some(_) if aside => {
+            say(&mut io::stdout(), &format!("{result:#}"));
+            Ok(())
+        }
+        Some(path) => {
+            let written = fs::write(path, format!("{result:#}\n"));
+            written.map_err(|error| Stop(INTERNAL, format!("{}: {error}", path.display())))
+        }
+        None => Ok(()),
+    };
+    if outputs.any() {
+        // From the text, as they would be made afterwards: a number that was written and read may differ in its last digit.
+        let stored = serde_json::from_str(&result.to_string()).map_err(|error| Stop(INTERNAL, error.to_string()))?;
+        outputs.write(&Recorded::read(stored).map_err(|error| Stop(INTERNAL, error))?, None)?;
+    }
+    written
 }
 
 fn usage(message: String) -> Stop {
@@ -225,6 +270,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_subcommand_has_an_example_of_it() {
+        let command = Cli::command();
+        for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+            let help = subcommand.clone().render_long_help().to_string();
+            let example = help.find("Example").unwrap_or_else(|| panic!("{}: no example", subcommand.get_name()));
+            let named = format!("loadgen {}", subcommand.get_name());
+            assert!(help[example..].contains(&named), "{named} is not in its own examples");
+        }
+        assert!(command.clone().render_long_help().to_string().contains("Examples:"));
     }
 
     #[test]

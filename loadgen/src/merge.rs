@@ -129,6 +129,7 @@ pub fn join(mut slices: Vec<Read>) -> Result<Run, Vec<String>> {
     slices.sort_by_key(|read| read.share.slice.number);
     let Some(first) = slices.first() else { return Err(vec!["nothing to merge".to_owned()]) };
     let scenario = scenario(&first.scenario).map_err(|problem| vec![problem])?;
+    let started = first.share.start_at;
     let (window, schedule_hash) = (first.part.window, first.hash.clone());
     let target = Target { url: first.url.clone(), address: first.part.target, own: false };
     let sampled = merge_sampled(slices.iter().map(|read| &read.part.sampled));
@@ -161,6 +162,8 @@ pub fn join(mut slices: Vec<Read>) -> Result<Run, Vec<String>> {
         storm: None,
         attack: None,
         calibration: None,
+        started,
+        changes: Vec::new(),
     })
 }
 

@@ -112,7 +112,13 @@ fn warnings(run: &Run) -> Vec<String> {
     });
     let lost = run.calls_unwritten;
     let unwritten = (lost > 0).then(|| format!("the file of calls lacks {lost}: the disk was too slow"));
-    near.into_iter().chain(heavy).chain(unwritten).collect()
+    let by_hand = (!run.changes.is_empty()).then(|| {
+        format!(
+            "the offered rate was changed by hand ({}): another run of this schedule is another load",
+            run.changes.len()
+        )
+    });
+    near.into_iter().chain(heavy).chain(unwritten).chain(by_hand).collect()
 }
 
 /// What is wrong with the generator or generators of a run.

@@ -87,6 +87,7 @@ fn runs_of_every_depth_are_as_published() {
     let lines = [
         "run --calls/s 20 --hold exp:300ms",
         "run signalling --users 20",
+        "run signalling --arrivals ramp:10..40/2s",
         "run matching-only --calls/s 20",
         "run turn-only --calls/s 30 --hold exp:300ms --set peer.lines=5",
         "run turn-only --calls/s 20 --media none --hold exp:300ms",

@@ -24,6 +24,8 @@ mod page_call;
 mod pair_browser;
 mod people;
 mod prove;
+mod report_formats;
+mod report_page;
 mod round_trips;
 mod sandbox;
 mod silence;

@@ -10,7 +10,7 @@ use std::process::Command;
 /// Fetched from the package registry when the tests run, and not part of this repository.
 const AXE: &str = "axe-core@4.14.1";
 /// WCAG 2.2, 1.4.10: nothing scrolls sideways at this width.
-const NARROW: u32 = 320;
+pub(crate) const NARROW: u32 = 320;
 /// Controls that nothing names; looked for even where axe-core cannot be had.
 const NAMELESS: &str = "
     return [...document.querySelectorAll('button, input, select, meter, a')]
@@ -80,7 +80,7 @@ fn looks_at(page: &Browser<'_>, screen: &str, axe: Option<&str>) {
     page.devtools("Emulation.clearDeviceMetricsOverride", json!({}));
 }
 
-fn obeys_the_rules(page: &Browser<'_>, what: &str, axe: Option<&str>) {
+pub(crate) fn obeys_the_rules(page: &Browser<'_>, what: &str, axe: Option<&str>) {
     assert_eq!(page.run(NAMELESS), json!([]), "{what}: controls without a name");
     let Some(axe) = axe else { return };
     page.run(&format!("if (!window.axe) {{ {axe} }}"));
@@ -93,7 +93,7 @@ fn obeys_the_rules(page: &Browser<'_>, what: &str, axe: Option<&str>) {
 }
 
 /// The rules' source, or a loud word about why there is none.
-fn axe() -> Option<String> {
+pub(crate) fn axe() -> Option<String> {
     let folder: PathBuf = daemon::target_directory().join("axe");
     let script = folder.join("package/axe.min.js");
     if !script.exists() {

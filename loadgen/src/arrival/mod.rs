@@ -4,6 +4,7 @@
 //! `i` unit exponentials (Poisson) or `i` itself (constant). Nothing at run time can move it, so a start that comes late
 //! is lag that is measured, and one that cannot happen is a dropped arrival that is counted.
 
+pub mod followed;
 mod shape;
 
 use std::time::Duration;

@@ -72,7 +72,7 @@ impl Piece {
         if self.from == self.to { 0.0 } else { (self.to - self.from) / self.length }
     }
 
-    fn rate_after(&self, seconds: f64) -> f64 {
+    pub(super) fn rate_after(&self, seconds: f64) -> f64 {
         self.from + self.slope() * seconds
     }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Book, Cause, Counts, Exemplars, Finished, Record, Standard, Timed, Violation, Voice};
+use super::{Book, ByStart, Cause, Counts, Exemplars, Finished, Record, Standard, Timed, Violation, Voice};
 use crate::{
     media::Window,
     stats::latency::{Phase, Scores},
+    time::Nanos,
 };
 
 /// Sides without their other side that one generator keeps; beyond, the run cannot be merged and says so.
@@ -25,6 +26,8 @@ pub struct Parts {
     talk: Duration,
     calls_seen: u64,
     exemplars: Exemplars,
+    #[serde(default)]
+    by_start: ByStart,
     halves: Vec<Record>,
 }
 
@@ -54,13 +57,16 @@ impl Book {
             talk: self.talk,
             calls_seen: self.calls_seen,
             exemplars: self.exemplars.clone(),
+            by_start: self.by_start.clone(),
             halves: self.halves.clone(),
         }
     }
 
     /// The one book of several parts, each with its phases in the order of [`Timed::ALL`].
     pub fn join(window: Window, standard: Standard, parts: impl IntoIterator<Item = (Parts, Vec<Phase>)>) -> Book {
-        let mut book = Book::new(window, standard);
+        let mut parts = parts.into_iter().peekable();
+        let begin = parts.peek().map_or(Nanos::ZERO, |(part, _)| part.by_start.begin());
+        let mut book = Book::new(window, standard).beginning(begin);
         let mut halves = Vec::new();
         for (part, phases) in parts {
             halves.extend(book.absorb(part, &phases));
@@ -80,6 +86,7 @@ impl Book {
         self.talk += part.talk;
         self.calls_seen += part.calls_seen;
         self.exemplars.merge(part.exemplars);
+        self.by_start.merge(&part.by_start);
         for (cause, times) in part.causes {
             *self.causes.entry(cause).or_default() += times;
         }

@@ -9,9 +9,10 @@ use std::{
 use clap::Args;
 use toml::Value;
 
-use super::{Stop, manner, usage};
+use super::{Stop, manner, outputs::OutputArgs, usage};
 use crate::{
     peer::turn_url,
+    report::screen,
     scenario::{Scenario, Transport, built_in},
 };
 
@@ -108,8 +109,13 @@ pub(super) struct RunArgs {
     /// No progress lines
     #[arg(long, short)]
     pub(super) quiet: bool,
+    /// Lines instead of a screen, as where standard output is no terminal
+    #[arg(long)]
+    pub(super) plain: bool,
     #[command(flatten)]
     pub(super) manner: manner::MannerArgs,
+    #[command(flatten)]
+    pub(super) outputs: OutputArgs,
     #[command(flatten)]
     pub(super) token: TokenArgs,
     /// Process of the relay under test, for its CPU and memory
@@ -158,6 +164,11 @@ impl RunArgs {
         let scenario = Scenario::resolve(&file, &overrides).map_err(|problems| usage(problems.to_string()))?;
         // What a flag names counts from where we are, what the file names from where the file is.
         Ok(if self.arrivals.is_some() { scenario } else { scenario.relative_to(folder) })
+    }
+
+    /// Whether the run is shown as it goes on a screen of its own.
+    pub(super) fn shows_a_screen(&self) -> bool {
+        !self.plain && !self.quiet && screen::is_possible()
     }
 
     /// The scenario's keys that flags override.

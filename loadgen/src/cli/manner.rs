@@ -52,6 +52,7 @@ impl MannerArgs {
             abort: self.abort_on_slo,
             victim: None,
             calibration: self.calibration()?,
+            live: None,
         })
     }
 

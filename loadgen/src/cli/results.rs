@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 
-use super::{INTERNAL, Stop, args::RunArgs, publish, say, usage};
+use super::{INTERNAL, Stop, args::RunArgs, outputs::OutputArgs, publish, say, usage};
 use crate::{explain, merge, simulate, verdict};
 
 /// Largest result that is read.
@@ -52,6 +52,8 @@ pub(super) struct MergeArgs {
     /// Write everything measured as JSON; - for standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: OutputArgs,
 }
 
 #[derive(Args)]
@@ -71,7 +73,7 @@ pub(super) fn merge(args: &MergeArgs) -> Result<u8, Stop> {
     let slices = args.results.iter().map(read).collect::<Result<Vec<_>, Stop>>()?;
     let run = merge::join(slices).map_err(|problems| usage(problems.join("\n")))?;
     let verdict = verdict::judge(&run);
-    publish(args.json.as_deref(), &run, &verdict)?;
+    publish(args.json.as_deref(), &args.outputs, &run, &verdict)?;
     Ok(verdict.word.exit_code())
 }
 
@@ -84,6 +86,9 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Stop> {
 }
 
 pub(super) fn simulate(args: &RunArgs) -> Result<u8, Stop> {
+    if args.outputs.any() {
+        return Err(usage("simulate measures no latency: --json is all it writes".to_owned()));
+    }
     let scenario = args.scenario()?;
     let simulation = simulate::run(&scenario).map_err(usage)?;
     let table = simulate::table(&scenario, &simulation);
@@ -102,7 +107,7 @@ pub(super) fn simulate(args: &RunArgs) -> Result<u8, Stop> {
     Ok(if simulation.violations.is_empty() { 0 } else { verdict::Word::Violated.exit_code() })
 }
 
-fn read_text(path: &Path) -> Result<String, Stop> {
+pub(super) fn read_text(path: &Path) -> Result<String, Stop> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         io::stdin().take(MAX_RESULT).read_to_string(&mut text)

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{OneCaller, Run, Second, callers};
 use crate::{
-    book::Timed,
+    book::{Due, Timed},
     host::environment,
     media::stream::PERIOD,
     merge,
@@ -41,6 +41,8 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
         "interrupted": run.interrupted,
         "aborted": run.aborted,
         "calls_unwritten": run.calls_unwritten,
+        "started_at": super::when::rfc3339(run.started),
+        "manual_changes": run.changes,
         "measured_secs": run.length().as_secs_f64(),
         "environment": environment().into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect::<Map<_, _>>(),
         "load": load(run),
@@ -59,7 +61,9 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
         "generator_headroom": run.headroom(),
         "calibrated_load": run.load_share().map(|(what, share)| json!({ "of": what, "share": share })),
         "exemplars": super::exemplars::render(run),
+        "knee": super::knee::of(run),
         "seconds": run.sampled.seconds.iter().map(second).collect::<Vec<_>>(),
+        "by_start": run.book.by_start.all().map(due).collect::<Vec<_>>(),
     })
 }
 
@@ -219,6 +223,12 @@ fn host(run: &Run) -> Value {
         "open_files_limit": run.generator.open_files,
         "priority_raised": run.generator.priority_raised,
     })
+}
+
+/// Calls whose later caller was due in that second.
+fn due((second, due): (u64, &Due)) -> Value {
+    let setup = due.setup();
+    json!({ "t": second, "up": due.up, "failed": due.failed, "setup": setup.as_ref().map(distribution) })
 }
 
 fn second(second: &Second) -> Value {

@@ -1,10 +1,28 @@
 //! Everything one run measured, as plain values; the files beside this one write it in one form each.
 
+pub mod benchmarks;
 pub mod calls;
+pub mod csv;
 pub mod exemplars;
+#[cfg(test)]
+mod format_tests;
+pub mod github;
+pub mod hdr;
+pub mod html;
 pub mod json;
+pub mod junit;
+pub mod knee;
+pub mod live;
+mod markup;
+pub mod openmetrics;
 pub mod progress;
+pub mod recorded;
+#[cfg(test)]
+mod sample;
+pub mod screen;
+mod scrub;
 pub mod table;
+pub mod when;
 
 use std::{
     net::SocketAddr,
@@ -23,7 +41,7 @@ use crate::{
     runner::{sample::Sampled, storm::Storm},
     scenario::{Depth, Scenario, TurnBy},
     scrape::Metrics,
-    slice::{Share, Slice},
+    slice::{Moment, Share, Slice},
     slo::Objective,
     stats::erlang,
 };
@@ -57,6 +75,19 @@ pub struct Run {
     pub attack: Option<attack::Account>,
     /// What this machine can carry, where that is known.
     pub calibration: Option<Calibration>,
+    /// When the schedule began on the wall clock.
+    pub started: Moment,
+    /// What somebody changed of the load while it ran; the schedule's hash then says only how it began.
+    pub changes: Vec<Change>,
+}
+
+/// The offered rate became another, by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Seconds from the start of the schedule.
+    pub t: f64,
+    /// Of the rate the schedule has at any moment; 0 while paused.
+    pub factor: f64,
 }
 
 /// How a slice's generator did, in the words of its own verdict.
@@ -149,6 +180,15 @@ pub struct Second {
     pub generator_cpu: Duration,
 }
 
+/// Three digits are what a histogram keeps and a reader wants.
+pub(crate) fn number(value: f64) -> String {
+    match value {
+        value if value < 9.995 => format!("{value:.2}"),
+        value if value < 99.95 => format!("{value:.1}"),
+        value => format!("{value:.0}"),
+    }
+}
+
 impl Traffic {
     pub(crate) fn read(counters: &Counters) -> Traffic {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -182,7 +222,7 @@ impl Run {
         self.book.talk.as_secs_f64() / self.callers_per_call() / self.length().as_secs_f64()
     }
 
-    fn callers_per_call(&self) -> f64 {
+    pub(crate) fn callers_per_call(&self) -> f64 {
         f64::from(self.scenario.depth.callers_per_call())
     }
 
@@ -200,7 +240,11 @@ impl Run {
         let (counts, scenario) = (&self.book.counts, &self.scenario);
         let poisson = scenario.users == 0 && scenario.spread == Spread::Poisson && scenario.shape == Shape::Steady;
         let offered = counts.calls_up + counts.failed() + counts.blocked;
-        let whole = scenario.depth == Depth::Turn && poisson && !self.interrupted && self.aborted.is_none();
+        let whole = scenario.depth == Depth::Turn
+            && poisson
+            && self.changes.is_empty()
+            && !self.interrupted
+            && self.aborted.is_none();
         let expected = self.blocking().map(|(_, expected)| expected);
         whole && expected.is_some_and(|expected| erlang::contradicts(expected, counts.blocked, offered))
     }
@@ -221,7 +265,8 @@ impl Run {
             && scenario.users == 0
             && scenario.mixed.is_none()
             && scenario.spread == Spread::Poisson
-            && scenario.shape == Shape::Steady;
+            && scenario.shape == Shape::Steady
+            && self.changes.is_empty();
         strangers.then(|| 50f64.ln() / (2.0 * scenario.calls_per_second) * 1e3)
     }
 

@@ -1,7 +1,7 @@
 //! One line a second while the run lasts.
 
-use super::Second;
-use crate::time::millis;
+use super::{Second, table};
+use crate::{scenario::Scenario, time::millis};
 
 /// `before` is the second before `now`; `setup_p50` in milliseconds so far.
 pub fn line(now: &Second, before: &Second, setup_p50: Option<f64>, stage: &str) -> String {
@@ -24,4 +24,9 @@ pub fn line(now: &Second, before: &Second, setup_p50: Option<f64>, stage: &str) 
         now.received - before.received,
         cpu(now.generator_cpu, before.generator_cpu),
     )
+}
+
+/// What is done, in one line.
+pub fn title(scenario: &Scenario, schedule: &str) -> String {
+    format!("seed {}  schedule {schedule}  {}", scenario.seed, table::arrivals(scenario))
 }

@@ -4,7 +4,7 @@ mod parts;
 
 use std::fmt::Write;
 
-use super::{Run, callers};
+use super::{Run, callers, number};
 use crate::{
     arrival::Shape,
     book::Timed,
@@ -84,6 +84,12 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
     if !run.slices.is_empty() {
         line(out, &format!("merged from {} slices", run.slices.len()));
     }
+    for change in &run.changes {
+        line(
+            out,
+            &format!("ALTERED by hand at {:.1} s: {:.0} % of the scheduled rate", change.t, change.factor * 100.0),
+        );
+    }
     if scenario.mixed.is_some() {
         let parts = scenario.depths().into_iter();
         let parts: Vec<String> = parts.map(|(depth, part)| format!("{} {:.0} %", depth.name(), part * 100.0)).collect();
@@ -98,7 +104,7 @@ fn heading(out: &mut String, run: &Run, verdict: &Verdict) {
 }
 
 /// How callers came, with the mean rate where it is known beforehand.
-fn arrivals(scenario: &Scenario) -> String {
+pub(super) fn arrivals(scenario: &Scenario) -> String {
     let spread = format!("{:?}", scenario.spread).to_lowercase();
     match scenario.shape {
         _ if scenario.users > 0 => format!("closed, {} callers, think {}", scenario.users, scenario.think),
@@ -211,15 +217,6 @@ fn phase_line(out: &mut String, name: &str, phase: &Phase, note: &str) {
             phase.corrected.len(),
         ),
     );
-}
-
-/// Three digits are what a histogram keeps and a reader wants.
-fn number(value: f64) -> String {
-    match value {
-        value if value < 9.995 => format!("{value:.2}"),
-        value if value < 99.95 => format!("{value:.1}"),
-        value => format!("{value:.0}"),
-    }
 }
 
 fn failures(out: &mut String, run: &Run) {

@@ -1,32 +1,20 @@
 //! Leads a run through its stages: lets callers in when they are due, cuts them off when that is wanted, drains, and waits
 //! until everybody has left.
 
-use std::{
-    io,
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use rand::RngCore;
 use tokio::{
     signal::unix::Signal,
-    sync::{mpsc, watch},
+    sync::watch,
     task::LocalSet,
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{Context, Due, Stage, abort::Patience, cross_check, sample::Sampler, session};
-use crate::{
-    media::Window,
-    scenario::TurnBy,
-    sys,
-    time::{Clock, Nanos},
+use super::{
+    Context, Due, Stage, abort::Patience, cross_check, hand::Hand, sample::Sampler, session, starter::Starter,
 };
+use crate::{media::Window, scenario::TurnBy, time::Nanos};
 
 /// How long callers may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(6);
@@ -48,21 +36,25 @@ pub(super) struct Director<R> {
     /// With an objective that is missed; none if misses are borne to the end.
     pub(super) patience: Option<Patience>,
     pub(super) aborted: Option<String>,
+    pub(super) hand: Hand,
+    /// Callers that were due inside the window.
+    pub(super) offered: u64,
 }
 
 impl<R: FnMut(&str)> Director<R> {
     pub(super) async fn direct(&mut self, local: &LocalSet, start: Nanos, window: Window) {
         let clock = self.context.clock;
         self.sampler.begin(start);
-        self.arrivals(local, window.until).await;
+        self.arrivals(local, start, window.until).await;
+        self.starter.stop.store(true, Ordering::Relaxed);
         let drained =
             if self.interrupted.is_some() { clock.now() } else { window.until.after(self.context.scenario.drain) };
-        self.await_everybody(Stage::Draining, drained).await;
-        self.await_everybody(Stage::Leaving, clock.now().after(FAREWELL)).await;
+        self.await_everybody(Stage::Draining, start, drained).await;
+        self.await_everybody(Stage::Leaving, start, clock.now().after(FAREWELL)).await;
     }
 
     /// Lets callers in until the last is due or somebody interrupts.
-    async fn arrivals(&mut self, local: &LocalSet, until: Nanos) {
+    async fn arrivals(&mut self, local: &LocalSet, start: Nanos, until: Nanos) {
         let clock = self.context.clock;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -80,6 +72,9 @@ impl<R: FnMut(&str)> Director<R> {
                 },
                 _ = look.tick() => {
                     self.sampler.look(&self.context, "arriving");
+                    if self.obey(start) {
+                        return;
+                    }
                     if self.has_enough(clock.now()) {
                         self.interrupted = Some(clock.now());
                         return self.starter.stop.store(true, Ordering::Relaxed);
@@ -108,6 +103,7 @@ impl<R: FnMut(&str)> Director<R> {
     /// An arrival that cannot happen is dropped and counted, never delayed.
     fn arrive(&mut self, local: &LocalSet, due: Due) {
         let context = &self.context;
+        self.offered += u64::from(context.window.contains(due.intended));
         if context.present.get() >= context.scenario.max_callers as u64 {
             self.dropped += 1;
             return;
@@ -118,52 +114,25 @@ impl<R: FnMut(&str)> Director<R> {
     }
 
     /// Announces `stage` and waits until nobody is left or `until`.
-    async fn await_everybody(&mut self, stage: Stage, until: Nanos) {
+    async fn await_everybody(&mut self, stage: Stage, start: Nanos, until: Nanos) {
         let _ = self.stages.send(stage);
         let clock = self.context.clock;
         let name = if stage == Stage::Draining { "draining" } else { "leaving" };
         let mut look = interval(LOOK);
         while self.context.present.get() > 0 && clock.now() < until {
             tokio::select! {
-                _ = look.tick() => self.sampler.look(&self.context, name),
+                _ = look.tick() => {
+                    self.sampler.look(&self.context, name);
+                    if self.obey(start) {
+                        return;
+                    }
+                }
                 _ = self.interrupt.recv() => {
                     self.interrupted.get_or_insert(clock.now());
                     return;
                 }
             }
         }
-    }
-}
-
-/// The thread that says when a caller is due, to within the kernel's timer.
-pub(super) struct Starter {
-    due: mpsc::UnboundedReceiver<Due>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Starter {
-    /// The channel is bounded by the schedule.
-    pub(super) fn start(starts: Vec<(u32, Nanos)>, clock: Clock, start: Nanos, real_time: bool) -> io::Result<Starter> {
-        let (sender, due) = mpsc::unbounded_channel();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        thread::Builder::new().name("starter".to_owned()).spawn(move || {
-            sys::sharpen_sleeps();
-            if real_time {
-                sys::go_real_time();
-            }
-            for (number, at) in starts {
-                let intended = start.after(at.since(Nanos::ZERO));
-                let pause = intended.since(clock.now());
-                if !pause.is_zero() {
-                    thread::sleep(pause);
-                }
-                if stopped.load(Ordering::Relaxed) || sender.send(Due { number, intended, visit: 0 }).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok(Starter { due, stop })
     }
 }
 

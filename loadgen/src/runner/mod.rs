@@ -8,9 +8,11 @@ mod abort;
 mod connection;
 mod cross_check;
 mod director;
+mod hand;
 mod ledger;
 pub(crate) mod sample;
 mod session;
+mod starter;
 pub(crate) mod storm;
 
 use std::{
@@ -19,7 +21,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -34,13 +36,14 @@ pub(crate) use connection::tcp;
 pub use connection::{Address, Unreachable, check as check_reachable};
 
 use crate::{
+    arrival::followed::Followed,
     attack::{self, Attack, Victim},
     book::Book,
     calibrate::Calibration,
     caller::{Terms, record::Record},
     media::{Measured, Media, Window, tls::Dialer},
     peer::{note::Note, turn::Credential},
-    report::{Generator, Run, Target, Traffic},
+    report::{Change, Generator, Run, Target, Traffic, live::Live},
     rules::Violation,
     scenario::Scenario,
     scrape,
@@ -50,9 +53,11 @@ use crate::{
     token::Minter,
 };
 use abort::Patience;
-use director::{Director, Starter};
+use director::Director;
+use hand::Hand;
 use ledger::Ledger;
 use sample::{Sampled, Sampler};
+use starter::Starter;
 use storm::Storm;
 
 /// From now to the first possible arrival, so that the start of the threads is not in the first latencies.
@@ -92,6 +97,8 @@ pub struct Manner {
     pub victim: Option<Victim>,
     /// What this machine can carry.
     pub calibration: Option<Calibration>,
+    /// Who watches, and may change the offered rate.
+    pub live: Option<Arc<Live>>,
 }
 
 impl Manner {
@@ -199,6 +206,7 @@ pub async fn run_as(
         aim.minter.run = share.run(scenario.seed, &schedule.hash());
     }
     let (clock, start) = begin(manner.start_at()).await?;
+    let started = wall_of(SystemTime::now(), start.since(clock.now()));
     let from = start.after(scenario.warmup);
     let window = Window { from, until: from.after(scenario.measured) };
     let (stages, stage) = watch::channel(Stage::Arriving);
@@ -225,7 +233,7 @@ pub async fn run_as(
         turn_only: aim.turn_only.clone(),
         dialer: dialer(&scenario)?,
         measured: RefCell::default(),
-        book: RefCell::new(Book::new(window, scenario.standard())),
+        book: RefCell::new(Book::new(window, scenario.standard()).beginning(start)),
         scenario,
         stage,
         arrived: Cell::new(0),
@@ -240,13 +248,16 @@ pub async fn run_as(
         ledger: RefCell::new(manner.calls.as_deref().map(Ledger::create).transpose()?),
     });
     let due = schedule.of(slice);
-    let starter = Starter::start(due.clone(), clock, start, priority)?;
+    // Other slices would not know of a change.
+    let recipe = context.scenario.recipe().filter(|_| manner.live.is_some() && slice.is_none());
+    let hand = Hand::new(manner.live.clone(), recipe.is_some());
+    let starter = Starter::start(Followed::new(due.clone(), recipe), clock, start, priority)?;
     let local = LocalSet::new();
     let mut director = Director {
         context: context.clone(),
         starter,
         stages,
-        sampler: Sampler::new(aim.server_pid, window, report),
+        sampler: Sampler::new(aim.server_pid, window, report).showing(manner.live, schedule.hash()),
         interrupt: signal(SignalKind::interrupt())?,
         dropped: 0,
         interrupted: None,
@@ -254,6 +265,8 @@ pub async fn run_as(
         sever_at: context.scenario.sever_at.map(|after| start.after(after)),
         patience: manner.abort.then(Patience::default),
         aborted: None,
+        hand,
+        offered: 0,
     };
     if let Some(admin) = aim.admin {
         local.spawn_local(follow(context.clone(), admin));
@@ -263,8 +276,11 @@ pub async fn run_as(
     local.run_until(director.direct(&local, start, window)).await;
     let attack = attack.map(Attack::stop);
     let inside = |(_, at): &&(u32, Nanos)| window.contains(start.after(at.since(Nanos::ZERO)));
+    // A schedule that was changed by hand, or not followed to its end, offered what it did and not what it would have.
+    let changed = !director.hand.changes.is_empty();
+    let offered = if changed { director.offered } else { due.iter().filter(inside).count() as u64 };
     let generator = Generator {
-        offered_callers: due.iter().filter(inside).count() as u64 + context.came_again.get(),
+        offered_callers: offered + context.came_again.get(),
         dropped_arrivals: director.dropped,
         stuck: context.present.get(),
         open_files,
@@ -275,7 +291,7 @@ pub async fn run_as(
         Some(admin) => scrape::metrics(admin).await,
         None => None,
     };
-    let Director { sampler, interrupted, context: directed, aborted, .. } = director;
+    let Director { sampler, interrupted, context: directed, aborted, hand, .. } = director;
     drop(directed);
     let window = Window { until: interrupted.map_or(window.until, |at| at.clamp(window.from, window.until)), ..window };
     let sampled = sampler.finish(window, context.scenario.depth.callers_per_call());
@@ -290,6 +306,8 @@ pub async fn run_as(
         aborted,
         attack,
         calibration: manner.calibration,
+        started,
+        changes: hand.changes,
     };
     conclude(context, &aim, ended, generator)
 }
@@ -316,6 +334,12 @@ async fn begin(at: Option<Moment>) -> io::Result<(Clock, Nanos)> {
     Ok((Clock::from_wall(moment.wall() - HEAD_START), Nanos::ZERO.after(HEAD_START)))
 }
 
+/// The moment of the wall clock that lies `ahead` of `now`.
+fn wall_of(now: SystemTime, ahead: Duration) -> Moment {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + ahead;
+    Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// What is known of a run when all callers have gone.
 struct Ended {
     schedule: String,
@@ -327,11 +351,13 @@ struct Ended {
     aborted: Option<String>,
     attack: Option<attack::Account>,
     calibration: Option<Calibration>,
+    started: Moment,
+    changes: Vec<Change>,
 }
 
 /// Stops the media thread, closes the book and puts the parts together.
 fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator) -> io::Result<Run> {
-    let Ended { schedule, window, interrupted, sampled, server_metrics, share, aborted, attack, calibration } = ended;
+    let Ended { schedule, window, interrupted, sampled, server_metrics, share, aborted, attack, .. } = ended;
     let mut media = context.media.stop().ok_or_else(|| io::Error::other("the media thread died"))?;
     media.merge(&context.measured.borrow());
     let counters = context.media.counters();
@@ -351,7 +377,7 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
         let attackers = attack.map_or(0, |attack| attack.granted);
         book.note(Violation::Leak, left.unwrap_or(0).saturating_sub(attackers));
     }
-    if interrupted || aborted.is_some() {
+    if (interrupted || aborted.is_some()) && ended.changes.is_empty() {
         let share = window.until.since(window.from).as_secs_f64() / context.scenario.measured.as_secs_f64();
         generator.offered_callers = (generator.offered_callers as f64 * share) as u64;
     }
@@ -376,7 +402,9 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
         calls_unwritten,
         storm,
         attack,
-        calibration,
+        calibration: ended.calibration,
+        started: ended.started,
+        changes: ended.changes,
     };
     run.book.note(Violation::Erlang, u64::from(run.contradicts_erlang()));
     Ok(run)

@@ -1,13 +1,16 @@
 //! Looks at the run from outside: how many talk, what the processes use, one line a second.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use super::Context;
 use crate::{
     book::Timed,
     host::{Snapshot, Usage, Used},
     media::Window,
-    report::{Second, progress},
+    report::{Second, live::Live, progress},
     time::Nanos,
 };
 
@@ -52,6 +55,8 @@ pub(super) struct Sampler<R> {
     generator_growth: (u64, u64),
     allocations_at_peak: Option<u64>,
     seconds: Vec<Second>,
+    live: Option<Arc<Live>>,
+    schedule: String,
 }
 
 impl<R: FnMut(&str)> Sampler<R> {
@@ -76,7 +81,14 @@ impl<R: FnMut(&str)> Sampler<R> {
             generator_growth: (0, 0),
             allocations_at_peak: None,
             seconds: Vec::new(),
+            live: None,
+            schedule: String::new(),
         }
+    }
+
+    /// Every second becomes a scene as well, of a run with this schedule.
+    pub(super) fn showing(self, live: Option<Arc<Live>>, schedule: String) -> Sampler<R> {
+        Sampler { live, schedule, ..self }
     }
 
     pub(super) fn begin(&mut self, start: Nanos) {
@@ -85,7 +97,7 @@ impl<R: FnMut(&str)> Sampler<R> {
     }
 
     /// One look; every second it becomes a line.
-    pub(super) fn look(&mut self, context: &Context, stage: &str) {
+    pub(super) fn look(&mut self, context: &Context, stage: &'static str) {
         let now = context.clock.now();
         let talking = if context.scenario.media && !context.scenario.reads_its_own_media() {
             context.media.counters().talking.load(Ordering::Relaxed)
@@ -132,7 +144,7 @@ impl<R: FnMut(&str)> Sampler<R> {
         snapshot
     }
 
-    fn second(&mut self, context: &Context, second: u64, calls: u64, stage: &str) {
+    fn second(&mut self, context: &Context, second: u64, calls: u64, stage: &'static str) {
         let per_call = u64::from(context.scenario.depth.callers_per_call());
         let snapshot = self.snapshot(context);
         let server_allocations = context.scraped.borrow().as_ref().and_then(|metrics| metrics.allocations);
@@ -167,6 +179,18 @@ impl<R: FnMut(&str)> Sampler<R> {
         let setup = book.phase(Timed::Setup).corrected.percentile_millis(50.0);
         if let Some(before) = self.seconds.last() {
             (self.report)(&progress::line(&now, before, setup, stage));
+            let scenario = &context.scenario;
+            let show = |live: &Arc<Live>| {
+                live.change(|scene| {
+                    scene.title = progress::title(scenario, &self.schedule);
+                    (scene.now, scene.before, scene.stage) = (now, *before, stage);
+                    (scene.warmup, scene.length) =
+                        (scenario.warmup.as_secs_f64(), scenario.arrivals_length().as_secs_f64());
+                    scene.callers_per_call = per_call as f64;
+                    scene.read(&book);
+                });
+            };
+            self.live.iter().for_each(show);
         }
         self.seconds.push(now);
     }

@@ -15,7 +15,7 @@ use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use toml::{Table, Value};
 
 use crate::{
-    arrival::{Schedule, Shape, Spread, unit},
+    arrival::{Piece, Schedule, Shape, Spread, followed::Recipe, unit},
     attack,
     book::Standard,
     length::Length,
@@ -251,12 +251,24 @@ impl Scenario {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
             return Schedule::replay(&text, length).map_err(|problem| format!("{}: {problem}", path.display()));
         }
+        Ok(Schedule::new(self.seed, self.spread, &self.pieces(), length))
+    }
+
+    /// The course of the arrivals, in callers a second.
+    fn pieces(&self) -> Vec<Piece> {
         let mut pieces = self.shape.pieces(self.calls_per_second);
         for piece in &mut pieces {
             piece.from *= f64::from(self.depth.callers_per_call());
             piece.to *= f64::from(self.depth.callers_per_call());
         }
-        Ok(Schedule::new(self.seed, self.spread, &pieces, length))
+        pieces
+    }
+
+    /// What more of the schedule is made from; none for a closed population and a trace, whose rate is not ours to change.
+    pub fn recipe(&self) -> Option<Recipe> {
+        let ours = self.users == 0 && !matches!(self.shape, Shape::Trace(_));
+        let (seed, spread, length) = (self.seed, self.spread, self.arrivals_length());
+        ours.then(|| Recipe { seed, spread, pieces: self.pieces(), length })
     }
 
     /// Callers expected at the same time, with a margin of four standard deviations and for those who wait.

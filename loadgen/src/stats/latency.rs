@@ -70,6 +70,21 @@ impl Distribution {
         Duration::from_micros(self.histogram.value_at_percentile(percent))
     }
 
+    /// Between what the percentile lies with 95 % confidence, by order statistics (normal approximation of the binomial);
+    /// none where the upper end would lie beyond the last sample.
+    pub fn interval_millis(&self, percent: f64) -> Option<(f64, f64)> {
+        let (n, q) = (self.len() as f64, percent / 100.0);
+        let spread = 1.96 * (n * q * (1.0 - q)).sqrt();
+        let (lower, upper) = ((n * q - spread).max(1.0), n * q + spread);
+        let at = |rank: f64| self.histogram.value_at_quantile(rank / n) as f64 / 1e3;
+        (n > 0.0 && upper <= n).then(|| (at(lower), at(upper)))
+    }
+
+    /// As the library knows it, for formats of its own.
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
+    }
+
     /// HDR V2 (deflate where possible), base64: mergeable without loss.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::new();
@@ -196,6 +211,16 @@ mod tests {
         assert!(distribution.percentile_millis(50.0).is_some());
         distribution.record(Duration::from_millis(1));
         assert!(distribution.percentile_millis(99.0).is_some());
+    }
+
+    #[test]
+    fn a_percentile_lies_between_its_order_statistics() {
+        let mut distribution = Distribution::default();
+        (1..=1000u64).for_each(|millis| distribution.record(Duration::from_millis(millis)));
+        let (lower, upper) = distribution.interval_millis(50.0).unwrap();
+        assert!((lower - 469.0).abs() < 2.0 && (upper - 531.0).abs() < 2.0, "{lower} {upper}");
+        assert_eq!(distribution.interval_millis(99.9), None, "the upper end is not among the samples");
+        assert_eq!(Distribution::default().interval_millis(50.0), None);
     }
 
     #[test]

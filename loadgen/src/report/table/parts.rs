@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{line, number};
+use super::line;
 use crate::{
     media::stream::PERIOD,
-    report::{OneCaller, Run},
+    report::{OneCaller, Run, number},
     time::millis,
 };
 
