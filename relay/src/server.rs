@@ -132,6 +132,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
     admin.set_ready(true);
     tracing::info!(workers = workers.counters().len(), "started");
+    #[cfg(feature = "slowdown")]
+    tracing::warn!(percent = crate::dataplane::slowdown::percent(), "this build is slow on purpose: never serve people with it");
     let changeable = Changeable { settings: settings.clone(), keys, nonces: seeds.nonces, shared, certificates };
     Ok(Running { addresses, admin, edges, signalling: talking, changeable, streams, workers })
 }
