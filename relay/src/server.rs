@@ -133,7 +133,10 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     admin.set_ready(true);
     tracing::info!(workers = workers.counters().len(), "started");
     #[cfg(feature = "slowdown")]
-    tracing::warn!(percent = crate::dataplane::slowdown::percent(), "this build is slow on purpose: never serve people with it");
+    tracing::warn!(
+        percent = crate::dataplane::slowdown::percent(),
+        "this build is slow on purpose: never serve people with it"
+    );
     let changeable = Changeable { settings: settings.clone(), keys, nonces: seeds.nonces, shared, certificates };
     Ok(Running { addresses, admin, edges, signalling: talking, changeable, streams, workers })
 }

@@ -102,7 +102,7 @@ pub(super) fn simulate(args: &RunArgs) -> Result<u8, Stop> {
     Ok(if simulation.violations.is_empty() { 0 } else { verdict::Word::Violated.exit_code() })
 }
 
-fn read_text(path: &Path) -> Result<String, Stop> {
+pub(super) fn read_text(path: &Path) -> Result<String, Stop> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         io::stdin().take(MAX_RESULT).read_to_string(&mut text)
