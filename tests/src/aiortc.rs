@@ -27,7 +27,8 @@ pub fn make_calls(plan: &Value, authority: &Path) -> Vec<Value> {
     process.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn python() -> PathBuf {
+/// Python with what `tests/interop/requirements.txt` names.
+pub fn python() -> PathBuf {
     match std::env::var_os("INTEROP_PYTHON") {
         Some(path) => PathBuf::from(path),
         None => target_directory().join("interop/bin/python"),
