@@ -1,7 +1,7 @@
 //! Load generator for peer-to-peer voice: matching, signalling, TURN and media from one intended-start clock.
 //!
 //! ```text
-//! main ─► runner ─► report · verdict
+//! main ─► runner ─► report · verdict          main ─► ab · limit ─► runner, again and again; ab ─► compare
 //!            │
 //!   edges    ├─► media (pacing thread, sockets)   own_relay   host   sys      own sockets, threads, time
 //!            │
