@@ -79,9 +79,9 @@ fn parse(stat: &str, mask: &BTreeSet<u32>, we_are_nice: bool, ticks: u64) -> Pro
     sum
 }
 
-/// The processors this process may use.
+/// The processors the calling thread may use.
 pub fn ours() -> Vec<u32> {
-    allowed("/proc/self/status").into_iter().collect()
+    allowed("/proc/thread-self/status").into_iter().collect()
 }
 
 /// How many processors process `pid` may use; 0 if it is not ours to see.

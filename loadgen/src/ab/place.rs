@@ -3,6 +3,7 @@
 
 use crate::{allowance, sys};
 
+/// For the thread that made it; dropped, that thread may run anywhere again.
 pub(super) struct Place {
     server: Vec<u32>,
     ourselves: Vec<u32>,
@@ -33,6 +34,12 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        sys::stay_on(&[self.ourselves.as_slice(), self.server.as_slice()].concat());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,11 +47,21 @@ mod tests {
     #[test]
     fn halves_are_apart_where_there_are_two() {
         let halves = |processors: &[u32]| {
-            let Place { server, ourselves } = Place::of(processors);
-            (ourselves, server)
+            let place = Place::of(processors);
+            (place.ourselves.clone(), place.server.clone())
         };
         assert_eq!(halves(&[0, 1, 2, 3]), (vec![0, 1], vec![2, 3]));
         assert_eq!(halves(&[0, 2, 5]), (vec![0, 2], vec![5]));
         assert_eq!(halves(&[3]), (vec![3], vec![3]));
+    }
+
+    #[test]
+    fn afterwards_this_thread_may_run_where_it_could_before() {
+        let before = allowance::ours();
+        let place = Place::here();
+        place.for_the_server();
+        place.for_ourselves();
+        drop(place);
+        assert_eq!(allowance::ours(), before);
     }
 }
