@@ -48,14 +48,15 @@ pub const ALL: [Metric; 12] = [
         kind: Kind::Timed,
         read: |run| run["outcomes"]["success"].as_f64(),
     },
-    latency("setup.p50", true, |run| setup(run, "p50")),
-    latency("setup.p99", false, |run| setup(run, "p99")),
-    latency("allocate.p50", false, |run| percentile(run, "allocate", "p50")),
-    latency("allocate.p99", false, |run| percentile(run, "allocate", "p99")),
-    latency("decision.p50", false, |run| percentile(run, "decision", "p50")),
-    latency("ttfm.p50", false, |run| percentile(run, "ttfm", "p50")),
-    latency("delay.p50", false, |run| run["media"]["one_way_delay"]["p50"].as_f64()),
-    latency("delay.p99", false, |run| run["media"]["one_way_delay"]["p99"].as_f64()),
+    // Of one build beside itself its pairs scattered by 6 to 14 %: anything narrower would be for ever inconclusive.
+    Metric { margin: 0.25, gated: true, ..latency("setup.p50", |run| setup(run, "p50")) },
+    latency("setup.p99", |run| setup(run, "p99")),
+    latency("allocate.p50", |run| percentile(run, "allocate", "p50")),
+    latency("allocate.p99", |run| percentile(run, "allocate", "p99")),
+    latency("decision.p50", |run| percentile(run, "decision", "p50")),
+    latency("ttfm.p50", |run| percentile(run, "ttfm", "p50")),
+    latency("delay.p50", |run| run["media"]["one_way_delay"]["p50"].as_f64()),
+    latency("delay.p99", |run| run["media"]["one_way_delay"]["p99"].as_f64()),
     cost("memory/caller", "B", 0.05, false, |run| run["host"]["server_bytes_per_caller"].as_f64()),
 ];
 
@@ -65,8 +66,8 @@ const fn cost(key: &'static str, unit: &'static str, margin: f64, gated: bool, r
     Metric { key, unit, better: Better::Less, margin, gated, kind: Kind::Cost, read }
 }
 
-const fn latency(key: &'static str, gated: bool, read: Read) -> Metric {
-    Metric { key, unit: "ms", better: Better::Less, margin: 0.10, gated, kind: Kind::Timed, read }
+const fn latency(key: &'static str, read: Read) -> Metric {
+    Metric { key, unit: "ms", better: Better::Less, margin: 0.10, gated: false, kind: Kind::Timed, read }
 }
 
 impl Metric {
