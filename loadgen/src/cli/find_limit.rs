@@ -109,7 +109,12 @@ impl FindLimitArgs {
     fn search(&self) -> Result<Search, Stop> {
         let resolution = parse_share(&self.resolution).map_err(usage)?;
         let at_most = parse_span(&self.at_most).map_err(usage)?;
-        if resolution < 0.005 || self.confirm == 0 || !(self.from >= 1.0) || at_most < Duration::from_secs(1) {
+        if resolution < 0.005
+            || self.confirm == 0
+            || !self.from.is_finite()
+            || self.from < 1.0
+            || at_most < Duration::from_secs(1)
+        {
             return Err(usage("--resolution 0.5% at least, --confirm 1, --from 1, --at-most 1s".to_owned()));
         }
         Ok(Search { from: self.from, resolution, confirm: self.confirm, at_most })
