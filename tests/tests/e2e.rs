@@ -7,6 +7,7 @@ mod browser;
 mod browser_trace;
 mod browser_transports;
 mod canary;
+mod ci_workflow;
 mod conformance;
 mod fuzz;
 mod hostile_client;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Where `value` departs from `schema`.
-pub fn faults(schema: &str, value: &Value) -> Vec<String> {
+pub(crate) fn faults(schema: &str, value: &Value) -> Vec<String> {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut faults = Vec::new();
     check(&schema, &schema, value, "$", &mut faults);
