@@ -34,7 +34,7 @@ here=0 there=0
 password=$(head -c 18 /dev/urandom | base64 | tr '+/' '-_')
 free_port() { python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 server=0
-trap '((server)) && kill "$server" 2>/dev/null || true' EXIT
+trap '((server)) && kill -KILL "$server" 2>/dev/null || true' EXIT
 
 start_relay() {
   cat >"$records/limits.toml" <<TOML
@@ -72,7 +72,7 @@ for turn in $(seq 1 "$times"); do
     LOADGEN_TURN_PASSWORD="$password" taskset -c "$here" "$records/loadgen" find-limit --turn "turn:127.0.0.1:$port" --user limits \
       --server-pid "$server" --from 200 --at-most "$at_most" --json "$records/limit-$kind-$turn.json" -q "$@" \
       2>&1 | tee -a "$records/limits.log" || true
-    kill "$server"
+    kill -KILL "$server" # the relay would drain on a TERM
     wait "$server" 2>/dev/null || true
     server=0
   done
