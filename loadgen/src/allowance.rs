@@ -79,6 +79,16 @@ fn parse(stat: &str, mask: &BTreeSet<u32>, we_are_nice: bool, ticks: u64) -> Pro
     sum
 }
 
+/// The processors the calling thread may use.
+pub fn ours() -> Vec<u32> {
+    allowed("/proc/thread-self/status").into_iter().collect()
+}
+
+/// How many processors process `pid` may use; 0 if it is not ours to see.
+pub fn processors_of(pid: u32) -> usize {
+    allowed(&format!("/proc/{pid}/status")).len()
+}
+
 /// `Cpus_allowed_list: 0-1,4` as numbers.
 fn allowed(path: &str) -> BTreeSet<u32> {
     let status = fs::read_to_string(path).unwrap_or_default();

@@ -1,8 +1,11 @@
 //! The command line: arguments → scenario and aim → run → table, file and exit code.
 
+mod ab;
 mod aim;
 mod args;
 mod calibrate;
+mod compare;
+mod find_limit;
 mod manner;
 mod outputs;
 mod results;
@@ -28,12 +31,12 @@ use crate::{
         screen::Screen,
         table,
     },
-    runner::{self, check_reachable},
+    runner,
     scenario::built_in,
     selftest, sys,
     verdict::{self, Verdict},
 };
-use aim::check_descriptors;
+use aim::{check_descriptors, reach};
 use args::RunArgs;
 use outputs::OutputArgs;
 
@@ -93,6 +96,15 @@ enum Command {
     /// Write a stored result in other formats: a page, a time series, what CI systems read
     #[command(after_help = outputs::REPORT_EXAMPLES)]
     Report(Box<outputs::ReportArgs>),
+    /// Compare stored results of two builds
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(compare::CompareArgs),
+    /// Compare two builds of the relay under the same load, in pairs of short rounds
+    #[command(after_help = ab::EXAMPLES)]
+    Ab(Box<ab::AbArgs>),
+    /// Find the most calls a second a server carries with its objectives kept
+    #[command(after_help = find_limit::EXAMPLES)]
+    FindLimit(Box<find_limit::FindLimitArgs>),
     /// Drive the matchmaker alone on a virtual clock: same seed, same decisions
     #[command(after_help = results::SIMULATE_EXAMPLES)]
     Simulate(Box<RunArgs>),
@@ -102,9 +114,15 @@ enum Command {
     /// Compare the formulas loadgen judges by with known values
     #[command(after_help = "Example:\n  loadgen selftest | grep -v ✓     what does not hold")]
     Selftest,
-    /// Print the JSON schema of what `run --json` writes
-    #[command(after_help = "Example:\n  loadgen schema > loadgen.run.1.schema.json")]
-    Schema,
+    /// Print the JSON schema of what `run --json` writes, or another command
+    #[command(
+        after_help = "Examples:\n  loadgen schema > loadgen.run.1.schema.json\n  loadgen schema comparison      what compare --json and ab --json write\n  loadgen schema limit           what find-limit --json writes"
+    )]
+    Schema {
+        /// Of what
+        #[arg(default_value = "run", value_parser = ["run", "comparison", "limit"])]
+        of: String,
+    },
     /// Serve a relay for a run: configuration on standard input (used by `run`)
     #[command(name = own_relay::SUBCOMMAND, hide = true)]
     ServeRelay,
@@ -130,10 +148,18 @@ pub fn main() -> ExitCode {
         Command::Merge(args) => results::merge(&args),
         Command::Explain(args) => results::explain(&args),
         Command::Report(args) => outputs::report(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Ab(args) => ab::run(&args),
+        Command::FindLimit(args) => find_limit::run(&args),
         Command::Simulate(args) => results::simulate(&args),
         Command::Selftest => Ok(selftest()),
-        Command::Schema => {
-            say(&mut io::stdout(), json::PUBLISHED.trim_end());
+        Command::Schema { of } => {
+            let published = match of.as_str() {
+                "comparison" => crate::compare::json::PUBLISHED,
+                "limit" => crate::limit::json::PUBLISHED,
+                _ => json::PUBLISHED,
+            };
+            say(&mut io::stdout(), published.trim_end());
             Ok(0)
         }
         Command::ServeNothing => null_server::serve().map(|()| 0).map_err(|message| Stop(INTERNAL, message)),
@@ -173,11 +199,7 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
     let mut screen = None;
     let run = runtime.block_on(async {
-        if aim.turn_only.is_none() {
-            let dialer = runner::dialer(&scenario).map_err(|error| usage(error.to_string()))?;
-            let reached = check_reachable(&aim.address, &dialer).await;
-            reached.map_err(|error| Stop(UNREACHABLE, error.to_string()))?;
-        }
+        reach(&aim, &scenario).await?;
         manner.live = args.shows_a_screen().then(Arc::default);
         // Where the terminal cannot be had, lines will do.
         screen = manner.live.clone().and_then(|live| Screen::start(live).ok());
@@ -237,6 +259,16 @@ fn publish(path: Option<&Path>, outputs: &OutputArgs, run: &Run, verdict: &Verdi
         outputs.write(&Recorded::read(stored).map_err(|error| Stop(INTERNAL, error))?, None)?;
     }
     written
+}
+
+/// To a file, or to standard output for `-`.
+fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), Stop> {
+    let json = format!("{value:#}\n");
+    if path == Path::new("-") {
+        say(&mut io::stdout(), json.trim_end());
+        return Ok(());
+    }
+    fs::write(path, json).map_err(|error| Stop(INTERNAL, format!("{}: {error}", path.display())))
 }
 
 fn usage(message: String) -> Stop {

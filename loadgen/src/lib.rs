@@ -1,7 +1,7 @@
 //! Load generator for peer-to-peer voice: matching, signalling, TURN and media from one intended-start clock.
 //!
 //! ```text
-//! main ─► runner ─► report · verdict
+//! main ─► runner ─► report · verdict          main ─► ab · limit ─► runner, again and again; ab ─► compare
 //!            │
 //!   edges    ├─► media (pacing thread, sockets)   own_relay   host   sys      own sockets, threads, time
 //!            │
@@ -12,6 +12,7 @@
 //! The life of a caller: `arrival` says when, `population` says who, `runner` gives it a WebSocket, `caller` decides every
 //! step, `media` sends and receives its packets, `book` joins it with its partner and counts.
 
+pub mod ab;
 pub mod allowance;
 pub mod arrival;
 pub mod attack;
@@ -19,9 +20,11 @@ pub mod book;
 pub mod calibrate;
 pub mod caller;
 pub mod cli;
+pub mod compare;
 pub mod explain;
 pub mod host;
 pub mod length;
+pub mod limit;
 pub mod media;
 pub mod merge;
 pub mod null_server;

@@ -12,13 +12,20 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
 };
 
+mod program;
+
+pub use program::Program;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::RngCore;
 
 use crate::{
     peer::turn::Credential,
+    runner::{Address, Aim},
+    scenario::{Depth, Scenario, Transport},
     token::{Key, Minter},
 };
+use program::Folder;
 
 /// The hidden subcommand.
 pub const SUBCOMMAND: &str = "serve-relay-for-a-run";
@@ -36,8 +43,10 @@ const END: &str = "# end of configuration";
 /// A relay of our own.
 pub struct OwnRelay {
     child: Child,
-    /// Closing it stops the relay.
+    /// Closing it stops the relay, unless it is another program.
     input: Option<ChildStdin>,
+    /// Where such a program has its configuration.
+    folder: Option<Folder>,
     pub turn: SocketAddr,
     /// The same over TCP.
     pub tcp: SocketAddr,
@@ -52,30 +61,64 @@ impl OwnRelay {
     /// as there are ports), and returns it with the key for tokens. Where it is `attacked`, attackers are not exempt from its
     /// limits as callers are, and a user has a quota.
     pub fn start(topics: u8, lines: u32, attacked: bool) -> io::Result<(OwnRelay, Minter)> {
+        OwnRelay::of(&Program::This, topics, lines, attacked)
+    }
+
+    /// The same of any build of it.
+    pub fn of(program: &Program, topics: u8, lines: u32, attacked: bool) -> io::Result<(OwnRelay, Minter)> {
         let (mut secret, mut run) = ([0; 32], [0; 16]);
         rand::rng().fill_bytes(&mut secret);
         rand::rng().fill_bytes(&mut run);
         let secret = URL_SAFE_NO_PAD.encode(secret);
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg(SUBCOMMAND)
+        let configuration = configuration(&secret, topics, lines, attacked);
+        let folder = matches!(program, Program::Command(_)).then(|| Folder::with(&configuration)).transpose()?;
+        let mut command = match (program, &folder) {
+            (Program::Command(words), Some(folder)) => folder.command(words)?,
+            (Program::Loadgen(path), _) => Command::new(path),
+            _ => Command::new(std::env::current_exe()?),
+        };
+        if folder.is_none() {
+            command.arg(SUBCOMMAND);
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0) // Ctrl-C ends the measurement, not the relay under it
             .spawn()?;
         let mut input = child.stdin.take().ok_or_else(|| io::Error::other("no pipe to the relay"))?;
-        input.write_all(format!("{}\n{END}\n", configuration(&secret, topics, lines, attacked)).as_bytes())?;
+        if folder.is_none() {
+            input.write_all(format!("{configuration}\n{END}\n").as_bytes())?;
+        }
         let output =
             child.stdout.take().map(BufReader::new).ok_or_else(|| io::Error::other("no pipe from the relay"))?;
         let Listening { turn: Some(turn), tcp: Some(tcp), signalling: Some(signalling), admin } =
             Listening::read(output)
         else {
+            let _ = child.kill(); // it may serve, and only have said so in other words
             let status = child.wait()?;
-            return Err(io::Error::other(format!("the relay of our own did not start ({status})")));
+            let said = folder.map_or_else(String::new, |folder| folder.complaints());
+            return Err(io::Error::other(format!("the relay of our own did not start ({status}){said}")));
         };
         let credential = Credential { username: USER.into(), password: secret.clone() };
         let key = Key::Hs256(secret.into_bytes());
         let minter = Minter { kid: "loadgen".into(), issuer: "loadgen".into(), audience: "loadgen".into(), key, run };
-        Ok((OwnRelay { child, input: Some(input), turn, tcp, credential, signalling, admin }, minter))
+        Ok((OwnRelay { child, input: Some(input), folder, turn, tcp, credential, signalling, admin }, minter))
+    }
+
+    /// How a run of `scenario` is aimed at it.
+    pub fn aim(&self, minter: Minter, scenario: &Scenario) -> Result<Aim, String> {
+        let (address, server_pid, admin) = (Address::usual(self.signalling), Some(self.pid()), self.admin);
+        let (server, turn) = match scenario.transport {
+            // Where there is no signalling to say so, over TCP.
+            Transport::Udp if scenario.falls_back && scenario.depth == Depth::Turn => (self.turn, Some(self.tcp)),
+            Transport::Udp => (self.turn, None),
+            Transport::Tcp => (self.tcp, Some(self.tcp)),
+            Transport::Tls => {
+                return Err("a relay of our own has no certificate: TLS needs --target or --turn".to_owned());
+            }
+        };
+        let turn_only = (scenario.depth == Depth::Turn).then(|| (server, self.credential.clone()));
+        Ok(Aim { address, minter, turn, turn_only, server_pid, admin, own: true })
     }
 
     pub fn pid(&self) -> u32 {
@@ -86,6 +129,9 @@ impl OwnRelay {
 impl Drop for OwnRelay {
     fn drop(&mut self) {
         self.input = None;
+        if self.folder.is_some() {
+            let _ = self.child.kill(); // another program does not know what a closed input means
+        }
         for _ in 0..300 {
             if let Ok(Some(_)) = self.child.try_wait() {
                 return;

@@ -71,6 +71,18 @@ pub fn go_real_time() -> bool {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &lowest) == 0 }
 }
 
+/// Keeps this thread, and threads and processes it starts later, on these processors. False where that is not allowed.
+pub fn stay_on(processors: &[u32]) -> bool {
+    // SAFETY: a plain C bit set; all zeroes are the empty set. CPU_SET checks the bounds itself.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        processors.iter().for_each(|processor| libc::CPU_SET(*processor as usize, &mut set));
+        set
+    };
+    // SAFETY: pointer and size describe `set`; pid 0 is the calling thread.
+    unsafe { libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &set) == 0 }
+}
+
 /// Lets this thread's sleeps end within a microsecond of their time instead of fifty.
 pub fn sharpen_sleeps() {
     // SAFETY: PR_SET_TIMERSLACK takes a number of nanoseconds and touches no memory.

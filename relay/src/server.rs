@@ -223,6 +223,11 @@ impl Prepared {
         let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
         admin.set_ready(true);
         tracing::info!(workers = workers.counters().len(), "started");
+        #[cfg(feature = "slowdown")]
+        tracing::warn!(
+            percent = crate::dataplane::slowdown::percent(),
+            "this build is slow on purpose: never serve people with it"
+        );
         let doors = reload::doors(&settings, &addresses.tcp, &addresses.tls);
         let changeable = Changeable {
             settings,

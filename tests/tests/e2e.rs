@@ -8,6 +8,7 @@ mod browser_trace;
 mod browser_transports;
 mod canary;
 mod changing;
+mod ci_workflow;
 mod conformance;
 mod deploy;
 mod doctor;

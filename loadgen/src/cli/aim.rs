@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use rand::RngCore;
 
 use super::{
-    Stop,
+    Stop, UNREACHABLE,
     args::{RunArgs, TokenArgs},
     internal, usage,
 };
 use crate::{
     own_relay::OwnRelay,
     peer::{turn::Credential, turn_url},
-    runner::{Address, Aim},
+    runner::{self, Address, Aim},
     scenario::{Depth, Scenario, Transport, TurnBy},
     sys,
     token::{Key, Minter},
@@ -70,6 +70,16 @@ impl RunArgs {
     }
 }
 
+/// Whether the target answers at all, asked once before the load.
+pub(super) async fn reach(aim: &Aim, scenario: &Scenario) -> Result<(), Stop> {
+    if aim.turn_only.is_some() {
+        return Ok(());
+    }
+    let dialer = runner::dialer(scenario).map_err(|error| usage(error.to_string()))?;
+    let reached = runner::check_reachable(&aim.address, &dialer).await;
+    reached.map_err(|error| Stop(UNREACHABLE, error.to_string()))
+}
+
 impl TokenArgs {
     fn minter(&self) -> Result<Minter, Stop> {
         let secret = self.token_secret.clone().or_else(|| std::env::var("LOADGEN_TOKEN_SECRET").ok());
@@ -92,18 +102,8 @@ fn own(scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
     // Without signalling attackers and callers are one user, who needs no quota then.
     let attacked = scenario.attack.is_any() && scenario.depth != Depth::Turn;
     let (relay, minter) = OwnRelay::start(scenario.mix.topics, scenario.lines, attacked).map_err(internal)?;
-    let (address, server_pid, admin) = (Address::usual(relay.signalling), Some(relay.pid()), relay.admin);
-    let (server, turn) = match scenario.transport {
-        // Where there is no signalling to say so, over TCP.
-        Transport::Udp if scenario.falls_back && scenario.depth == Depth::Turn => (relay.turn, Some(relay.tcp)),
-        Transport::Udp => (relay.turn, None),
-        Transport::Tcp => (relay.tcp, Some(relay.tcp)),
-        Transport::Tls => {
-            return Err(usage("a relay of our own has no certificate: TLS needs --target or --turn".to_owned()));
-        }
-    };
-    let turn_only = (scenario.depth == Depth::Turn).then(|| (server, relay.credential.clone()));
-    Ok((Some(relay), Aim { address, minter, turn, turn_only, server_pid, admin, own: true }))
+    let aim = relay.aim(minter, scenario).map_err(usage)?;
+    Ok((Some(relay), aim))
 }
 
 /// A descriptor per caller, and one more where callers cannot share UDP sockets; the relay of our own inherits the limit.

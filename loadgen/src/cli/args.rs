@@ -16,7 +16,7 @@ use crate::{
     scenario::{Scenario, Transport, built_in},
 };
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct RunArgs {
     /// A scenario by name (see `loadgen scenarios`) or a file (TOML); what it does not name stays at its default
     pub(super) scenario: Option<PathBuf>,
@@ -127,7 +127,7 @@ pub(super) struct RunArgs {
 }
 
 /// How tokens for the target are made.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct TokenArgs {
     /// Key identifier
     #[arg(long, value_name = "KID", default_value = "dev")]

@@ -11,7 +11,7 @@ use crate::{
     slice::{Moment, Share, Slice},
 };
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(super) struct MannerArgs {
     /// Be one of several generators of one run: take each n-th caller of the schedule. Same scenario, seed, target and
     /// --start-at everywhere; `loadgen merge` joins the results. Needs --target or --turn

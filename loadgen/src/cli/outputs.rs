@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 
-use super::{INTERNAL, Stop, results::read_text, say, usage};
+use super::{INTERNAL, Stop, args::RunArgs, results::read_text, say, usage};
 use crate::report::{
     benchmarks::{self, Better},
     csv, github, hdr, html, junit,
@@ -83,6 +83,14 @@ pub(super) struct ReportArgs {
 }
 
 /// `loadgen report`; without any format, what to keep of the result in a few lines.
+/// For those whose result is not that of one run.
+pub(super) fn refuse_all(command: &str, args: &RunArgs) -> Result<(), Stop> {
+    match args.outputs.any() {
+        true => Err(usage(format!("{command} writes --json alone: the other formats are those of one run"))),
+        false => Ok(()),
+    }
+}
+
 pub(super) fn report(args: &ReportArgs) -> Result<u8, Stop> {
     let result =
         Recorded::read(read_json(&args.result)?).map_err(|why| usage(format!("{}: {why}", args.result.display())))?;

@@ -9,7 +9,12 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 
-use super::{INTERNAL, Stop, args::RunArgs, outputs::OutputArgs, publish, say, usage};
+use super::{
+    INTERNAL, Stop,
+    args::RunArgs,
+    outputs::{self, OutputArgs},
+    publish, say, usage,
+};
 use crate::{explain, merge, simulate, verdict};
 
 /// Largest result that is read.
@@ -86,9 +91,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Stop> {
 }
 
 pub(super) fn simulate(args: &RunArgs) -> Result<u8, Stop> {
-    if args.outputs.any() {
-        return Err(usage("simulate measures no latency: --json is all it writes".to_owned()));
-    }
+    outputs::refuse_all("simulate", args)?;
     let scenario = args.scenario()?;
     let simulation = simulate::run(&scenario).map_err(usage)?;
     let table = simulate::table(&scenario, &simulation);

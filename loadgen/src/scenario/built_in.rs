@@ -27,7 +27,9 @@ pub const ALL: &[BuiltIn] = built_in![
     "reconnect-storm",
     "one-sided",
     "block-heavy",
-    "attack-mix"
+    "attack-mix",
+    "ab",
+    "find-limit"
 ];
 
 /// The scenario of that name.

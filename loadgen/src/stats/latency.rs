@@ -85,6 +85,17 @@ impl Distribution {
         &self.histogram
     }
 
+    /// Kolmogorov and Smirnov's D: the most by which the shares below any one value differ; none where one is empty.
+    pub fn distance(&self, other: &Distribution) -> Option<f64> {
+        if self.is_empty() || other.is_empty() {
+            return None;
+        }
+        let values =
+            [self, other].into_iter().flat_map(|of| of.histogram.iter_recorded().map(|step| step.value_iterated_to()));
+        let below = |of: &Distribution, value| of.histogram.count_between(0, value) as f64 / of.len() as f64;
+        Some(values.map(|value| (below(self, value) - below(other, value)).abs()).fold(0.0, f64::max))
+    }
+
     /// HDR V2 (deflate where possible), base64: mergeable without loss.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::new();

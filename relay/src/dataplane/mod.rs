@@ -13,6 +13,8 @@ mod names;
 mod nap;
 mod outbox;
 mod parcels;
+#[cfg(feature = "slowdown")]
+pub(crate) mod slowdown;
 mod socket;
 mod sockets;
 mod stream;

@@ -95,6 +95,8 @@ impl Worker {
             turn: LastTurn::default(),
         };
         let mut now = self.clock.now();
+        #[cfg(feature = "slowdown")]
+        let mut slowdown = super::slowdown::Slowdown::new();
         while !self.mailbox.is_stopped() {
             self.wait(hands, now); // 1
             now = self.clock.now();
@@ -117,6 +119,8 @@ impl Worker {
             self.act(hands, now); // 6
             self.tick(hands, now); // 7
             self.flush_streams(hands, now); // 8
+            #[cfg(feature = "slowdown")]
+            slowdown.pay();
         }
     }
 
