@@ -22,6 +22,8 @@ pub enum StartError {
     Random,
     /// The system did not list this machine's addresses, without which the deny list has a hole.
     OwnAddresses(io::Error),
+    /// The relay at work did not hand its sockets over.
+    HandOver(io::Error),
     /// No thread or no runtime.
     Threads(io::Error),
 }
@@ -41,6 +43,10 @@ impl fmt::Display for StartError {
             StartError::OwnAddresses(error) => {
                 write!(f, "cannot list this machine's own addresses to deny them as peers: {error}")
             }
+            StartError::HandOver(error) => write!(
+                f,
+                "the relay at work did not hand over: {error}. Its log says more; it must run as the same user, and --hand-over must name a place that user may write to"
+            ),
             StartError::Threads(error) => {
                 write!(f, "cannot start threads: {error}; the limit of processes may be too low (systemd: TasksMax)")
             }
@@ -72,9 +78,10 @@ impl std::error::Error for StartError {
         match self {
             StartError::Udp(error) => Some(error),
             StartError::Certificate(error) => Some(error),
-            StartError::Tcp { source, .. } | StartError::OwnAddresses(source) | StartError::Threads(source) => {
-                Some(source)
-            }
+            StartError::Tcp { source, .. }
+            | StartError::OwnAddresses(source)
+            | StartError::HandOver(source)
+            | StartError::Threads(source) => Some(source),
             StartError::Random | StartError::BackendCa(..) => None,
         }
     }
