@@ -45,6 +45,10 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Level::Info, global = true)]
     pub(crate) log: Level,
 
+    /// Takes the place of the relay that was started with the same socket, if there is one, refusing nobody; and then waits there for the next
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) hand_over: Option<PathBuf>,
+
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }

@@ -37,17 +37,17 @@ pub(crate) fn run_local() -> ExitCode {
     let mut settings = Settings::local_defaults();
     settings.auth.users.push(User { name: LOCAL_USER.to_owned(), password: Secret::new(password.as_str()) });
     let no_file = || Err("this server was started without a configuration file".to_owned());
-    serve(&settings, None, |addresses| how_to_try(addresses, &password), no_file)
+    serve(&settings, None, |addresses| how_to_try(addresses, &password), no_file, None)
 }
 
 /// `relay --config FILE`.
-pub(crate) fn run(file: &Path) -> ExitCode {
+pub(crate) fn run(file: &Path, hand_over: Option<&Path>) -> ExitCode {
     match load(file) {
         Ok(settings) => {
             for notice in settings.notices() {
                 tracing::warn!("{notice}");
             }
-            serve(&settings, Some(file), |_| String::new(), || load(file))
+            serve(&settings, Some(file), |_| String::new(), || load(file), hand_over)
         }
         Err(problems) => fail(MISUSED, &problems),
     }
@@ -125,9 +125,10 @@ fn serve(
     file: Option<&Path>,
     farewell: impl FnOnce(&Addresses) -> String,
     reread: impl Fn() -> Result<Settings, String>,
+    hand_over: Option<&Path>,
 ) -> ExitCode {
     let announce = |addresses: &Addresses| print(&format!("{addresses}ready\n{}", farewell(addresses)));
-    match server::serve(settings, file, announce, reread) {
+    match server::serve(settings, file, announce, reread, hand_over) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, &error.to_string()),
     }

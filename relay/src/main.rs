@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         (Some(Command::Doctor(wanted)), file) => commands::doctor::doctor(wanted, file.as_deref()),
         (Some(Command::ImportCoturn(wanted)), _) => commands::coturn::import(wanted),
         (None, None) => commands::run_local(),
-        (None, Some(file)) => commands::run(file),
+        (None, Some(file)) => commands::run(file, arguments.hand_over.as_deref()),
         (Some(Command::Check), Some(file)) => commands::check(file),
         (Some(Command::Credentials(wanted)), Some(file)) => commands::credentials(file, wanted),
         (Some(Command::Prove(wanted)), file) => commands::prove(file.as_deref(), wanted),

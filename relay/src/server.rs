@@ -10,6 +10,7 @@ mod descriptors;
 mod drain;
 mod edges;
 mod error;
+mod handover;
 mod http;
 mod http2;
 mod https;
@@ -28,9 +29,11 @@ mod tests;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -53,6 +56,7 @@ use crate::{dataplane, splice, turn, web};
 use asks::Wish;
 use capacity::Capacity;
 use edges::{Edges, Service, Work};
+use handover::Predecessor;
 use inherited::Inherited;
 use notify::Notify;
 use parts::Seeds;
@@ -83,6 +87,8 @@ pub struct Running {
     edges: Edges,
     signalling: Option<(signalling::Controls, Arc<signalling::Counters>)>,
     changeable: Changeable,
+    /// Listeners that speak HTTP, once more.
+    http: Vec<(&'static str, SocketAddr, OwnedFd)>,
     /// Reloads that were asked for.
     wishes: mpsc::Receiver<Wish>,
     streams: Option<Arc<stream::Running>>,
@@ -94,7 +100,7 @@ pub struct Running {
 /// # Errors
 /// What could not be had and what to do about it. Nothing is left running or bound.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
-    Prepared::new(settings)?.start(None, Vec::new())
+    Prepared::new(settings, None)?.start(None, Vec::new())
 }
 
 /// Everything bound and loaded, and not one thread yet: what is given up now, no thread has.
@@ -112,10 +118,13 @@ struct Prepared {
     /// If there is to be any.
     signalling: Option<signalling::Settings>,
     runtime: Runtime,
+    /// The relay whose place this one takes.
+    predecessor: Option<Predecessor>,
 }
 
 impl Prepared {
-    fn new(settings: &Settings) -> Result<Prepared, StartError> {
+    /// In the place of a relay that listens at `hand_over`, if there is one.
+    fn new(settings: &Settings, hand_over: Option<&Path>) -> Result<Prepared, StartError> {
         // A quarter of the descriptors is left for relayed sockets.
         let descriptors = descriptors::raise_limit();
         let sessions = (descriptors / 4 * 3).min(MOST_SESSIONS) as usize;
@@ -123,7 +132,11 @@ impl Prepared {
         let certificates = parts::certificates(settings).map_err(StartError::Certificate)?;
         let seeds = Seeds::from_system()?;
         let clock = Clock::start();
-        let mut inherited = Inherited::from_environment();
+        let before = hand_over.map(handover::ask).transpose().map_err(StartError::HandOver)?.flatten();
+        let (predecessor, mut inherited) = match before {
+            Some((predecessor, inherited)) => (Some(predecessor), inherited),
+            None => (None, Inherited::from_environment()),
+        };
         let bound = Bound::all(settings, streams, &mut inherited)?;
         inherited.close();
         let addresses = bound.addresses();
@@ -145,6 +158,7 @@ impl Prepared {
             shared,
             signalling,
             runtime,
+            predecessor,
         })
     }
 
@@ -162,10 +176,18 @@ impl Prepared {
             shared,
             signalling,
             runtime,
+            predecessor,
         } = self;
         let (sender, tasks) = dataplane::tasks();
         let with_tcp = settings.relay.tcp_allocations;
         let dataplane = if with_tcp { bound.dataplane.with_tcp(sender) } else { bound.dataplane };
+        let lent = |key, bound: &Option<http::Bound>| bound.as_ref().map(|it| Ok((key, it.address, it.lend()?)));
+        let http = [lent("signalling", &bound.signalling), lent("admin", &bound.admin)];
+        let http = http.into_iter().flatten().collect::<io::Result<_>>().map_err(StartError::Threads)?;
+        // Nothing that is likely to fail comes after this.
+        if let Some(predecessor) = predecessor {
+            predecessor.make_room().map_err(StartError::HandOver)?;
+        }
         let workers = dataplane.start(&shared, clock, seeds.workers).map_err(StartError::Threads)?;
         let workers = Arc::new(workers);
         let splice =
@@ -239,7 +261,7 @@ impl Prepared {
             certificates,
             doors,
         };
-        Ok(Running { addresses, admin, edges, signalling: talking, changeable, wishes, streams, workers })
+        Ok(Running { addresses, admin, edges, signalling: talking, changeable, http, wishes, streams, workers })
     }
 }
 
@@ -278,6 +300,7 @@ pub fn serve(
     file: Option<&Path>,
     announce: impl FnOnce(&Addresses),
     reread: impl Fn() -> Result<Settings, String>,
+    hand_over: Option<&Path>,
 ) -> Result<(), ServeError> {
     let runtime = edges::runtime().map_err(StartError::Threads)?;
     // Before anything starts: a signal that comes meanwhile is obeyed afterwards, and stops cleanly.
@@ -287,7 +310,13 @@ pub fn serve(
     };
     let mut signals = signals?;
     let notify = Notify::from_environment();
-    let prepared = Prepared::new(settings)?;
+    let prepared = Prepared::new(settings, hand_over)?;
+    // From inside the sandbox no place could be made for a successor any more.
+    let heir = {
+        let _inside = runtime.enter();
+        hand_over.map(handover::listen).transpose().map_err(StartError::HandOver)
+    };
+    let heir = heir?;
     let kept = inside::enter(settings, file)?;
     let mut running = prepared.start(kept, vec![runtime.handle().clone()])?;
     announce(running.addresses());
@@ -304,6 +333,10 @@ pub fn serve(
                     let _ = answer.send(running.reload_aloud(&notify, reread()));
                 }
                 () = tick(&mut watchdog) => notify.alive(),
+                (path, stream) = successor(hand_over, heir.as_ref()) => match running.hand_over(path, &stream, &notify) {
+                    Ok(()) => return running.drain(&mut signals, &Notify::nobody()).await,
+                    Err(error) => tracing::error!(%error, "not handed over"),
+                },
                 broken = running.edges.broken() => return Err(broken),
             }
         }
@@ -311,6 +344,20 @@ pub fn serve(
     running.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Who wants to take this one's place.
+async fn successor<'a>(path: Option<&'a Path>, heir: Option<&UnixListener>) -> (&'a Path, UnixStream) {
+    loop {
+        match (path, heir) {
+            (Some(path), Some(heir)) => {
+                if let Ok((stream, _)) = heir.accept().await {
+                    return (path, stream);
+                }
+            }
+            _ => std::future::pending().await,
+        }
+    }
 }
 
 /// When the supervisor is to be told that we are alive, if it wants to know.

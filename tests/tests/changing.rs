@@ -225,3 +225,80 @@ fn secrets_come_from_files_the_environment_and_systemds_credentials() {
     assert!(answer["why"].as_str().unwrap().contains("cannot be read"), "{answer}");
     assert!(knows(&daemon, "alice", "alice's long secret"), "and nothing changed");
 }
+
+/// Callers who come one pair after the other; who is sent away by a server that ends comes back at once.
+async fn arrive_again_and_again(at: SocketAddr, stop: Arc<AtomicBool>, came: Arc<AtomicU32>) {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        let (a, b) = tokio::join!(arrives(at, format!("h{number}a")), arrives(at, format!("h{number}b")));
+        a.close().await;
+        b.close().await;
+        came.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Until matched. Nothing but 1001 (going away) may come in between.
+async fn arrives(at: SocketAddr, name: String) -> Caller {
+    loop {
+        let mut caller = Caller::open_at(at, None).await.expect("nobody is refused");
+        caller.request(json!({ "t": "hello", "v": [1], "token": Claims::adult(&name).token() })).await;
+        caller.request(json!({ "t": "queue" })).await;
+        loop {
+            match caller.next().await {
+                Ok(said) if said["t"] == "matched" => return caller,
+                // Came in by the old one's door in its last moment: asked to come again.
+                Ok(said) if said["code"] == "E_BUSY" => break,
+                Ok(said) => assert_ne!(said["t"], "error", "{said}"),
+                Err(ended) => {
+                    assert_eq!(ended, e2e::client::Ended::Closed(Some(1001)));
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// One relay takes the place of another, as often as the proof asks for with `LONG` set; twice otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_takes_over_refuses_nobody_and_loses_no_call() {
+    let rounds = if std::env::var_os("LONG").is_some() { 5 } else { 2 };
+    let socket = std::env::temp_dir().join(format!("e2e-hand-over-{}", std::process::id()));
+    let _ = std::fs::remove_file(&socket);
+    let relay =
+        || Daemon::local().set("drain.deadline_secs = 3600").argument("--hand-over").argument(socket.to_str().unwrap());
+    let mut daemon = relay().set("listen.tcp = ['127.0.0.1:0']").start();
+    let listen = format!(
+        "listen = {{ udp = ['{}'], tcp = ['{}'], signalling = '{}', admin = '{}' }}",
+        daemon.turn(),
+        daemon.tcp(),
+        daemon.signalling(),
+        daemon.admin()
+    );
+    let (stop, came) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let arrivals = tokio::spawn(arrive_again_and_again(daemon.signalling(), Arc::clone(&stop), Arc::clone(&came)));
+    for _ in 0..rounds {
+        let mut call = talking(&daemon);
+        speak(&mut call, b"before");
+        let successor = tokio::task::block_in_place(|| relay().set(&listen).start());
+        speak(&mut call, b"after, through the old one");
+        let mut newer = talking(&successor);
+        speak(&mut newer, b"through the new one");
+        speak(&mut call, b"and the old one still");
+        let before = came.load(Ordering::Relaxed);
+        while came.load(Ordering::Relaxed) < before + 2 {
+            assert!(!arrivals.is_finished(), "somebody was refused");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        for (client, _) in &mut call {
+            assert_eq!(client.refresh(0), 0, "its allocation is where it was");
+        }
+        assert_eq!(tokio::task::block_in_place(|| ended(&mut daemon)), Some(0));
+        for (client, _) in &mut newer {
+            assert_eq!(client.refresh(0), 0);
+        }
+        daemon = successor;
+    }
+    stop.store(true, Ordering::Relaxed);
+    arrivals.await.unwrap();
+}

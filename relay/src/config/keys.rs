@@ -80,7 +80,7 @@ const NEW_CALLS: Reload = Reload::Live("for calls from then on; those that stand
 const NEW_SESSIONS: Reload = Reload::Live("for sessions from then on");
 const EVERYBODY: Reload = Reload::Live("for everybody");
 const SOCKETS: Reload =
-    Reload::Restart("connections and calls hang on its sockets; with sockets from systemd a restart refuses nobody");
+    Reload::Restart("connections and calls hang on its sockets; a restart with `--hand-over` refuses nobody");
 const MEMORY: Reload = Reload::Restart("tables are laid out by it");
 
 const fn key(name: &'static str, kind: Kind, reload: Reload, example: &'static str) -> Key {

@@ -123,6 +123,8 @@ pub(super) struct Mailbox {
     errands: Mutex<Vec<Errand>>,
     wake: File,
     stop: AtomicBool,
+    depart: AtomicBool,
+    departed: AtomicBool,
 }
 
 impl Mailbox {
@@ -135,6 +137,8 @@ impl Mailbox {
             errands: Mutex::default(),
             wake,
             stop: AtomicBool::new(false),
+            depart: AtomicBool::new(false),
+            departed: AtomicBool::new(false),
         })
     }
 
@@ -146,6 +150,24 @@ impl Mailbox {
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.ring();
+    }
+
+    /// The listeners are to be given away.
+    pub(super) fn depart(&self) {
+        self.depart.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(super) fn is_to_depart(&self) -> bool {
+        self.depart.load(Ordering::Acquire)
+    }
+
+    pub(super) fn say_departed(&self) {
+        self.departed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_departed(&self) -> bool {
+        self.departed.load(Ordering::Acquire)
     }
 
     pub(super) fn is_stopped(&self) -> bool {

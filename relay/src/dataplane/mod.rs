@@ -8,6 +8,7 @@
 
 mod batch;
 mod counters;
+mod departure;
 mod mailbox;
 mod names;
 mod nap;
@@ -35,6 +36,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 pub use batch::MAX_DATAGRAM_BYTES;
 pub use counters::{Count, IoCounters};
@@ -189,8 +191,16 @@ impl Bound {
         let mailboxes: Vec<_> = self.seats.iter().map(|seat| Arc::clone(&seat.mailbox)).collect();
         let everybody = Mailboxes::new(mailboxes.iter().cloned());
         let nap = Arc::new(AtomicU32::new(self.nap_micros));
-        let mut running =
-            Running { mailboxes, nap: Arc::clone(&nap), threads: Vec::new(), turn: Vec::new(), io: Vec::new() };
+        let listeners = self.seats.iter().flat_map(|seat| &seat.listeners);
+        let listeners = listeners.map(|it| Ok((it.address, it.socket.try_clone()?))).collect::<io::Result<_>>()?;
+        let mut running = Running {
+            mailboxes,
+            listeners,
+            nap: Arc::clone(&nap),
+            threads: Vec::new(),
+            turn: Vec::new(),
+            io: Vec::new(),
+        };
         for (number, seat) in self.seats.into_iter().enumerate() {
             let number = number as u16;
             let turn = turn::Turn::new(Arc::clone(shared), number, seed_of(seed, number));
@@ -209,6 +219,7 @@ impl Bound {
                 counters,
                 nap: Nap::new(Arc::clone(&nap)),
                 tcp: self.tcp.clone(),
+                departed: false,
             };
             running.threads.push(spawn(number, seat.core, worker)?);
         }
@@ -236,6 +247,7 @@ fn seed_of(mut seed: [u8; 32], worker: u16) -> [u8; 32] {
 /// The workers at work. Dropping it stops them.
 pub struct Running {
     mailboxes: Vec<Arc<Mailbox>>,
+    listeners: Vec<(SocketAddr, OwnedFd)>,
     nap: Arc<AtomicU32>,
     threads: Vec<JoinHandle<()>>,
     turn: Vec<Arc<turn::Counters>>,
@@ -245,6 +257,28 @@ pub struct Running {
 impl Running {
     pub fn mailboxes(&self) -> Mailboxes {
         Mailboxes::new(self.mailboxes.iter().cloned())
+    }
+
+    /// Every listening socket, those of one address together, for who takes this process's place.
+    pub fn listeners(&self) -> &[(SocketAddr, OwnedFd)] {
+        &self.listeners
+    }
+
+    /// Moves every UDP client that has an allocation onto a socket of its own and reads from the listeners no more: another process may.
+    /// Whether all workers have done so in time.
+    pub fn depart(&self, patience: Duration) -> bool {
+        const LOOK: Duration = Duration::from_millis(1);
+        for mailbox in &self.mailboxes {
+            mailbox.depart();
+        }
+        let begun = Instant::now();
+        while !self.mailboxes.iter().all(|mailbox| mailbox.has_departed()) {
+            if begun.elapsed() > patience {
+                return false;
+            }
+            thread::sleep(LOOK);
+        }
+        true
     }
 
     /// How long busy workers nap from now on, as [`Settings::nap_micros`] says.

@@ -142,6 +142,24 @@ pub(super) fn open_relayed(address: SocketAddr, receive_buffer_bytes: usize) -> 
     Ok(socket.into())
 }
 
+/// A socket for one client alone, beside the `listener` it has come by. Between its bind and its connect it takes what is meant for others:
+/// microseconds, and they are read like its own.
+pub(super) fn open_connected(
+    listener: BorrowedFd<'_>,
+    local: SocketAddr,
+    remote: SocketAddr,
+    receive_buffer_bytes: usize,
+) -> io::Result<OwnedFd> {
+    // A worker alone shares with nobody until now.
+    socket2::SockRef::from(&listener).set_reuse_port(true)?;
+    let socket = open(local)?;
+    socket.set_reuse_port(true)?;
+    socket.set_recv_buffer_size(receive_buffer_bytes)?;
+    socket.bind(&local.into())?;
+    socket.connect(&remote.into())?;
+    Ok(socket.into())
+}
+
 /// Whether the socket queues what ICMP says about its datagrams. Turning that off forgets what waits.
 pub(super) fn hear_errors(socket: BorrowedFd<'_>, ipv6: bool, hear: bool) -> io::Result<()> {
     let (level, option) =

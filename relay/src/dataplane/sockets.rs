@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::names::Beside;
-use super::socket::{Listener, hear_errors, open_relayed};
+use super::socket::{Listener, hear_errors, open_connected, open_relayed};
 use super::sys;
 use crate::access::{Bucket, Rate};
 use crate::time::Millis;
-use crate::turn::{AddressId, OpenError, RelayedAddress, RelayedPort};
+use crate::turn::{AddressId, FiveTuple, OpenError, RelayedAddress, RelayedPort};
 
 /// Receive buffer of a relayed socket: about a second of one voice stream.
 const RELAYED_RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
@@ -24,6 +24,8 @@ pub(super) enum Place {
     Relayed(RelayedPort),
     /// A stream client's connection, by its number.
     Stream(u32),
+    /// A client's own socket, by its number: the listeners are somebody else's.
+    Departed(u32),
     Mailbox,
 }
 
@@ -35,6 +37,7 @@ impl Place {
             Place::Listener(index) => 1 << 32 | u64::from(index),
             Place::Mailbox => 2 << 32,
             Place::Stream(number) => 3 << 32 | u64::from(number),
+            Place::Departed(number) => 4 << 32 | u64::from(number),
         }
     }
 
@@ -43,6 +46,7 @@ impl Place {
             0 => Place::Relayed(RelayedPort { address: AddressId((number >> 16) as u8), port: number as u16 }),
             1 => Place::Listener(number as u16),
             3 => Place::Stream(number as u32),
+            4 => Place::Departed(number as u32),
             _ => Place::Mailbox,
         }
     }
@@ -59,6 +63,15 @@ pub(super) struct Sockets {
     /// By `AddressId`, then by port: pages that exist once one of their ports was opened.
     relayed: Vec<Vec<Option<Box<Page>>>>,
     error_rate: Option<Rate>,
+    /// Sockets of single clients, since the listeners were given away: never more than there were allocations then.
+    departed: Vec<Departed>,
+}
+
+struct Departed {
+    socket: OwnedFd,
+    /// Where its datagrams would have come in.
+    listener: u16,
+    local: SocketAddr,
 }
 
 type Page = [Option<Open<OwnedFd>>; PAGE];
@@ -81,6 +94,7 @@ impl Sockets {
             addresses: addresses.iter().map(|address| address.bind).collect(),
             relayed: addresses.iter().map(|_| (0..PAGES).map(|_| None).collect()).collect(),
             error_rate: Rate::new(ERRORS_PER_SECOND, ERRORS_BURST),
+            departed: Vec::new(),
         }
     }
 
@@ -96,8 +110,23 @@ impl Sockets {
                 let (page, entry) = split(port);
                 Some(self.relayed.get(usize::from(port.address.0))?[page].as_ref()?[entry].as_ref()?.socket.as_fd())
             }
+            Place::Departed(number) => Some(self.departed.get(number as usize)?.socket.as_fd()),
             Place::Stream(_) | Place::Mailbox => None,
         }
+    }
+
+    /// Opens a client's own socket, and answers its number.
+    pub(super) fn depart(&mut self, client: &FiveTuple) -> io::Result<(u32, BorrowedFd<'_>)> {
+        let listener = self.get(Place::Listener(client.listener)).ok_or(io::ErrorKind::NotFound)?;
+        let socket = open_connected(listener, client.local, client.remote, RELAYED_RECEIVE_BUFFER_BYTES)?;
+        let number = u32::try_from(self.departed.len()).map_err(io::Error::other)?;
+        self.departed.push(Departed { socket, listener: client.listener, local: client.local });
+        Ok((number, self.departed[number as usize].socket.as_fd()))
+    }
+
+    /// The listener and the address that this client's datagrams would have come in by.
+    pub(super) fn departed(&self, number: u32) -> Option<(u16, SocketAddr)> {
+        self.departed.get(number as usize).map(|it| (it.listener, it.local))
     }
 
     /// The address a client sent to.
@@ -131,7 +160,7 @@ impl Sockets {
         let seen = match place {
             Place::Listener(index) => self.listeners.get_mut(usize::from(index)).map(|open| &mut open.overflow),
             Place::Relayed(port) => self.entry(port).and_then(|entry| entry.as_mut()).map(|open| &mut open.overflow),
-            Place::Stream(_) | Place::Mailbox => None,
+            Place::Stream(_) | Place::Departed(_) | Place::Mailbox => None,
         };
         seen.map_or(0, |seen| u64::from(total.wrapping_sub(std::mem::replace(seen, total))))
     }
@@ -217,6 +246,7 @@ mod tests {
             Place::Relayed(port),
             Place::Mailbox,
             Place::Stream(u32::MAX),
+            Place::Departed(u32::MAX),
         ] {
             assert_eq!(Place::from_number(place.number()), place);
         }

@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pub(super) nap: Nap,
     /// Who does what TCP allocations ask for, if anybody.
     pub(super) tcp: Option<TasksSender>,
+    /// The listeners were given away.
+    pub(super) departed: bool,
 }
 
 /// Memory of a running worker, made in its own thread so that the pages are near its core.
@@ -112,7 +114,7 @@ impl Worker {
                     }
                 }
             }
-            if hands.ready.is_full() {
+            if hands.ready.is_full() && !self.departed {
                 self.serve_listeners(hands, now);
             }
             self.flush(hands); // 5
@@ -170,7 +172,7 @@ impl Worker {
     }
 
     /// Stage 2: receive a batch. Answers whether there may be more.
-    fn receive(&mut self, hands: &mut Hands, now: Now, place: Place, datagrams: usize) -> bool {
+    pub(super) fn receive(&mut self, hands: &mut Hands, now: Now, place: Place, datagrams: usize) -> bool {
         if hands.batch.free() < datagrams {
             self.flush(hands);
         }
@@ -193,7 +195,7 @@ impl Worker {
         hands.turn.backlog |= full;
         self.nap.count(count);
         match place {
-            Place::Listener(_) => {
+            Place::Listener(_) | Place::Departed(_) => {
                 self.counters.from_clients.add(count as u64);
             }
             _ => self.counters.from_peers.add(count as u64),
@@ -218,6 +220,11 @@ impl Worker {
         let forward = match place {
             Place::Listener(listener) => {
                 let local = self.sockets.local(listener, &received.beside);
+                let from = FiveTuple { listener, transport: Transport::Udp, local, remote };
+                self.turn.handle_client(now, &from, &mut packet)
+            }
+            Place::Departed(number) => {
+                let Some((listener, local)) = self.sockets.departed(number) else { return };
                 let from = FiveTuple { listener, transport: Transport::Udp, local, remote };
                 self.turn.handle_client(now, &from, &mut packet)
             }
@@ -297,6 +304,9 @@ impl Worker {
             self.act(hands, now);
         }
         self.collect_streams(hands, now);
+        if !self.departed && self.mailbox.is_to_depart() {
+            self.depart(hands, now);
+        }
     }
 
     fn reply(&mut self, hands: &mut Hands, to: &ClientPath, bytes: &[u8]) {

@@ -73,6 +73,7 @@ struct Watched {
 /// The thread at work. Dropping it stops it and waits for it.
 pub(super) struct Edges {
     stop: watch::Sender<bool>,
+    refuse: watch::Sender<bool>,
     broken: watch::Receiver<Option<Broken>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -81,6 +82,7 @@ impl Edges {
     pub(super) fn start(runtime: Runtime, work: Work) -> io::Result<Edges> {
         let (stop, stopped) = watch::channel(false);
         let (report, broken) = watch::channel(None);
+        let (refuse, refused) = watch::channel(false);
         let Work { services, https, signalling, workers, streams, splice, capacity } = work;
         let services = {
             let _inside = runtime.enter();
@@ -88,10 +90,15 @@ impl Edges {
         };
         let watched = Watched { signalling, workers, streams, splice, capacity };
         let thread = thread::Builder::new().name("edges".to_owned()).spawn(move || {
-            let end = runtime.block_on(run(services, https, watched, stopped));
+            let end = runtime.block_on(run(services, https, watched, (stopped, refused)));
             report.send_replace(end);
         })?;
-        Ok(Edges { stop, broken, thread: Some(thread) })
+        Ok(Edges { stop, refuse, broken, thread: Some(thread) })
+    }
+
+    /// Accepts nobody any more; whoever waits in the sockets is somebody else's. Connections that exist are served on.
+    pub(super) fn refuse(&self) {
+        self.refuse.send_replace(true);
     }
 
     /// Returns when something broke that nobody asked to stop.
@@ -125,7 +132,7 @@ async fn run(
     open: Vec<(Listener, Router)>,
     https: Option<(Pages, Router)>,
     watched: Watched,
-    stopped: watch::Receiver<bool>,
+    asked: (watch::Receiver<bool>, watch::Receiver<bool>),
 ) -> Option<Broken> {
     let mut crowds: Vec<Crowd> = open.iter().map(|(listener, _)| listener.crowd()).collect();
     let mut services = JoinSet::new();
@@ -137,7 +144,7 @@ async fn run(
         crowds.push(listener.crowd());
         services.spawn(listener.serve(router));
     }
-    let end = watch_over(&mut services, &watched, stopped).await;
+    let end = watch_over(&mut services, &watched, asked).await;
     services.abort_all();
     // Its end tells everybody who is connected; they get a moment to hear it.
     drop(watched.signalling);
@@ -153,14 +160,23 @@ async fn run(
 async fn watch_over(
     services: &mut JoinSet<()>,
     watched: &Watched,
-    mut stopped: watch::Receiver<bool>,
+    (mut stopped, mut refused): (watch::Receiver<bool>, watch::Receiver<bool>),
 ) -> Option<Broken> {
+    let mut refuses = false;
     let (mut health, mut memory) = (interval(HEALTH_INTERVAL), Memory::default());
     health.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return None,
-            Some(_) = services.join_next() => return Some(Broken::Edge),
+            _ = refused.wait_for(|refuse| *refuse), if !refuses => {
+                refuses = true;
+                services.abort_all();
+            }
+            Some(_) = services.join_next() => {
+                if !refuses {
+                    return Some(Broken::Edge);
+                }
+            }
             _ = health.tick() => {
                 if watched.workers.has_ended() {
                     return Some(Broken::Worker);

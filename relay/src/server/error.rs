@@ -26,6 +26,8 @@ pub enum StartError {
     Sandbox(crate::sandbox::Refused),
     /// Nobody of the name in `sandbox.user`.
     NoSuchUser(String),
+    /// The relay at work did not hand its sockets over.
+    HandOver(io::Error),
     /// No thread or no runtime.
     Threads(io::Error),
 }
@@ -52,6 +54,10 @@ impl fmt::Display for StartError {
                     "there is no user {name:?}, which [sandbox] user names. Make it (useradd --system), or change [sandbox] user"
                 )
             }
+            StartError::HandOver(error) => write!(
+                f,
+                "the relay at work did not hand over: {error}. Its log says more; it must run as the same user, and --hand-over must name a place that user may write to"
+            ),
             StartError::Threads(error) => {
                 write!(f, "cannot start threads: {error}; the limit of processes may be too low (systemd: TasksMax)")
             }
@@ -84,9 +90,10 @@ impl std::error::Error for StartError {
             StartError::Udp(error) => Some(error),
             StartError::Certificate(error) => Some(error),
             StartError::Sandbox(error) => Some(error),
-            StartError::Tcp { source, .. } | StartError::OwnAddresses(source) | StartError::Threads(source) => {
-                Some(source)
-            }
+            StartError::Tcp { source, .. }
+            | StartError::OwnAddresses(source)
+            | StartError::HandOver(source)
+            | StartError::Threads(source) => Some(source),
             StartError::Random | StartError::NoSuchUser(_) | StartError::BackendCa(..) => None,
         }
     }

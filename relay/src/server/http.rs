@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -52,6 +53,11 @@ pub(super) fn adopt(listener: std::net::TcpListener) -> io::Result<Bound> {
 }
 
 impl Bound {
+    /// The socket once more, for who takes this process's place.
+    pub(super) fn lend(&self) -> io::Result<OwnedFd> {
+        self.listener.try_clone().map(OwnedFd::from)
+    }
+
     /// Hands the listener to the runtime that runs here.
     pub(super) fn into_listener(self, patience: Patience) -> io::Result<Listener> {
         let room = Arc::new(Semaphore::new(patience.connections));

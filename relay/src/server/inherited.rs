@@ -43,6 +43,11 @@ impl Inherited {
         Inherited(passed.collect())
     }
 
+    /// Sockets that another relay has given, by the key of each.
+    pub(super) fn given(sockets: Vec<(String, OwnedFd)>) -> Inherited {
+        Inherited(sockets.into_iter().filter_map(|(name, socket)| Passed::new(name, socket)).collect())
+    }
+
     /// Every socket for this UDP address, one for each worker at most.
     pub(super) fn udp(&mut self, address: SocketAddr) -> Vec<OwnedFd> {
         let all = self.0.extract_if(.., |it| it.udp && it.is_for("udp", address));

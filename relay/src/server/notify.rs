@@ -36,6 +36,11 @@ impl Notify {
         }
     }
 
+    /// For who is no longer the one to watch.
+    pub(super) const fn nobody() -> Notify {
+        Notify { to: None, watchdog: None }
+    }
+
     /// How often to call [`Notify::alive`]: twice in the time after which it would be killed.
     pub(super) fn watchdog(&self) -> Option<Duration> {
         self.watchdog
@@ -58,6 +63,11 @@ impl Notify {
 
     pub(super) fn alive(&self) {
         self.say("WATCHDOG=1");
+    }
+
+    /// Another process takes this one's place, and is the one to watch.
+    pub(super) fn main_process(&self, pid: u32) {
+        self.say(&format!("MAINPID={pid}"));
     }
 
     fn say(&self, news: &str) {

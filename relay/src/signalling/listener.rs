@@ -104,6 +104,20 @@ impl Controls {
         self.drain.send_replace(Some(in_ms));
     }
 
+    /// Calls whose two sides are not connected yet. Blocks until the desk has answered; not for an async runtime's thread that it needs.
+    pub fn calls_in_set_up(&self) -> usize {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let ask = Event::Ask(Box::new(move |desk, _| {
+            // Nobody waits any more: then nobody needs to know.
+            let _ = answer.send(desk.calls_in_set_up());
+        }));
+        // A desk that has no room or no life has nothing to wait for.
+        if self.entrance.events.try_send(ask).is_err() {
+            return 0;
+        }
+        answered.recv_timeout(Duration::from_secs(1)).unwrap_or(0)
+    }
+
     /// Takes over other settings: the entrance at once, the desk with its next turn. Whether it could be told.
     #[must_use]
     pub fn adopt(&self, mut fresh: Fresh) -> bool {

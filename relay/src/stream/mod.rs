@@ -17,8 +17,9 @@ pub mod tls;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU16;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -214,6 +215,7 @@ impl Bound {
         certificates: Option<&Certificates>,
         pages: Option<PagesSender>,
     ) -> io::Result<Running> {
+        let lent = Mutex::new(lend(&self.tcp, &self.tls)?);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let settings = self.settings;
         let counters = Arc::new(Counters::default());
@@ -251,7 +253,7 @@ impl Bound {
         let thread = thread::Builder::new()
             .name("streams".to_owned())
             .spawn(move || accept_all(&runtime, listeners, &shared, stopped, changed))?;
-        Ok(Running { stop, changes, entrance, counters, places, runtime: handle, thread: Some(thread) })
+        Ok(Running { stop, changes, lent, entrance, counters, places, runtime: handle, thread: Some(thread) })
     }
 }
 
@@ -259,6 +261,8 @@ impl Bound {
 pub struct Running {
     stop: watch::Sender<bool>,
     changes: mpsc::Sender<Change>,
+    /// The listeners once more, for who takes this process's place.
+    lent: Mutex<Vec<(Kind, SocketAddr, std::net::TcpListener)>>,
     entrance: Arc<Entrance>,
     counters: Arc<Counters>,
     places: Arc<Places>,
@@ -289,7 +293,19 @@ impl Running {
     /// Accepts at `opened` too, and no more at `closed`; who came in by those stays. Whether the thread could be told.
     #[must_use]
     pub fn change(&self, opened: Bound, closed: Vec<(Kind, SocketAddr)>) -> bool {
-        self.changes.try_send(Change { opened, closed }).is_ok()
+        let Ok(more) = lend(&opened.tcp, &opened.tls) else { return false };
+        let Ok(place) = self.changes.try_reserve() else { return false };
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        lent.retain(|(kind, address, _)| !closed.contains(&(*kind, *address)));
+        lent.extend(more);
+        place.send(Change { opened, closed });
+        true
+    }
+
+    /// Every listening socket, for who takes this process's place.
+    pub fn listeners(&self) -> Vec<(Kind, SocketAddr, OwnedFd)> {
+        let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        lent.iter().filter_map(|(kind, at, socket)| Some((*kind, *at, socket.try_clone().ok()?.into()))).collect()
     }
 
     /// Whether the thread has ended although nobody asked it to.
@@ -318,6 +334,14 @@ struct Accepting {
 struct Change {
     opened: Bound,
     closed: Vec<(Kind, SocketAddr)>,
+}
+
+type Opened = (std::net::TcpListener, SocketAddr);
+
+fn lend(tcp: &[Opened], tls: &[Opened]) -> io::Result<Vec<(Kind, SocketAddr, std::net::TcpListener)>> {
+    let tcp = tcp.iter().map(|listener| (Kind::Tcp, listener));
+    let all = tcp.chain(tls.iter().map(|listener| (Kind::Tls, listener)));
+    all.map(|(kind, (listener, address))| Ok((kind, *address, listener.try_clone()?))).collect()
 }
 
 fn accept_all(

@@ -156,6 +156,10 @@ impl Allocations {
         self.places.get_mut(key.0)
     }
 
+    pub(crate) fn clients(&self) -> impl Iterator<Item = FiveTuple> {
+        self.places.iter().map(|allocation| allocation.client)
+    }
+
     pub(crate) fn refill_meters(&mut self) {
         for allocation in self.places.iter_mut() {
             (allocation.sent, allocation.received) = Default::default();

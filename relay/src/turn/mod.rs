@@ -176,6 +176,11 @@ impl Turn {
         self.actions.pop_front()
     }
 
+    /// Whoever has an allocation here.
+    pub fn clients(&self) -> impl Iterator<Item = FiveTuple> {
+        self.allocations.clients()
+    }
+
     /// What this worker counted so far.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters

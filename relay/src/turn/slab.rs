@@ -75,7 +75,6 @@ impl<T> Slab<T> {
         self.pages.get_mut(page)?.places.get_mut(place)?.as_mut()
     }
 
-    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.pages.iter().flat_map(|page| page.places.iter().flatten())
     }

@@ -23,6 +23,11 @@ impl Desk {
         self.settle(now);
     }
 
+    /// Calls whose two sides have not both said that they are connected.
+    pub fn calls_in_set_up(&self) -> usize {
+        self.calls.values().filter(|call| !call.connected).count()
+    }
+
     /// Closes those whose call is over. Whom they leave behind by it is seen off as well.
     pub(super) fn see_off(&mut self, now: Now) {
         while let Some(connection) = self.leaving.pop() {
