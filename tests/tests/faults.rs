@@ -113,7 +113,7 @@ async fn f08_half_a_file_changes_nothing_under_a_call_and_a_whole_one_is_taken()
         talk.goes_on();
     }
     daemon.reload("access = { user_allocations = 9 }");
-    eventually("the reload", || daemon.log().lines().any(|line| line.trim_end().ends_with(" reloaded")).then_some(()));
+    eventually("the reload", || daemon.log().contains("reloaded; changed: access.user_allocations").then_some(()));
     talk.goes_on();
     Talk::begin(&daemon, ["eva", "leo"]).await.goes_on();
 }

@@ -46,7 +46,11 @@ fn a_file_that_was_left_open_for_writing_by_whoever_started_it_is_closed() {
     let daemon = Daemon::local()
         .under(&["bash", "-c", "exec 7>/dev/shm/e2e-left-open; rm /dev/shm/e2e-left-open; exec \"$@\"", "bash"])
         .start();
-    assert!(!std::path::Path::new(&format!("/proc/{}/fd/7", daemon.id())).exists());
+    // The number may have been given to something else since.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).unwrap();
+    let open = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    let left: Vec<_> = open.filter(|to| to.to_string_lossy().contains("e2e-left-open")).collect();
+    assert!(left.is_empty(), "{left:?}");
     assert_eq!(proof(&daemon).0, Some(0));
 }
 

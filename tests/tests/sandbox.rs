@@ -53,7 +53,6 @@ fn what_is_no_business_of_a_relay_is_denied() {
         ("read", "PermissionDenied"),
         ("list", "PermissionDenied"),
         ("connect", "PermissionDenied"),
-        ("listen", "PermissionDenied"),
         ("code", "PermissionDenied"),
         ("dumpable", "PermissionDenied"),
         ("ring", "Unsupported"),

@@ -271,7 +271,8 @@ mod tests {
         let app = "auth.issuer = 'i'\nauth.audience = 'a'\nauth.tokens = [{ kid = 'a', alg = 'HS256', secret = '0123456789abcdef0123456789abcdef' }]\n";
         let before = format!(
             "listen.tcp = ['127.0.0.1:3478']\nlisten.signalling = '127.0.0.1:8080'\nlisten.admin = '127.0.0.1:9641'\n\
-             tls = {{ certificate = 'a', private_key = 'b' }}\nrelay.addresses = ['127.0.0.1']\n{app}"
+             tls = {{ certificate = 'a', private_key = 'b' }}\nrelay.addresses = ['127.0.0.1']\n\
+             sandbox.mode = 'off'\n{app}"
         );
         let backend = "{ url = 'https://a/b', secret = '0123456789abcdef0123456789abcdef', ca = 'c' }";
         let after = format!(
@@ -288,7 +289,8 @@ mod tests {
              drain = {{ deadline_secs = 1, alternate_servers = ['192.0.2.1:1'], alternate_domain = 'x.example' }}\n\
              signalling = {{ origins = ['https://a'], turn_urls = ['turn:a'], demo_page = true }}\nreports = {backend}\nrevocations = {backend}\n\
              calls = {{ path = 'direct-first', direct_bands = ['16-17'], acceptance = true }}\n\
-             matching = {{ topics = ['a'], min_band = '18+' }}\n"
+             matching = {{ topics = ['a'], min_band = '18+', recent_partners = 'allow' }}\n\
+             sandbox = {{ mode = 'required', user = 'somebody' }}\n"
         );
         let (old, new) = (read(&before), read(&after));
         let settings = effective(&old, &new);
