@@ -407,15 +407,6 @@ pub(super) fn pin(core: usize) -> io::Result<()> {
     checked(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) }).map(|_| ())
 }
 
-/// What the calling thread has used of its processor.
-#[cfg(feature = "slowdown")]
-pub(super) fn thread_cpu() -> std::time::Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is writable for the call. This clock cannot fail on Linux, and zero would only waste nothing.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 /// Gives free memory inside the heap back to the system. Takes milliseconds and locks the heap: not for threads that packets wait
 /// for.
 pub fn give_memory_back() {
