@@ -15,7 +15,7 @@ pub(crate) fn result() -> Recorded {
 
 /// The same with markup, addresses and control characters in every word that a file or a server could have chosen.
 pub(crate) fn nasty() -> Recorded {
-    let evil = "<script>alert(1)</script> \" onload=\"x\" ' & connect 192.0.2.7:3478 to ws://relay.example/v1 [2001:db8::1]:80 /home/ana/k.pem \u{1b}[2J|\n::error::x";
+    let evil = "<script>alert(1)</script> \" onload=\"x\" ' & connect 192.0.2.7:3478 to ws://relay.example/v1 [2001:db8::1]:80 /srv/ana/k.pem \u{1b}[2J|\n::error::x";
     let mut value = value();
     for pointer in
         ["/verdict/word", "/callers", "/schedule_hash", "/loadgen", "/aborted", "/started_at", "/media/profile"]
@@ -34,7 +34,7 @@ pub(crate) fn nasty() -> Recorded {
     value["knee"][0]["verdict"] = json!(evil);
     value["exemplars"][0]["sides"][0]["role"] = json!(evil);
     value["exemplars"][0]["sides"][0]["steps"][0]["step"] = json!(evil);
-    value["scenario"]["arrivals"]["shape"] = json!("trace:/home/ana/calls.txt");
+    value["scenario"]["arrivals"]["shape"] = json!("trace:/srv/ana/calls.txt");
     value["scenario"]["peer"]["tls_name"] = json!("relay.example");
     value["scenario"][evil] = json!(evil);
     Recorded::read(value).unwrap()

@@ -48,11 +48,11 @@ mod tests {
             "2001:db8::1",
             "ws://host:8080/v1/ws",
             "turn:host:3478",
-            "/home/ana/key.pem",
+            "/srv/ana/key.pem",
             "~/x.toml",
             "(192.0.2.7:3478)",
             "192.0.2.7:3478:",
-            "trace:/home/ana/t.txt",
+            "trace:/srv/ana/t.txt",
         ];
         for word in left_out {
             let clean = scrub(&format!("connect {word} refused"));

@@ -33,7 +33,7 @@ fn the_page_needs_nothing_and_says_everything() {
 #[test]
 fn what_came_from_files_stays_text_and_tells_no_address() {
     let page = render(&nasty(), None);
-    for secret in ["<script", "onload=\"", "192.0.2.7", "2001:db8", "/home/ana", "relay.example", "\u{1b}"] {
+    for secret in ["<script", "onload=\"", "192.0.2.7", "2001:db8", "/srv/ana", "relay.example", "\u{1b}"] {
         assert!(!page.contains(secret), "{secret}");
     }
     assert!(page.contains("&lt;script&gt;"), "it is shown as text");
