@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
 use super::ticket::{Meeting, Person};
+use crate::hashing::give_back;
 use crate::time::Millis;
 
 /// Partners remembered per person.
@@ -17,6 +18,8 @@ pub const MAX_RECENT: usize = 20;
 pub const RECENT_TTL_MS: u64 = 30 * 60 * 1000;
 /// Meetings remembered in all; beyond it the oldest is forgotten early.
 pub(super) const MAX_MEETINGS: usize = 1 << 20;
+/// Sides whose room is kept when they are gone.
+const KEPT: usize = 1 << 10;
 
 /// The key that turns pseudonyms into [`Person`]s, drawn at start and never written anywhere.
 #[derive(Clone)]
@@ -61,14 +64,31 @@ impl fmt::Debug for Pepper {
     }
 }
 
-/// Everybody's last partners. Bounded by [`MAX_RECENT`] a person and a million meetings in all.
+/// Everybody's last partners. Bounded by [`MAX_RECENT`] a person and a million meetings in all: some 50 bytes for each side of each.
 #[derive(Default)]
 pub struct RecentPartners {
+    /// Oldest first, so that they expire from the front.
+    sides: VecDeque<Side>,
+    /// Number of the first side that is left; the others follow without a gap.
+    first: u64,
+    /// The number of each person's latest side.
     // Persons are keyed hashes already, so a fixed hasher gives nobody a handle on collisions.
-    rings: HashMap<Person, VecDeque<(Millis, Person)>, FixedState>,
-    /// One entry per side of a meeting, oldest first.
-    expiry: VecDeque<(Millis, Person)>,
+    latest: HashMap<Person, u64, FixedState>,
 }
+
+/// A meeting as one of the two remembers it.
+struct Side {
+    at: Millis,
+    owner: Person,
+    partner: Person,
+    /// How many sides back the owner's one before is; 0 if there was none.
+    back: u32,
+}
+
+/// Stands for whoever was erased.
+const NOBODY: Person = Person(0);
+/// Sides looked at for one person. More than twenty only if the same two met again.
+const MAX_STEPS: usize = 4 * MAX_RECENT;
 
 impl RecentPartners {
     /// Remembers on both sides that the two have met.
@@ -85,61 +105,75 @@ impl RecentPartners {
     }
 
     /// The last partners of `person` that still count, oldest first, at most [`MAX_RECENT`].
-    pub fn of(&self, now: Millis, person: Person) -> impl Iterator<Item = Person> + '_ {
-        let ring = self.rings.get(&person).into_iter().flatten();
-        ring.filter(move |(at, _)| now.since(*at) < RECENT_TTL_MS).map(|&(_, partner)| partner)
+    pub fn of(&self, now: Millis, person: Person) -> impl Iterator<Item = Person> + use<> {
+        let mut found = Vec::new();
+        let counting = self.sides_of(person).take(MAX_STEPS).take_while(|side| now.since(side.at) < RECENT_TTL_MS);
+        for partner in counting.map(|side| side.partner).filter(|partner| *partner != NOBODY) {
+            if found.len() < MAX_RECENT && !found.contains(&partner) {
+                found.push(partner);
+            }
+        }
+        found.into_iter().rev()
     }
 
     /// Forgets what is older than [`RECENT_TTL_MS`]. `met` does it too; call it from a timer so that silence forgets as well.
     pub fn forget_expired(&mut self, now: Millis) {
-        while self.expiry.front().is_some_and(|(at, _)| now.since(*at) >= RECENT_TTL_MS) {
+        while self.sides.front().is_some_and(|side| now.since(side.at) >= RECENT_TTL_MS) {
             self.forget_oldest();
         }
     }
 
     /// When [`RecentPartners::forget_expired`] has something to do.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        self.expiry.front().map(|(at, _)| at.after(RECENT_TTL_MS))
+        self.sides.front().map(|side| side.at.after(RECENT_TTL_MS))
     }
 
-    /// Forgets whom `person` met, on their side (`DELETE /v1/subjects`).
+    /// Forgets whom `person` met, and that anybody met them (`DELETE /v1/subjects`).
     pub fn forget(&mut self, person: Person) {
-        self.rings.remove(&person);
-        for ring in self.rings.values_mut() {
-            ring.retain(|&(_, partner)| partner != person);
+        self.latest.remove(&person);
+        for side in self.sides.iter_mut().filter(|side| side.owner == person || side.partner == person) {
+            (side.owner, side.partner) = (if side.owner == person { NOBODY } else { side.owner }, NOBODY);
         }
-        self.rings.retain(|_, ring| !ring.is_empty());
-        self.expiry.retain(|&(_, owner)| owner != person);
     }
 
-    fn remember(&mut self, now: Millis, person: Person, partner: Person) {
-        if self.expiry.len() >= 2 * MAX_MEETINGS {
+    /// Latest first.
+    fn sides_of(&self, person: Person) -> impl Iterator<Item = &Side> {
+        let mut next = self.latest.get(&person).copied();
+        std::iter::from_fn(move || {
+            let number = next?;
+            let side = self.sides.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?;
+            next = number.checked_sub(side.back.into()).filter(|_| side.back > 0);
+            Some(side)
+        })
+    }
+
+    fn remember(&mut self, now: Millis, owner: Person, partner: Person) {
+        if self.sides.len() >= 2 * MAX_MEETINGS {
             self.forget_oldest();
         }
-        let ring = self.rings.entry(person).or_default();
-        ring.retain(|&(_, known)| known != partner);
-        if ring.len() >= MAX_RECENT {
-            ring.pop_front();
-        }
-        ring.push_back((now, partner));
-        self.expiry.push_back((now, person));
+        let number = self.first + self.sides.len() as u64;
+        // Whoever has a latest side still has it among the two million: the distance fits.
+        let back = self.latest.insert(owner, number).map_or(0, |before| (number - before) as u32);
+        self.sides.push_back(Side { at: now, owner, partner, back });
     }
 
-    /// Each entry of a ring is no younger than its entry in `expiry`, so what goes here has had its time.
     fn forget_oldest(&mut self) {
-        let Some((at, person)) = self.expiry.pop_front() else { return };
-        let Some(ring) = self.rings.get_mut(&person) else { return };
-        while ring.front().is_some_and(|&(met, _)| met <= at) {
-            ring.pop_front();
+        let Some(side) = self.sides.pop_front() else { return };
+        if self.latest.get(&side.owner) == Some(&self.first) {
+            self.latest.remove(&side.owner);
         }
-        if ring.is_empty() {
-            self.rings.remove(&person);
+        self.first += 1;
+        if self.sides.len() < self.sides.capacity() / 4 && self.sides.len() > KEPT {
+            self.sides.shrink_to(self.sides.len() * 2);
         }
+        give_back(&mut self.latest);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn partners(recent: &RecentPartners, now: u64, person: u64) -> Vec<u64> {
@@ -155,11 +189,11 @@ mod tests {
         assert!(partners(&recent, 1000 + RECENT_TTL_MS, 1).is_empty());
         assert_eq!(recent.poll_timeout(), Some(Millis(1000 + RECENT_TTL_MS)));
         recent.forget_expired(Millis(1000 + RECENT_TTL_MS));
-        assert!(recent.rings.is_empty() && recent.expiry.is_empty());
+        assert!(recent.sides.is_empty() && recent.latest.is_empty());
     }
 
     #[test]
-    fn a_ring_holds_the_last_twenty_partners_once_each() {
+    fn the_last_twenty_partners_are_known_once_each() {
         let mut recent = RecentPartners::default();
         for partner in 10..40 {
             recent.met(Millis(partner), Person(1), Person(partner));
@@ -184,9 +218,55 @@ mod tests {
         let mut recent = RecentPartners::default();
         recent.met(Millis(0), Person(1), Person(2));
         recent.met(Millis(0), Person(2), Person(3));
+        recent.met(Millis(0), Person(3), Person(4));
         recent.forget(Person(2));
-        assert!(recent.rings.is_empty());
-        assert_eq!(recent.expiry.len(), 2, "what is left of the others' clocks expires by itself");
+        assert_eq!([1, 2, 3, 4].map(|person| partners(&recent, 0, person)), [vec![], vec![], vec![4], vec![3]]);
+        assert!(recent.sides.iter().all(|side| side.owner != Person(2) && side.partner != Person(2)));
+        recent.met(Millis(1), Person(2), Person(3));
+        assert_eq!(partners(&recent, 1, 2), [3], "who comes back is somebody new");
+    }
+
+    #[test]
+    fn what_is_beyond_the_bound_is_forgotten_oldest_first_and_its_room_given_back() {
+        let mut recent = RecentPartners::default();
+        for number in 0..=MAX_MEETINGS as u64 {
+            recent.met(Millis(number / 1000), Person(2 * number + 1), Person(2 * number + 2));
+        }
+        assert_eq!(recent.sides.len(), 2 * MAX_MEETINGS);
+        assert!(partners(&recent, 2000, 1).is_empty() && partners(&recent, 2000, 2).is_empty());
+        assert_eq!((partners(&recent, 2000, 3), partners(&recent, 2000, 4)), (vec![4], vec![3]));
+        recent.forget_expired(Millis(RECENT_TTL_MS + 2000));
+        assert!(recent.sides.is_empty() && recent.latest.is_empty());
+        assert!(recent.sides.capacity() <= 8 * KEPT && recent.latest.capacity() <= 8 * KEPT);
+    }
+
+    proptest! {
+        /// Against everybody's meetings in a plain list.
+        #[test]
+        fn partners_are_those_of_the_last_half_hour(
+            steps in prop::collection::vec((0..RECENT_TTL_MS / 4, 1..9_u64, 1..9_u64, 0..20_u8), 0..60)
+        ) {
+            let (mut recent, mut model, mut now) = (RecentPartners::default(), Vec::new(), 0);
+            for (pause, a, b, kind) in steps {
+                now += pause;
+                if kind == 0 {
+                    recent.forget(Person(a));
+                    model.retain(|&(_, owner, partner)| owner != a && partner != a);
+                } else if a != b {
+                    recent.met(Millis(now), Person(a), Person(b));
+                    model.extend([(now, a, b), (now, b, a)]);
+                }
+                for person in 1..9 {
+                    let counts = |&&(at, owner, _): &&(u64, u64, u64)| owner == person && now - at < RECENT_TTL_MS;
+                    let mut expected: Vec<u64> = Vec::new();
+                    for &(_, _, partner) in model.iter().filter(counts) {
+                        expected.retain(|known| *known != partner);
+                        expected.push(partner);
+                    }
+                    prop_assert_eq!(partners(&recent, now, person), expected);
+                }
+            }
+        }
     }
 
     #[test]
