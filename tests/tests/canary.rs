@@ -1,15 +1,19 @@
 //! Marked people call each other on a daemon that logs all it can; then everything it leaves behind is searched for the marks.
 
 use e2e::raw::message::method;
-use e2e::raw::{Ask, Client, Link, Login};
+use e2e::raw::{Ask, Client, Link, Login, Transport};
 use e2e::voice::{ANSWER, OFFER, Voice, Ways};
 use e2e::{Caller, Claims, Daemon, eventually, http, memory};
 use serde_json::json;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Where marked datagrams come from.
-const HOME: &str = "127.0.9.99";
+const HOME: Ipv4Addr = Ipv4Addr::new(127, 113, 201, 77);
+
+/// Allocations of others, enough for every worker.
+const OTHERS: usize = 16;
 
 /// What was said to the daemon, and must not be found again.
 #[derive(Default)]
@@ -22,14 +26,14 @@ impl Marks {
         mark
     }
 
-    /// As they lie in memory. Addresses in their binary form are left out: places of tables that were freed keep one until the next
-    /// caller takes them, as `relay/docs/privacy.md` says.
+    /// As they lie in memory, last the address in binary, in both orders of bytes.
     fn bytes(&self) -> Vec<Vec<u8>> {
-        self.0.iter().map(|(_, mark)| mark.as_bytes().to_vec()).collect()
+        let words = self.0.iter().map(|(_, mark)| mark.as_bytes().to_vec());
+        words.chain([HOME.octets().to_vec(), HOME.to_bits().to_le_bytes().to_vec()]).collect()
     }
 
     fn name(&self, index: usize) -> &'static str {
-        self.0[index].0
+        self.0.get(index).map_or("an address in binary", |(what, _)| what)
     }
 
     fn are_absent_from(&self, place: &str, text: &str) {
@@ -59,7 +63,7 @@ async fn marked(daemon: &Daemon, name: &'static str, marks: &mut Marks) -> Voice
     let claims = Claims::adult(&marks.add("a pseudonym and a card", format!("CANARY{name}")));
     let claims = claims.with("jti", marks.add("a token's number", format!("CANARYjti{name}")).into());
     marks.add("a token", claims.token());
-    let ways = Ways { source: HOME.parse().unwrap(), ..Ways::straight(daemon) };
+    let ways = Ways { source: HOME.into(), ..Ways::straight(daemon) };
     let voice = Voice::enter_by(ways, &claims).await;
     for (what, key) in [("a session", "sid"), ("a resume key", "key")] {
         marks.add(what, voice.welcome[key].as_str().unwrap());
@@ -110,6 +114,30 @@ async fn call(daemon: &Daemon, marks: &mut Marks) {
     ben.caller.close().await;
 }
 
+/// What an idle moment leaves on stacks and in buffers is overwritten by the next who come: allocations, and a call.
+async fn others(daemon: &Daemon, round: u64) {
+    for _ in 0..OTHERS {
+        let (mut client, relayed) = Client::allocated(daemon, Transport::Udp);
+        assert_eq!(client.bind(0x4000, relayed), 0);
+        client.send_on(0x4000, b"not marked");
+        client.expect_data();
+        assert_eq!(client.refresh(0), 0);
+    }
+    let mut pair = Vec::new();
+    for name in ["one", "two"] {
+        // Somebody new each time: who has just talked does not meet again.
+        let claims = Claims::adult(&format!("other-{name}-{round}"));
+        pair.push(Voice::enter_by(Ways::straight(daemon), &claims).await);
+        pair.last_mut().unwrap().caller.send(json!({ "t": "queue" })).await;
+    }
+    for voice in &mut pair {
+        voice.caller.matched().await;
+    }
+    for voice in pair {
+        voice.caller.close().await;
+    }
+}
+
 /// Everything that is answered with an error; the answers.
 async fn errors(daemon: &Daemon, marks: &mut Marks) -> Vec<String> {
     let mut answers = Vec::new();
@@ -135,7 +163,7 @@ async fn errors(daemon: &Daemon, marks: &mut Marks) -> Vec<String> {
     }
     marks.add("garbage", "CANARYgarbage");
     let stranger = Login::new(&marks.add("an unknown user", "CANARYuser"), &marks.add("a password", "CANARYpass"));
-    let mut client = Client::over(Link::udp_from(HOME.parse().unwrap(), daemon.turn()), stranger);
+    let mut client = Client::over(Link::udp_from(HOME.into(), daemon.turn()), stranger);
     client.fetch_challenge();
     let answer = client.ask(Ask::request(method::ALLOCATE).transport(17));
     assert_eq!(answer.code(), 401);
@@ -165,7 +193,7 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 /// Sessions that broke off are held for 15 seconds, in case somebody comes back.
-fn the_memory_forgets(daemon: &Daemon, marks: &Marks) {
+async fn the_memory_forgets(daemon: &Daemon, marks: &Marks) {
     let bytes = marks.bytes();
     let (mut found, start) = (Vec::new(), Instant::now());
     while start.elapsed() < Duration::from_secs(40) {
@@ -179,7 +207,8 @@ fn the_memory_forgets(daemon: &Daemon, marks: &Marks) {
             assert!(status.contains("VmSwap:\t       0 kB"), "{status}");
             return;
         }
-        std::thread::sleep(Duration::from_secs(1));
+        others(daemon, start.elapsed().as_secs()).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let found: Vec<_> = found.iter().map(|(index, place)| format!("{}: {place}", marks.name(*index))).collect();
     panic!("still in memory:\n{}", found.join("\n"));
@@ -192,6 +221,10 @@ async fn nothing_that_people_say_or_are_is_found_in_logs_metrics_error_pages_mem
     let before = names_in(&directory);
     let mut marks = Marks::default();
     marks.add("an address", HOME);
+    let in_binary = marks.bytes();
+    if let Ok(found) = memory::search(daemon.id(), &in_binary) {
+        assert!(found.is_empty(), "the address is there by chance: {found:?}");
+    }
     call(&daemon, &mut marks).await;
     let answers = errors(&daemon, &mut marks).await;
     for answer in &answers {
@@ -202,7 +235,7 @@ async fn nothing_that_people_say_or_are_is_found_in_logs_metrics_error_pages_mem
     assert!(files.is_empty(), "open files: {files:?}");
     assert_eq!(written, 0, "bytes sent to a disk");
     assert_eq!(names_in(&directory), before);
-    the_memory_forgets(&daemon, &marks);
+    the_memory_forgets(&daemon, &marks).await;
     // What would make a core file of any other process, or wake a handler of such.
     daemon.signal(libc::SIGABRT);
     eventually("the end", || (!daemon.process().is_running()).then_some(()));

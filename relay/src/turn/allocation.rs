@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::net::SocketAddr;
+
+use zeroize::Zeroize;
 
 use super::channel::Channels;
 use super::ear::Ear;
@@ -66,6 +69,13 @@ pub(crate) struct Allocations {
     ends: Timers,
     hash: Seeded,
     seed: u64,
+}
+
+/// For the place it leaves in its table. What it points to is overwritten as all memory that is freed.
+impl Zeroize for Allocation {
+    fn zeroize(&mut self) {
+        self.client.remote = SocketAddr::from(([0; 4], 0));
+    }
 }
 
 impl Allocation {

@@ -1,6 +1,7 @@
 //! Allocations whose sockets are being bound, one after the other: the answer waits for [`super::Turn::handle_opened`].
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use super::Turn;
 use super::allocate::Wanted;
@@ -9,7 +10,7 @@ use super::ports::Token;
 use super::reject::Reject;
 use super::request::Answer;
 use crate::auth::{Authenticated, Identity};
-use crate::hashing::{Seeded, seeded};
+use crate::hashing::{Hashed, Seeded, seeded};
 use crate::routes::{FiveTuple, RelayedPort};
 use crate::time::{Millis, Now};
 use crate::wire::TransactionId;
@@ -101,30 +102,33 @@ impl Turn {
 
 /// Bounded by the quota, which counts them as allocations.
 pub(crate) struct Openings {
-    by_port: HashMap<RelayedPort, Opening, Seeded>,
-    by_client: HashMap<FiveTuple, TransactionId, Seeded>,
+    /// Boxed, so that nothing of one stays in the table when it is gone: what is freed is overwritten.
+    by_port: HashMap<RelayedPort, Box<Opening>, Seeded>,
+    /// By the seeded hash of the five-tuple, for the same reason.
+    by_client: HashMap<u64, TransactionId, Hashed>,
+    hash: Seeded,
 }
 
 impl Openings {
     pub(crate) fn new(hash_seed: u64) -> Openings {
         let hash = seeded(hash_seed);
-        Openings { by_port: HashMap::with_hasher(hash.clone()), by_client: HashMap::with_hasher(hash) }
+        Openings { by_port: HashMap::with_hasher(hash.clone()), by_client: HashMap::default(), hash }
     }
 
     pub(crate) fn insert(&mut self, port: RelayedPort, opening: Opening) {
-        self.by_client.insert(opening.client, opening.transaction);
-        self.by_port.insert(port, opening);
+        self.by_client.insert(self.hash.hash_one(opening.client), opening.transaction);
+        self.by_port.insert(port, Box::new(opening));
     }
 
     pub(crate) fn take(&mut self, port: RelayedPort) -> Option<Opening> {
         let opening = self.by_port.remove(&port)?;
-        self.by_client.remove(&opening.client);
-        Some(opening)
+        self.by_client.remove(&self.hash.hash_one(opening.client));
+        Some(*opening)
     }
 
     /// The Allocate that is being worked on for this five-tuple.
     pub(crate) fn transaction(&self, client: &FiveTuple) -> Option<TransactionId> {
-        self.by_client.get(client).copied()
+        self.by_client.get(&self.hash.hash_one(client)).copied()
     }
 
     #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Places for many large things: in pages, so that growing moves nothing and wastes little, and so that a page nobody is left in
-//! gives its memory back.
+//! gives its memory back. An empty place is overwritten: addresses lie in what is kept here.
 
 use std::collections::BTreeSet;
+
+use zeroize::Zeroize;
 
 /// Places of one page.
 const PAGE: usize = u64::BITS as usize;
@@ -27,7 +29,7 @@ impl<T> Default for Slab<T> {
     }
 }
 
-impl<T> Slab<T> {
+impl<T: Zeroize> Slab<T> {
     /// Answers the number of the thing's place, which is its until it is removed.
     pub(crate) fn insert(&mut self, thing: T) -> u32 {
         let number = self.with_room.first().copied().unwrap_or_else(|| {
@@ -52,7 +54,10 @@ impl<T> Slab<T> {
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let (number, place) = split(number);
         let page = self.pages.get_mut(number)?;
-        let thing = page.places.get_mut(place)?.take()?;
+        let left = page.places.get_mut(place)?;
+        let thing = left.take()?;
+        // Nobody is there any more, but `take` leaves the bytes.
+        left.zeroize();
         if page.taken == u64::MAX {
             self.with_room.insert(number as u32);
         }

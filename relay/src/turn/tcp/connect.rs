@@ -20,7 +20,8 @@ use crate::wire::{Key, Message, Method, Reply, TransactionId, connection_attempt
 /// What one worker keeps for its TCP allocations; the rest is shared.
 pub(crate) struct Desk {
     /// Connects that wait for their peer. Bounded by [`super::WAITING_OF_ONE_ALLOCATION`].
-    connecting: HashMap<ConnectionId, Waiting, Seeded>,
+    /// Boxed, so that no address stays in the table.
+    connecting: HashMap<ConnectionId, Box<Waiting>, Seeded>,
     /// No connection of this worker is overdue before this. A lock less for each wait of the worker.
     next_end: Option<Millis>,
 }
@@ -85,7 +86,7 @@ impl Turn {
             key: *allocation.owner.key(),
         };
         let id = self.shared.tcp.begin(now, port, peer)?;
-        self.tcp.connecting.insert(id, waiting);
+        self.tcp.connecting.insert(id, Box::new(waiting));
         self.tcp.wake_at(now.after(CONNECT_MILLIS));
         self.actions.push_back(Action::Tcp(TcpAction::Connect { port, id, to }));
         Ok(Answer::Later)

@@ -29,8 +29,9 @@ pub struct Connections {
 }
 
 struct Inner {
-    allocations: HashMap<RelayedPort, Listening, Seeded>,
-    connections: HashMap<ConnectionId, Entry, Seeded>,
+    /// Boxed, both: what is freed is overwritten, and no address stays in a table.
+    allocations: HashMap<RelayedPort, Box<Listening>, Seeded>,
+    connections: HashMap<ConnectionId, Box<Entry>, Seeded>,
     /// Those that are not bound, by the worker that has their allocation and by their end.
     waiting: BTreeSet<(u16, Millis, ConnectionId)>,
     random: ChaCha12Rng,
@@ -129,7 +130,7 @@ impl Connections {
             peers: HashMap::with_hasher(inner.hash.clone()),
             waiting: 0,
         };
-        inner.allocations.insert(port, listening);
+        inner.allocations.insert(port, Box::new(listening));
     }
 
     pub(crate) fn is_listening(&self, port: RelayedPort) -> bool {
@@ -250,7 +251,7 @@ impl Inner {
             return Err(Reject::NoCapacity);
         }
         let id = self.new_id();
-        self.connections.insert(id, Entry { port, peer, state });
+        self.connections.insert(id, Box::new(Entry { port, peer, state }));
         if let Some(listening) = self.allocations.get_mut(&port) {
             listening.peers.insert(peer, id);
         }
@@ -267,7 +268,7 @@ impl Inner {
     }
 
     fn remove(&mut self, id: ConnectionId) -> Option<RelayedPort> {
-        let Entry { port, peer, state } = self.connections.remove(&id)?;
+        let Entry { port, peer, state } = *self.connections.remove(&id)?;
         self.note(id, port, state, false);
         if let Some(listening) = self.allocations.get_mut(&port) {
             listening.peers.remove(&peer);
