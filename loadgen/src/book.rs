@@ -12,7 +12,10 @@ mod timed;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +135,8 @@ pub struct Book {
     window: Window,
     standard: Standard,
     waiting: HashMap<String, Record>,
+    /// Calls one side of which was put back into the queue.
+    left: HashSet<String>,
     /// After the end of a part: sides whose other side is another generator's.
     halves: Vec<Record>,
     phases: Vec<Phase>,
@@ -178,6 +183,7 @@ impl Book {
             window,
             standard,
             waiting: HashMap::new(),
+            left: HashSet::new(),
             halves: Vec::new(),
             phases: vec![Phase::default(); Timed::ALL.len()],
             counts: Counts::default(),
@@ -203,7 +209,8 @@ impl Book {
     }
 
     /// One caller, complete; what it completes is handed back.
-    pub fn add(&mut self, record: Record) -> Option<Finished> {
+    pub fn add(&mut self, mut record: Record) -> Option<Finished> {
+        self.left.extend(record.left.drain(..));
         self.talk += talked_inside(&record.times, self.standard.depth_of(record.number), self.window);
         let counts = self.window.contains(record.times.intended);
         self.counts.unheard += u64::from(record.unheard);
@@ -232,12 +239,14 @@ impl Book {
         }
     }
 
-    /// No more records: whoever still waits for its partner's was in a call alone, unless the partner was one of those who
-    /// stopped listening too early.
+    /// No more records: whoever still waits for its partner's was in a call alone, unless the partner was put back into the queue or
+    /// was one of those who stopped listening too early.
     pub fn close(&mut self) -> Vec<Finished> {
         let mut alone: Vec<Record> = std::mem::take(&mut self.waiting).into_values().collect();
         alone.sort_by_key(|record| record.number);
-        self.note(Violation::Orphan, (alone.len() as u64).saturating_sub(self.counts.unheard));
+        let was_left = |record: &&Record| record.told.as_ref().is_some_and(|told| self.left.contains(&told.call));
+        let unexplained = (alone.len() - alone.iter().filter(was_left).count()) as u64;
+        self.note(Violation::Orphan, unexplained.saturating_sub(self.counts.unheard));
         let finished = alone.into_iter().map(|record| {
             self.add_single(&record, self.window.contains(record.times.intended));
             self.finish(record, None)

@@ -167,6 +167,7 @@ pub(crate) mod tests {
             check_retransmissions: 0,
             check_rejections: 0,
             requeued: 0,
+            left: Vec::new(),
             reached: None,
             unheard: false,
             double_matched: false,

@@ -29,6 +29,8 @@ pub struct Parts {
     #[serde(default)]
     by_start: ByStart,
     halves: Vec<Record>,
+    #[serde(default)]
+    left: Vec<String>,
 }
 
 impl Book {
@@ -59,6 +61,7 @@ impl Book {
             exemplars: self.exemplars.clone(),
             by_start: self.by_start.clone(),
             halves: self.halves.clone(),
+            left: self.left.iter().cloned().collect(),
         }
     }
 
@@ -86,6 +89,7 @@ impl Book {
         self.talk += part.talk;
         self.calls_seen += part.calls_seen;
         self.exemplars.merge(part.exemplars);
+        self.left.extend(part.left);
         self.by_start.merge(&part.by_start);
         for (cause, times) in part.causes {
             *self.causes.entry(cause).or_default() += times;

@@ -153,6 +153,20 @@ fn a_caller_alone_in_a_call_is_an_orphan() {
 }
 
 #[test]
+fn the_partner_of_one_who_was_put_back_is_no_orphan() {
+    let mut book = book();
+    book.add(Record { outcome: Outcome::Failed(Cause::Ended("asleep".into())), ..side(1, Role::Offerer, 1_000) });
+    let mut second = [side(2, Role::Offerer, 1_000), side(3, Role::Answerer, 1_000)];
+    let call = second[0].told.as_ref().unwrap().call.clone();
+    second.iter_mut().for_each(|side| side.told.as_mut().unwrap().call = "another".into());
+    second[0].left.push(call);
+    second.into_iter().for_each(|side| drop(book.add(side)));
+    book.close();
+    assert!(book.violations.is_empty(), "{:?}", book.violations);
+    assert_eq!((book.counts.calls_up, book.counts.callers_failed), (1, 1));
+}
+
+#[test]
 fn voice_that_stops_before_its_end_is_lost() {
     let mut book = book();
     let mut quiet = side(2, Role::Answerer, 1_000);

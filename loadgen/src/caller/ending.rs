@@ -65,7 +65,7 @@ impl Caller {
         self.record.requeued += 1;
         let Times { intended, started, registered, queue_sent, queued, .. } = self.record.times;
         self.record.times = Times { intended, started, registered, queue_sent, queued, ..Times::default() };
-        self.record.told = None;
+        self.record.left.extend(self.record.told.take().map(|told| told.call));
         self.wait(now);
     }
 

@@ -466,6 +466,7 @@ impl Record {
             check_retransmissions: 0,
             check_rejections: 0,
             requeued: 0,
+            left: Vec::new(),
             double_matched: false,
             unheard: false,
             direct: false,

@@ -145,6 +145,9 @@ pub struct Record {
     pub check_rejections: u32,
     /// How often a failed set-up put it back into the queue.
     pub requeued: u32,
+    /// The calls those set-ups were for. The partner, who was not put back, has a call this one ended without.
+    #[serde(default)]
+    pub left: Vec<String>,
     /// Told of a call while it was already in one.
     pub double_matched: bool,
     /// It stopped listening before the server said whether it had matched it: a partner it never heard of may seem alone.

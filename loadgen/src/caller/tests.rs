@@ -342,6 +342,7 @@ fn who_is_put_back_into_the_queue_allocates_anew_and_keeps_its_start() {
     assert_eq!((times.intended, times.allocated), (Nanos(5 * MS), Some(Nanos(40 * MS))));
     assert_eq!(times.matched, None);
     assert_eq!(world.callers[0].record.requeued, 1);
+    assert_eq!(world.callers[0].record.left, ["c"]);
 }
 
 #[test]
