@@ -116,11 +116,11 @@ enum Command {
     Selftest,
     /// Print the JSON schema of what `run --json` writes, or another command
     #[command(
-        after_help = "Examples:\n  loadgen schema > loadgen.run.1.schema.json\n  loadgen schema comparison      what compare --json and ab --json write\n  loadgen schema limit           what find-limit --json writes"
+        after_help = "Examples:\n  loadgen schema > loadgen.run.1.schema.json\n  loadgen schema comparison      what compare --json and ab --json write\n  loadgen schema limit           what find-limit --json writes\n  loadgen schema proof           what ab --repeat --json writes"
     )]
     Schema {
         /// Of what
-        #[arg(default_value = "run", value_parser = ["run", "comparison", "limit"])]
+        #[arg(default_value = "run", value_parser = ["run", "comparison", "limit", "proof"])]
         of: String,
     },
     /// Serve a relay for a run: configuration on standard input (used by `run`)
@@ -157,6 +157,7 @@ pub fn main() -> ExitCode {
             let published = match of.as_str() {
                 "comparison" => crate::compare::json::PUBLISHED,
                 "limit" => crate::limit::json::PUBLISHED,
+                "proof" => crate::ab::proof::PUBLISHED,
                 _ => json::PUBLISHED,
             };
             say(&mut io::stdout(), published.trim_end());

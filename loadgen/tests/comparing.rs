@@ -14,6 +14,7 @@ use serde_json::Value;
 
 const COMPARISON: &str = include_str!("../docs/loadgen.comparison.1.schema.json");
 const LIMIT: &str = include_str!("../docs/loadgen.limit.1.schema.json");
+const PROOF: &str = include_str!("../docs/loadgen.proof.1.schema.json");
 const ITSELF: &str = env!("CARGO_BIN_EXE_loadgen");
 /// Two pairs of half a second: enough to see that everything happens, too few to call anything a regression.
 const TINY: &str = "--rounds 2 --replace 0 --round-time 500ms --warmup 300ms --calls/s 60 --hold fixed:300ms -q";
@@ -74,9 +75,15 @@ fn a_build_server_gets_an_annotation_a_summary_and_a_conclusion() {
 
 #[test]
 fn a_build_against_itself_counts_false_alarms() {
-    let output = run(&format!("ab --base {ITSELF} --aa --repeat 2 {TINY}"));
+    let folder = folder("proof");
+    let path = folder.join("proof.json");
+    let output = run(&format!("ab --base {ITSELF} --aa --repeat 2 {TINY} --json {}", path.display()));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(text(&output.stdout).starts_with("false alarms: 0 of 2 comparisons"), "{output:?}");
+    let json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(published::faults(PROOF, &json), Vec::<String>::new());
+    assert_eq!((json["each"].as_array().unwrap().len(), &json["against_itself"]), (2, &true.into()));
+    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

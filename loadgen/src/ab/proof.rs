@@ -8,6 +8,9 @@ use crate::compare::{Comparison, Word, json};
 /// Name and version of the shape.
 pub const SCHEMA: &str = "loadgen.proof/1";
 
+/// The published schema (JSON Schema, draft 2020-12) of that shape.
+pub const PUBLISHED: &str = include_str!("../../docs/loadgen.proof.1.schema.json");
+
 /// What became of them, one after another.
 #[derive(Default)]
 pub struct Proof {
