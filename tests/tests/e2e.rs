@@ -34,6 +34,7 @@ mod soak;
 mod streams;
 mod supervised;
 mod tcp_relay;
+mod terminal;
 mod token_examples;
 mod uclient;
 mod webrtc_rs;

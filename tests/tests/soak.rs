@@ -1,17 +1,21 @@
 //! A relay at work for a long time: callers come and go, and memory, descriptors and latency stay where they were. Not run with the
 //! others: `tests/soak.sh` says how.
 
-use e2e::daemon::{AUDIENCE, DEV_KEY, ISSUER, build};
+use e2e::daemon::{AUDIENCE, DEV_KEY, ISSUER, build, target_directory};
 use e2e::process::Process;
 use e2e::raw::{Client, Transport};
 use e2e::trend::Trend;
-use e2e::vitals::{descriptors, memory_kib};
+use e2e::vitals::{cpu_seconds, descriptors, memory_kib, metric};
 use e2e::{Daemon, report};
+use serde_json::Value;
 use std::fmt::Write;
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// How long the last calls may take to end.
+const ENDING: Duration = Duration::from_secs(60);
 /// Points of each series.
 const SAMPLES: u32 = 60;
 /// Round trips whose median is one point of the latency.
@@ -26,13 +30,33 @@ fn wanted(name: &str, default: f64) -> f64 {
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
-/// Calls of three seconds on average, each with media both ways.
-fn callers(daemon: &Daemon, seconds: f64, rate: f64) -> Process {
+/// Calls of three seconds on average, each with media both ways; what became of them is written to `result`.
+fn callers(daemon: &Daemon, seconds: f64, rate: f64, result: &Path) -> Process {
     let mut command = Command::new(build("loadgen"));
-    command.args(["run", "--target", &format!("ws://{}/v1/ws", daemon.signalling()), "--token-kid", "dev"]);
+    command.args(["run", "--json"]).arg(result).args([
+        "--target",
+        &format!("ws://{}/v1/ws", daemon.signalling()),
+        "--token-kid",
+        "dev",
+    ]);
     command.args(["--token-secret", DEV_KEY, "--issuer", ISSUER, "--audience", AUDIENCE]);
-    command.args(["--calls/s", &rate.to_string(), "--for", &format!("{}s", seconds.ceil())]);
+    // The same people come again a second later, two to a call, four seconds from one call to the next: recent partners are kept for
+    // half an hour, and ever new people would have that table grow for as long.
+    let people = (rate * 8.0).round();
+    command.args(["--users", &people.to_string(), "--think", "exp:1s", "--hold", "exp:3s"]);
+    command.args(["--for", &format!("{}s", seconds.ceil())]);
     Process::start(&mut command, "cargo build -p loadgen")
+}
+
+/// Waits for the end of the run, and what it says of its calls.
+fn outcome(mut load: Process, result: &Path) -> Value {
+    let start = Instant::now();
+    while load.is_running() {
+        assert!(start.elapsed() < ENDING, "the load does not end:\n{}", load.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let text = std::fs::read(result).unwrap_or_else(|error| panic!("no result ({error}):\n{}", load.log()));
+    serde_json::from_slice(&text).unwrap()
 }
 
 fn round_trip(client: &mut Client) -> f64 {
@@ -58,9 +82,11 @@ fn soak_memory_descriptors_and_latency_stay_flat() {
     let (mut client, relayed) = Client::allocated(&daemon, Transport::Udp);
     assert_eq!(client.bind(0x4000, relayed), 0);
     // Tables grow to their size, and every kind of buffer is used once, before anything is measured.
-    let warm = (seconds / 6.0).clamp(20.0, 120.0);
-    let mut load = callers(&daemon, warm + seconds + 5.0, rate);
+    let warm = (seconds / 6.0).clamp(20.0, 300.0);
+    let result = target_directory().join("soak-run.json");
+    let mut load = callers(&daemon, warm + seconds + 5.0, rate, &result);
     std::thread::sleep(Duration::from_secs_f64(warm));
+    let before = cpu_seconds(&daemon);
     let (start, mut series, mut leaks) = (Instant::now(), [const { Vec::new() }; 3], Vec::new());
     for sample in 1..=SAMPLES {
         let due = start + Duration::from_secs_f64(seconds * f64::from(sample) / f64::from(SAMPLES));
@@ -69,17 +95,30 @@ fn soak_memory_descriptors_and_latency_stay_flat() {
         if leaking {
             leaks.extend((0..4).map(|_| TcpStream::connect(daemon.signalling()).unwrap()));
         }
-        if sample % 10 == 0 {
-            assert_eq!(client.refresh(600), 0);
-            assert_eq!(client.bind(0x4000, relayed), 0);
-        }
+        // A permission lives for 300 s.
+        assert_eq!(client.refresh(600), 0);
+        assert_eq!(client.bind(0x4000, relayed), 0);
         let values = [memory_kib(&daemon) as f64, descriptors(&daemon) as f64, round_trip(&mut client)];
+        println!("{:.0} s: {values:.0?}", start.elapsed().as_secs_f64());
         for (series, value) in series.iter_mut().zip(values) {
             series.push((start.elapsed().as_secs_f64(), value));
         }
     }
-    load.stop();
+    let busy = (cpu_seconds(&daemon) - before) / start.elapsed().as_secs_f64();
+    let run = outcome(load, &result);
     let mut said = format!("soak: {seconds} s, {rate} calls/s{}\n", if leaking { ", leaking on purpose" } else { "" });
+    let (calls, packets) = (&run["outcomes"], &run["media"]["whole_run"]);
+    writeln!(
+        said,
+        "calls: {} up, {} failed; packets: {} sent, {} undelivered; the relay was {:.0} % of a processor; loadgen says {}",
+        calls["calls_up"],
+        calls["calls_failed"],
+        packets["sent"],
+        packets["undelivered"],
+        busy * 100.0,
+        run["verdict"]["word"]
+    )
+    .unwrap();
     let mut growing = Vec::new();
     for ((name, share, least), points) in FLAT.iter().zip(&series) {
         let trend = Trend::of(points).unwrap();
@@ -97,6 +136,11 @@ fn soak_memory_descriptors_and_latency_stay_flat() {
             growing.push(*name);
         }
     }
+    // The harness has one allocation of its own; what the callers had is gone.
+    let left = metric(&daemon, "relay_allocations", "");
+    writeln!(said, "allocations left: {left}").unwrap();
     report("soak.txt", &said);
+    assert_eq!(left, 1, "{said}");
+    assert!(calls["success"].as_f64().is_some_and(|share| share >= 0.999), "{said}");
     assert!(growing.is_empty(), "not flat: {growing:?}\n{said}");
 }
