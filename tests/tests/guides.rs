@@ -29,12 +29,12 @@ fn followed_in_namespaces(of: &str, name: &str, programs: &[&str]) -> Option<f64
     let guide = Guide::read(&docs(of).join(name).with_extension("md"));
     let file = format!("guide-{name}.txt");
     if let Err(why) = possible() {
-        e2e::report(&file, &format!("not followed: {name}.md, which needs root: {why}"));
+        e2e::report(&file, &format!("not followed: {name}.md, which needs root: {why}\n"));
         return None;
     }
     let _turn = crate::people::one_test_at_a_time();
     let took = follow(&guide, programs).took.as_secs_f64();
-    e2e::report(&file, format!("{}  {took:.1} s\n", guide.account()).trim_end());
+    e2e::report(&file, &format!("{}  {took:.1} s\n", guide.account()));
     Some(took)
 }
 
