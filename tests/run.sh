@@ -21,7 +21,8 @@ step() { printf '\n== %s\n' "$*"; }
 
 # What a test needs, and the Debian package that has it.
 needs=(chromium:chromium chromedriver:chromium-driver firefox-esr:firefox-esr certutil:libnss3-tools
-  turnutils_uclient:coturn promtool:prometheus ip:iproute2 nft:nftables node:nodejs php:php-cli)
+  turnutils_uclient:coturn promtool:prometheus ip:iproute2 nft:nftables node:nodejs php:php-cli
+  jq:jq curl:curl openssl:openssl)
 if ((long)); then needs+=(faketime:faketime valgrind:valgrind); fi
 missing=()
 for need in "${needs[@]}"; do
@@ -66,7 +67,7 @@ if ! cmp -s tests/interop/requirements.txt "$interop/requirements.txt"; then
     cp tests/interop/requirements.txt "$interop/"
   else
     echo "no Python environment: see the message above" >&2
-    left_out+=("aiortc" "every_pair_of_networks" "foreign_readers" "workflow_is_valid")
+    left_out+=("aiortc" "every_pair_of_networks" "foreign_readers" "workflow_is_valid" "two_callers_of_an_app")
   fi
 fi
 # Network namespaces are root's.
@@ -93,9 +94,10 @@ cargo test --quiet --workspace --exclude e2e -- "${skips[@]}"
 step "end to end: real daemon, foreign clients, browsers, fuzz targets"
 reports=("${CARGO_TARGET_DIR:-target}"/{nat-matrix,nat-virtual-matrix,browser-trace,systemd-security}.txt)
 missed="${CARGO_TARGET_DIR:-target}/not-tested-"
-rm -f "${reports[@]}" "$missed"*.txt
+guides="${CARGO_TARGET_DIR:-target}/guide-"
+rm -f "${reports[@]}" "$missed"*.txt "$guides"*.txt
 cargo test -p e2e -- "${skips[@]}" "${ignored[@]}"
-cat "${reports[@]}" "$missed"*.txt 2>/dev/null || true
+cat "${reports[@]}" "$guides"*.txt "$missed"*.txt 2>/dev/null || true
 
 step "the README's first command"
 cargo build --quiet --release -p loadgen

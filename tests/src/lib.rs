@@ -9,6 +9,7 @@
 //! certificate  write(&folder), connect(&daemon, …)                        a certificate of its own, a TLS client that believes it alone
 //! client     Caller::connect(&daemon, &token)                             pair.v1 by hand, frame by frame
 //! token      Claims::adult("lea").sign(…)                                 what an app's backend would mint
+//! guide      Guide::read(path), guide_run::follow(&guide, …)                 a guide run word by word on a machine of its own
 //! http       get(address, "/")                                            one request, one answer
 //! distance   Distance::of(one_way)                                      a long way to the daemon
 //! webhook    Receiver::start() → its url, the reports that arrive         an app's backend, as far as reports go
@@ -32,6 +33,8 @@ pub mod client;
 pub mod daemon;
 pub mod distance;
 pub mod fuzzing;
+pub mod guide;
+pub mod guide_run;
 pub mod http;
 pub mod meddler;
 pub mod memory;

@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 
 use crate::operating::{Client, ended, speak, talking};
 
-const OTHER_KEY: &str = "another secret of thirty-two bytes or more, for tests";
+pub(crate) const OTHER_KEY: &str = "another secret of thirty-two bytes or more, for tests";
 
-fn reload(daemon: &mut Daemon, toml: &str) -> (u16, Value) {
+pub(crate) fn reload(daemon: &mut Daemon, toml: &str) -> (u16, Value) {
     daemon.rewrite(toml);
     let answer = http::post(daemon.admin(), "/v1/reload", &json!({}));
     (answer.status, answer.json())
 }
 
-fn changed(answer: &Value, list: &str) -> Vec<String> {
+pub(crate) fn changed(answer: &Value, list: &str) -> Vec<String> {
     answer[list].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).collect()
 }
 
@@ -60,11 +60,7 @@ async fn arrive(at: SocketAddr, stop: Arc<AtomicBool>, key: Arc<AtomicU32>, came
         let mut pair = Vec::new();
         for side in ["a", "b"] {
             number += 1;
-            let claims = Claims::adult(&format!("n{number}{side}"));
-            let token = match key.load(Ordering::Relaxed) {
-                0 => claims.token(),
-                _ => claims.sign("other", "HS256", OTHER_KEY.as_bytes()),
-            };
+            let token = token(&format!("n{number}{side}"), key.load(Ordering::Relaxed));
             let mut caller = Caller::open_at(at, None).await.unwrap();
             caller.request(json!({ "t": "hello", "v": [1], "token": token })).await;
             caller.expect("welcome").await;
@@ -81,7 +77,13 @@ async fn arrive(at: SocketAddr, stop: Arc<AtomicBool>, key: Arc<AtomicU32>, came
     }
 }
 
-fn key(kid: &str, secret: &str) -> String {
+/// Signed with the first key, number 0, or the other.
+fn token(name: &str, key: u32) -> String {
+    let claims = Claims::adult(name);
+    if key == 0 { claims.token() } else { claims.sign("other", "HS256", OTHER_KEY.as_bytes()) }
+}
+
+pub(crate) fn key(kid: &str, secret: &str) -> String {
     format!("{{ kid = '{kid}', alg = 'HS256', secret = '{secret}' }}")
 }
 
@@ -227,11 +229,16 @@ fn secrets_come_from_files_the_environment_and_systemds_credentials() {
 }
 
 /// Callers who come one pair after the other; who is sent away by a server that ends comes back at once.
-async fn arrive_again_and_again(at: SocketAddr, stop: Arc<AtomicBool>, came: Arc<AtomicU32>) {
+pub(crate) async fn arrive_again_and_again(
+    at: SocketAddr,
+    stop: Arc<AtomicBool>,
+    key: Arc<AtomicU32>,
+    came: Arc<AtomicU32>,
+) {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         number += 1;
-        let (a, b) = tokio::join!(arrives(at, format!("h{number}a")), arrives(at, format!("h{number}b")));
+        let (a, b) = tokio::join!(arrives(at, format!("h{number}a"), &key), arrives(at, format!("h{number}b"), &key));
         a.close().await;
         b.close().await;
         came.fetch_add(1, Ordering::Relaxed);
@@ -239,10 +246,10 @@ async fn arrive_again_and_again(at: SocketAddr, stop: Arc<AtomicBool>, came: Arc
 }
 
 /// Until matched. Nothing but 1001 (going away) may come in between.
-async fn arrives(at: SocketAddr, name: String) -> Caller {
+async fn arrives(at: SocketAddr, name: String, key: &AtomicU32) -> Caller {
     loop {
         let mut caller = Caller::open_at(at, None).await.expect("nobody is refused");
-        caller.request(json!({ "t": "hello", "v": [1], "token": Claims::adult(&name).token() })).await;
+        caller.request(json!({ "t": "hello", "v": [1], "token": token(&name, key.load(Ordering::Relaxed)) })).await;
         caller.request(json!({ "t": "queue" })).await;
         loop {
             match caller.next().await {
@@ -276,7 +283,8 @@ async fn a_relay_that_takes_over_refuses_nobody_and_loses_no_call() {
         daemon.admin()
     );
     let (stop, came) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-    let arrivals = tokio::spawn(arrive_again_and_again(daemon.signalling(), Arc::clone(&stop), Arc::clone(&came)));
+    let arrivals =
+        tokio::spawn(arrive_again_and_again(daemon.signalling(), Arc::clone(&stop), Arc::default(), Arc::clone(&came)));
     for _ in 0..rounds {
         let mut call = talking(&daemon);
         speak(&mut call, b"before");
