@@ -119,8 +119,9 @@ pub(crate) struct Doctor {
     #[arg(long)]
     pub(crate) browser: bool,
 
-    /// Only a client's half, from another machine: calls through this server. The password is taken from $RELAY_PASSWORD
-    #[arg(long, value_name = "URL", requires = "user")]
+    /// Only a client's half, from another machine: calls through this server. The password is taken from
+    /// $RELAY_PASSWORD; for wss://HOST/v1/ws two tokens are taken from $RELAY_TOKENS
+    #[arg(long, value_name = "URL")]
     pub(crate) from_outside: Option<String>,
 
     /// Whose credentials --from-outside uses
