@@ -3,6 +3,8 @@
 //! Signalling opens a handle per ticket, pairs two handles into a call and closes them. TURN allocates only for open
 //! handles and lets each side reach exactly the other. Everything here is control path.
 
+mod pools;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::hashing::{Seeded, give_back, seeded};
 use crate::routes::{CallSide, ClientPath, Kind, RelayedPort, Route, Routes};
 use crate::time::Millis;
+
+pub(crate) use pools::Carried;
+pub use pools::{MOST_POOLS, PoolTraffic};
+use pools::{PoolId, Pools};
 
 /// One ticket's place on the relay, later one side of a call. Random, 96 bits: knowing one tells nothing of another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +70,7 @@ pub struct Ledger {
 
 struct Inner {
     legs: HashMap<Handle, Leg, Seeded>,
+    pools: Pools,
     max_handles: usize,
     last_call: u64,
 }
@@ -76,12 +83,14 @@ struct Leg {
     side: CallSide,
     allocations: Held,
     heard: Heard,
+    /// Where what its side relays is counted.
+    pool: PoolId,
 }
 
 impl Ledger {
     pub(crate) fn new(routes: Arc<Routes>, max_handles: u32, hash_seed: u64) -> Ledger {
-        let legs = HashMap::with_hasher(seeded(hash_seed));
-        Ledger { routes, inner: Mutex::new(Inner { legs, max_handles: max_handles as usize, last_call: 0 }) }
+        let (legs, pools) = (HashMap::with_hasher(seeded(hash_seed)), Pools::new(seeded(hash_seed)));
+        Ledger { routes, inner: Mutex::new(Inner { legs, pools, max_handles: max_handles as usize, last_call: 0 }) }
     }
 
     /// Lets the holder of this handle's credentials allocate. Opening an open handle changes nothing.
@@ -128,13 +137,33 @@ impl Ledger {
         let inner = &mut *self.lock();
         let Some(leg) = inner.legs.remove(&handle) else { return Vec::new() };
         let partner = leg.partner.and_then(|partner| inner.legs.remove(&partner));
-        let both = std::iter::once(leg).chain(partner);
-        let held: Vec<_> = both.flat_map(|leg| leg.allocations.into_iter().flatten()).collect();
-        for &(_, port) in &held {
-            self.routes.kill(port);
+        let mut held = Vec::new();
+        for leg in std::iter::once(leg).chain(partner) {
+            for (worker, port) in leg.allocations.into_iter().flatten() {
+                self.routes.kill(port);
+                inner.pools.ends(port, leg.pool);
+                held.push((worker, port));
+            }
         }
         give_back(&mut inner.legs);
         held
+    }
+
+    /// What the call of this handle relays is counted for that pool, when it is over.
+    pub fn count_for(&self, handle: &Handle, pool: &str) {
+        let inner = &mut *self.lock();
+        let pool = inner.pools.find(pool);
+        let partner = inner.legs.get(handle).and_then(|leg| leg.partner);
+        for side in [Some(*handle), partner].into_iter().flatten() {
+            if let Some(leg) = inner.legs.get_mut(&side) {
+                leg.pool = pool;
+            }
+        }
+    }
+
+    /// What the calls of each pool have relayed, as far as it may be told.
+    pub fn pool_traffic(&self) -> Vec<PoolTraffic> {
+        self.lock().pools.traffic()
     }
 
     /// Relayed addresses, as clients see them, that this server issued to that handle and that are still held.
@@ -192,10 +221,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// The owner lets go of the port; call it before the port may be taken again.
-    pub(crate) fn freed(&self, handle: &Handle, port: RelayedPort) {
+    /// The owner lets go of the port; call it before the port may be taken again. `carried`: what was relayed from there.
+    pub(crate) fn freed(&self, handle: &Handle, port: RelayedPort, carried: Carried) {
         let inner = &mut *self.lock();
         self.routes.kill(port);
+        let pool = inner.legs.get(handle).map(|leg| leg.pool);
+        inner.pools.freed(port, pool, carried);
         if let Some(leg) = inner.legs.get_mut(handle) {
             for place in &mut leg.allocations {
                 *place = place.filter(|&(_, held)| held != port);

@@ -93,7 +93,7 @@ pub(crate) enum Command {
     /// Each finding is in plain words with what to do about it. With a relay at work the calls go through it; without, one is started on the
     /// configured ports for the moment. Exits with 0 if nothing is bad, 1 if something is, 2 if the configuration cannot be read.
     #[command(
-        after_help = "Examples:\n  relay doctor --config /etc/relay/relay.toml\n  RELAY_PASSWORD=… relay doctor --from-outside turn:relay.example:3478 --user 1767225600:me"
+        after_help = "Examples:\n  relay doctor --config /etc/relay/relay.toml\n  RELAY_PASSWORD=… relay doctor --from-outside turn:relay.example:3478 --user 1767225600:me\n  RELAY_TOKENS='… …' relay doctor --from-outside wss://relay.example/v1/ws"
     )]
     Doctor(Doctor),
 }
@@ -119,8 +119,9 @@ pub(crate) struct Doctor {
     #[arg(long)]
     pub(crate) browser: bool,
 
-    /// Only a client's half, from another machine: calls through this server. The password is taken from $RELAY_PASSWORD
-    #[arg(long, value_name = "URL", requires = "user")]
+    /// Only a client's half, from another machine: calls through this server. The password is taken from
+    /// $RELAY_PASSWORD; for wss://HOST/v1/ws two tokens are taken from $RELAY_TOKENS
+    #[arg(long, value_name = "URL")]
     pub(crate) from_outside: Option<String>,
 
     /// Whose credentials --from-outside uses

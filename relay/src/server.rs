@@ -19,9 +19,12 @@ mod inside;
 mod memory;
 mod notify;
 mod parts;
+mod pulse;
 mod reload;
 mod serving;
 mod stats;
+#[cfg(feature = "otlp")]
+mod telemetry;
 mod webhook_trust;
 
 #[cfg(test)]
@@ -31,7 +34,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::{Handle, Runtime};
@@ -47,7 +50,6 @@ use crate::admin::Admin;
 use crate::auth::CallKeys;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::metrics::Format;
 use crate::prove;
 use crate::sandbox::Kept;
 use crate::signalling::{self, LocalRelay, Signalling};
@@ -60,7 +62,8 @@ use handover::Predecessor;
 use inherited::Inherited;
 use notify::Notify;
 use parts::Seeds;
-use reload::Changeable;
+use pulse::Pulse;
+use reload::{Changeable, Past};
 use stats::Sources;
 
 /// For a scraper and a few curious people.
@@ -89,10 +92,15 @@ pub struct Running {
     changeable: Changeable,
     /// Listeners that speak HTTP, once more.
     http: Vec<(&'static str, SocketAddr, OwnedFd)>,
+    /// What was given to who asked last to take this one's place, and whether it has been closed for that here.
+    given: Vec<(&'static str, SocketAddr, OwnedFd)>,
+    makes_room: bool,
     /// Reloads that were asked for.
     wishes: mpsc::Receiver<Wish>,
-    streams: Option<Arc<stream::Running>>,
+    streams: Arc<stream::Running>,
     workers: Arc<dataplane::Running>,
+    /// For a supervisor that wants to know whether all live.
+    pulse: Pulse,
 }
 
 /// Starts all that `settings` ask for. Returns once everything listens.
@@ -141,9 +149,13 @@ impl Prepared {
         inherited.close();
         let addresses = bound.addresses();
         let keys = Arc::new(CallKeys::new(seeds.call_keys));
-        let shared = parts::shared(settings, &addresses.all(), &keys, &seeds)?;
+        let udp = reload::udp_doors(settings, &addresses.udp);
+        let shared = parts::shared(settings, &addresses, &udp, &keys, &seeds)?;
         let signalling = || parts::signalling(settings, &addresses, sessions, &seeds.demo);
         let signalling = bound.signalling.is_some().then(signalling).transpose()?;
+        // What would fail when it is too late to give up.
+        #[cfg(feature = "otlp")]
+        parts::telemetry(settings)?;
         let runtime = edges::runtime().map_err(StartError::Threads)?;
         let settings = settings.clone();
         Ok(Prepared {
@@ -179,7 +191,8 @@ impl Prepared {
             predecessor,
         } = self;
         let (sender, tasks) = dataplane::tasks();
-        let with_tcp = settings.relay.tcp_allocations;
+        // A reload may turn them on where connections may lead anywhere.
+        let with_tcp = inside::reaches_everybody(&settings);
         let dataplane = if with_tcp { bound.dataplane.with_tcp(sender) } else { bound.dataplane };
         let lent = |key, bound: &Option<http::Bound>| bound.as_ref().map(|it| Ok((key, it.address, it.lend()?)));
         let http = [lent("signalling", &bound.signalling), lent("admin", &bound.admin)];
@@ -198,26 +211,24 @@ impl Prepared {
             signalling::spawn(settings, Box::new(local_relay(&shared, &keys, &workers)), clock, seeds.desk)
         });
         let (sender, pages) = stream::pages();
-        let streams = match bound.streams {
-            Some(streams) => {
-                let sender = signalling.as_ref().map(|_| sender);
-                let running = streams.start(workers.mailboxes(), certificates.as_deref(), sender);
-                Some(Arc::new(running.map_err(StartError::Threads)?))
-            }
-            None => None,
-        };
+        let sender = signalling.as_ref().map(|_| sender);
+        let streams = bound.streams.start(workers.mailboxes(), certificates.as_deref(), sender);
+        let streams = Arc::new(streams.map_err(StartError::Threads)?);
         let talking = signalling.as_ref().map(|signalling| (signalling.controls(), signalling.counters()));
         let waits = talking.as_ref().map(|(_, counters)| Arc::clone(counters));
         let knows = move || waits.as_ref().is_none_or(|counters| counters.awaiting_revocations() == 0);
-        let admin = Admin::new(metrics(&workers, &shared, signalling.as_ref(), streams.as_deref()), knows);
+        let tcp = with_tcp.then(|| Arc::clone(&shared.tcp));
+        let sources = Arc::new(sources(&workers, &shared, tcp, signalling.as_ref(), &streams));
+        let pages_of = Arc::clone(&sources);
+        let render = move |format| pages_of.page().write(format);
+        let admin = Admin::new(render, knows);
         let capacity = Arc::new(Capacity::default());
         let seen = Arc::clone(&capacity);
         let admin = admin.with_capacity(move || seen.says());
         let website = signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
-        let https =
-            website.clone().filter(|_| streams.is_some() && certificates.is_some()).map(|router| (pages, router));
-        let calls =
-            bound.signalling.zip(website).map(|(listener, router)| Service { listener, connections: sessions, router });
+        let https = website.clone().map(|router| (pages, router));
+        let calls = bound.signalling.zip(website.clone());
+        let calls = calls.map(|(listener, router)| ("signalling", Service { listener, connections: sessions, router }));
         let (readiness, mailboxes) = (admin.clone(), workers.mailboxes());
         let shut = move || {
             readiness.set_ready(false);
@@ -226,21 +237,29 @@ impl Prepared {
         let (asks, wishes) = asks::wishes();
         let asks = asks.router(signalling.is_none().then(|| shut.clone()));
         let backend = signalling.as_ref().map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
-        let runtimes = [
-            Some(runtime.handle().clone()),
-            streams.as_ref().map(|it| it.runtime()),
-            splice.as_ref().map(|it| it.runtime()),
-        ];
+        let runtimes =
+            [Some(runtime.handle().clone()), Some(streams.runtime()), splice.as_ref().map(|it| it.runtime())];
+        let named = ["edges", "streams", "splice"].into_iter().zip(runtimes.clone());
+        let named = named.filter_map(|(name, runtime)| Some((name, runtime?)));
+        let pulse = Pulse::new(&workers.mailboxes(), named);
         let threads = prove::Threads::new(
             workers.mailboxes(),
             others.into_iter().chain(runtimes.into_iter().flatten()),
             kept.as_ref(),
         );
-        let proof = prove::router(parts::facts(&settings), kept, threads);
-        let router = admin.clone().router().merge(asks).merge(backend).merge(proof);
-        let operator = bound.admin.map(|listener| Service { listener, connections: ADMIN_CONNECTIONS, router });
-        let services = calls.into_iter().chain(operator).collect();
-        let (watched, accepting) = (Arc::clone(&workers), streams.clone());
+        let facts = Arc::new(RwLock::new(parts::facts(&settings)));
+        let proof = prove::router(Arc::clone(&facts), kept, threads);
+        let operator = admin.clone().router().merge(asks).merge(backend).merge(proof);
+        let router = operator.clone();
+        let asked = bound.admin.map(|listener| Service { listener, connections: ADMIN_CONNECTIONS, router });
+        let services = calls.into_iter().chain(asked.map(|service| ("admin", service))).collect();
+        let (watched, accepting) = (Arc::clone(&workers), Arc::clone(&streams));
+        #[cfg(feature = "otlp")]
+        let telemetry = {
+            let (sender, target) = tokio::sync::watch::channel(parts::telemetry(&settings)?);
+            drop(runtime.spawn(telemetry::push(sources, target)));
+            sender
+        };
         let work = Work { services, https, signalling, workers: watched, streams: accepting, splice, capacity };
         let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
         admin.set_ready(true);
@@ -250,8 +269,16 @@ impl Prepared {
             percent = crate::dataplane::slowdown::percent(),
             "this build is slow on purpose: never serve people with it"
         );
-        let doors = reload::doors(&settings, &addresses.tcp, &addresses.tls);
         let changeable = Changeable {
+            doors: reload::doors(&settings, &addresses.tcp, &addresses.tls),
+            udp: reload::udp_doors(&settings, &addresses.udp),
+            past: Past::default(),
+            website,
+            operator,
+            facts,
+            #[cfg(feature = "otlp")]
+            telemetry,
+            entered: settings.clone(),
             settings,
             keys,
             nonces: seeds.nonces,
@@ -259,9 +286,21 @@ impl Prepared {
             sessions,
             shared,
             certificates,
-            doors,
         };
-        Ok(Running { addresses, admin, edges, signalling: talking, changeable, http, wishes, streams, workers })
+        Ok(Running {
+            addresses,
+            admin,
+            edges,
+            signalling: talking,
+            changeable,
+            http,
+            given: Vec::new(),
+            makes_room: false,
+            wishes,
+            streams,
+            workers,
+            pulse,
+        })
     }
 }
 
@@ -274,17 +313,16 @@ fn local_relay(shared: &Arc<turn::Shared>, keys: &Arc<CallKeys>, workers: &datap
     })
 }
 
-fn metrics(
+fn sources(
     workers: &dataplane::Running,
-    shared: &Arc<turn::Shared>,
+    shared: &turn::Shared,
+    tcp: Option<Arc<turn::Connections>>,
     signalling: Option<&Signalling>,
-    streams: Option<&stream::Running>,
-) -> impl Fn(Format) -> String + Send + Sync + 'static {
-    let signalling = signalling.map(Signalling::counters);
-    let streams = streams.map(stream::Running::counters);
-    let tcp = shared.settings.tcp_allocations.then(|| Arc::clone(&shared.tcp));
-    let sources = Sources { turn: workers.counters(), io: workers.io_counters(), streams, signalling, tcp };
-    move |format| sources.render(format)
+    streams: &stream::Running,
+) -> Sources {
+    let (turn, io) = (workers.counters(), workers.io_counters());
+    let (signalling, ledger) = (signalling.map(Signalling::counters), Arc::clone(&shared.ledger));
+    Sources { turn, io, streams: streams.counters(), signalling, ledger, tcp }
 }
 
 /// Runs until it is asked to end, calling `announce` once everything listens.
@@ -314,9 +352,12 @@ pub fn serve(
     // From inside the sandbox no place could be made for a successor any more.
     let heir = {
         let _inside = runtime.enter();
-        hand_over.map(handover::listen).transpose().map_err(StartError::HandOver)
+        hand_over
+            .map(|path| handover::listen(path, prepared.predecessor.as_ref()))
+            .transpose()
+            .map_err(StartError::HandOver)
     };
-    let heir = heir?;
+    let mut heir = heir?;
     let kept = inside::enter(settings, file)?;
     let mut running = prepared.start(kept, vec![runtime.handle().clone()])?;
     announce(running.addresses());
@@ -325,16 +366,23 @@ pub fn serve(
         let mut watchdog = ticks(&notify);
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => return running.drain(&mut signals, &notify).await,
+                _ = signals.terminate.recv() => {
+                    // Who ends has no successor: one that asked would wait.
+                    heir = None;
+                    return running.drain(&mut signals, &notify).await;
+                }
                 _ = signals.interrupt.recv() => return Ok(()),
                 _ = signals.hangup.recv() => drop(running.reload_aloud(&notify, reread())),
                 Some(Wish(answer)) = running.wishes.recv() => {
                     // Who asked may have gone.
                     let _ = answer.send(running.reload_aloud(&notify, reread()));
                 }
-                () = tick(&mut watchdog) => notify.alive(),
+                () = tick(&mut watchdog) => running.tell_alive(&notify),
                 (path, stream) = successor(hand_over, heir.as_ref()) => match running.hand_over(path, &stream, &notify) {
-                    Ok(()) => return running.drain(&mut signals, &Notify::nobody()).await,
+                    Ok(()) => {
+                        heir = None;
+                        return running.drain(&mut signals, &Notify::nobody()).await;
+                    }
                     Err(error) => tracing::error!(%error, "not handed over"),
                 },
                 broken = running.edges.broken() => return Err(broken),
@@ -398,6 +446,13 @@ impl Running {
         reloaded
     }
 
+    /// If all threads do something: else it is for the supervisor to end this.
+    fn tell_alive(&mut self, notify: &Notify) {
+        if self.pulse.beats() {
+            notify.alive();
+        }
+    }
+
     /// Where it listens, port 0 resolved.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
@@ -420,8 +475,7 @@ impl Running {
 /// Every socket of the daemon, bound and silent.
 struct Bound {
     dataplane: dataplane::Bound,
-    /// If any are asked for.
-    streams: Option<stream::Bound>,
+    streams: stream::Bound,
     signalling: Option<http::Bound>,
     admin: Option<http::Bound>,
 }
@@ -430,10 +484,7 @@ impl Bound {
     fn all(settings: &Settings, connections: usize, inherited: &mut Inherited) -> Result<Bound, StartError> {
         let dataplane = parts::dataplane(settings);
         let dataplane = dataplane::bind_with(&dataplane, |address| inherited.udp(address)).map_err(StartError::Udp)?;
-        let wanted = !settings.listen.tcp.is_empty() || !settings.listen.tls.is_empty();
-        let streams = wanted
-            .then(|| stream::bind_with(parts::stream(settings, connections), |key, at| inherited.tcp(key, at)))
-            .transpose()
+        let streams = stream::bind_with(parts::stream(settings, connections), |key, at| inherited.tcp(key, at))
             .map_err(|stream::BindError { key, address, source }| StartError::Tcp { key, address, source })?;
         let mut tcp = |key: &'static str, address: Option<SocketAddr>| {
             let bound = address.map(|address| {
@@ -451,8 +502,8 @@ impl Bound {
         let address = |bound: &Option<http::Bound>| bound.as_ref().map(|bound| bound.address);
         Addresses {
             udp: self.dataplane.addresses().to_vec(),
-            tcp: self.streams.as_ref().map(stream::Bound::tcp).unwrap_or_default(),
-            tls: self.streams.as_ref().map(stream::Bound::tls).unwrap_or_default(),
+            tcp: self.streams.tcp(),
+            tls: self.streams.tls(),
             signalling: address(&self.signalling),
             admin: address(&self.admin),
         }

@@ -160,9 +160,9 @@ fn a_reload_that_cannot_be_done_says_why_and_changes_nothing() {
     assert_eq!(status, 422);
     assert!(answer["why"].as_str().unwrap().contains("relay.ports"), "{answer}");
     let (status, answer) =
-        reload(&mut daemon, "relay.ports = '40000-65535'\nrelay.workers = 7\nrelay.realm = 'another'");
+        reload(&mut daemon, "relay.ports = '40000-65535'\nrelay.workers = 7\nsandbox.mode = 'required'");
     assert_eq!((status, changed(&answer, "changed")), (200, vec!["relay.ports".to_owned()]));
-    assert_eq!(changed(&answer, "needs_restart"), ["relay.realm", "relay.workers"]);
+    assert_eq!(changed(&answer, "needs_restart"), ["relay.workers", "sandbox.mode"]);
     let page = http::request(daemon.signalling(), "POST", "/v1/reload", Some(&json!({}))).unwrap();
     assert_eq!(page.status, 404, "only the admin listener is asked");
 }

@@ -177,6 +177,44 @@ fn doctor_calls_through_the_relay_at_work() {
     assert!(wrong.status.code() == Some(1) && said.contains("does not accept these credentials"), "{said}");
 }
 
+/// Two callers from another host, over plain WebSocket and inside TLS.
+#[test]
+fn two_callers_from_outside_are_matched_and_hear_each_other() {
+    use e2e::{Claims, Daemon};
+    let daemon =
+        Daemon::local().set("listen = { tcp = ['127.0.0.1:0'], tls = ['127.0.0.1:0'] }").with_certificate().start();
+    let token = |name: &str, with: Value| Claims::adult(name).with("with", with).token();
+    let doctor = |url: &str, tokens: &str| {
+        let output = Command::new(e2e::daemon::binary())
+            .args(["doctor", "--from-outside", url])
+            .env("RELAY_TOKENS", tokens)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said)
+    };
+    let plain = format!("ws://{}/v1/ws", daemon.signalling());
+    for url in [plain.clone(), format!("wss://{}/v1/ws", daemon.tls())] {
+        let pair = format!("{} {}", token("dora", "doctors-check".into()), token("emil", "doctors-check".into()));
+        let (code, said) = doctor(&url, &pair);
+        assert_eq!(code, Some(0), "{said}");
+        for transport in ["turn:127.0.0.1", "transport=tcp", "turns:127.0.0.1"] {
+            assert!(said.contains(transport), "{said}");
+        }
+        assert_eq!(said.matches("matched, and a packet relayed both ways").count(), 3, "{said}");
+    }
+    // Without an appointment they might meet somebody who waits.
+    let (code, said) = doctor(&plain, &format!("{} {}", token("dora", Value::Null), token("emil", Value::Null)));
+    assert!(code == Some(2) && said.contains("one appointment"), "{said}");
+    let forged = Claims::adult("fred").with("with", "doctors-check".into()).sign(
+        "dev",
+        "HS256",
+        b"not the secret, but as long as one",
+    );
+    let (code, said) = doctor(&plain, &format!("{forged} {}", token("emil", "doctors-check".into())));
+    assert!(code == Some(1) && said.contains("E_TOKEN"), "{said}");
+}
+
 #[test]
 fn doctor_fault_01_a_broken_configuration() {
     Case::new("01", &WELL.replace("realm", "raelm")).names("configuration", "bad", "did you mean \"realm\"?");

@@ -86,7 +86,7 @@ impl Client {
         self.ask(Method::Refresh, |request| request.lifetime(secs)).0
     }
 
-    fn permit(&mut self, peer: SocketAddr) -> u16 {
+    pub(crate) fn permit(&mut self, peer: SocketAddr) -> u16 {
         self.ask(Method::CreatePermission, |request| request.xor_peer_address(peer)).0
     }
 
@@ -230,10 +230,10 @@ fn sighup_changes_secrets_lists_and_limits_and_a_broken_file_changes_nothing() {
     }
 
     daemon.reload(&format!(
-        "auth.rest_secrets = ['{NEW}']\naccess = {{ deny_peers = ['127.0.0.0/8'], user_allocations = 1 }}\nrelay.realm = 'another'"
+        "auth.rest_secrets = ['{NEW}']\naccess = {{ deny_peers = ['127.0.0.0/8'], user_allocations = 1 }}\nrelay.workers = 3"
     ));
     eventually("reloaded", || daemon.log().contains("reloaded").then_some(()));
-    assert!(daemon.log().contains("relay.realm has changed and needs a restart"), "{}", daemon.log());
+    assert!(daemon.log().contains("relay.workers has changed and needs a restart"), "{}", daemon.log());
     let mut heard = [0; 64];
     old.send(at, b"until the next request");
     let (length, _) = peer.recv_from(&mut heard).unwrap();

@@ -38,6 +38,76 @@ fn systemd_is_told_of_the_start_reloads_life_and_the_end() {
     let _ = std::fs::remove_file(path);
 }
 
+/// Stops one thread of a process, named so, and lets it go when it is told to.
+const STOPPER: &str = r#"
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_ulong, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+libc.ptrace.restype = ctypes.c_long
+SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+pid, name = sys.argv[1], sys.argv[2]
+for tid in map(int, os.listdir(f"/proc/{pid}/task")):
+    if open(f"/proc/{pid}/task/{tid}/comm").read().strip() != name: continue
+    if libc.ptrace(SEIZE, tid, None, None) != 0:
+        print("forbidden", flush=True); sys.exit()
+    libc.ptrace(INTERRUPT, tid, None, None)
+    os.waitpid(tid, 0x40000000)
+    print("stopped", flush=True)
+    sys.stdin.readline()
+    libc.ptrace(DETACH, tid, None, None)
+    print("gone on", flush=True)
+    sys.exit()
+print("no such thread", flush=True)
+"#;
+
+#[test]
+fn systemd_hears_nothing_while_one_thread_stands_still() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let path = std::env::temp_dir().join(format!("e2e-pulse-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let ear = UnixDatagram::bind(&path).unwrap();
+    let alive = |within: std::time::Duration| {
+        ear.set_read_timeout(Some(within)).unwrap();
+        let mut news = [0; 512];
+        loop {
+            match ear.recv(&mut news) {
+                Ok(length) if news[..length].starts_with(b"WATCHDOG=1") => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    };
+    // Outside the sandbox, because nobody may look into it.
+    let settings = "relay = { workers = 2 }\nsandbox.mode = 'off'\nlisten.tcp = ['127.0.0.1:0']";
+    let environment = Daemon::local().set(settings).env("NOTIFY_SOCKET", path.to_str().unwrap());
+    let mut daemon = environment.env("WATCHDOG_USEC", "200000").start();
+    for thread in ["udp-1", "edges", "streams"] {
+        assert!(alive(PATIENCE), "all is well");
+        let mut stopper = Command::new("python3");
+        stopper.args(["-c", STOPPER, &daemon.id().to_string(), thread]);
+        let piped = std::process::Stdio::piped;
+        let mut stopper = stopper.stdin(piped()).stdout(piped()).spawn().unwrap();
+        let mut said = BufReader::new(stopper.stdout.take().unwrap()).lines();
+        match said.next().unwrap().unwrap().as_str() {
+            "forbidden" => {
+                eprintln!("left out: no thread of another process may be stopped here");
+                stopper.wait().unwrap();
+                return;
+            }
+            word => assert_eq!(word, "stopped", "{thread}"),
+        }
+        eventually("it is noticed", || daemon.log().contains(&format!("thread=\"{thread}\"")).then_some(()));
+        while alive(std::time::Duration::from_millis(100)) {}
+        assert!(!alive(std::time::Duration::from_millis(600)), "{thread} stands still");
+        stopper.stdin.take().unwrap().write_all(b"\n").unwrap();
+        assert_eq!(said.next().unwrap().unwrap(), "gone on");
+        stopper.wait().unwrap();
+    }
+    assert!(alive(PATIENCE), "and goes on");
+    daemon.signal(libc::SIGTERM);
+    let _ = std::fs::remove_file(path);
+}
+
 /// Holds the sockets, as systemd does, and starts the relay anew each time it ends.
 const SUPERVISOR: &str = r#"
 import os, socket, subprocess, sys, signal

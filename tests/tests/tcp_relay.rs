@@ -64,6 +64,34 @@ fn a_server_that_was_not_asked_to_relays_no_tcp() {
     assert!(!http::get(daemon.admin(), "/metrics").body.contains("relay_tcp_"));
 }
 
+#[test]
+fn a_reload_turns_it_off_and_on_where_connections_may_lead_anywhere() {
+    let turned = |daemon: &mut Daemon, on: bool| {
+        daemon.rewrite(&format!("relay.tcp_allocations = {on}"));
+        http::post(daemon.admin(), "/v1/reload", &serde_json::json!({})).json()
+    };
+    let mut free = daemon().set("relay.tcp_allocations = false\nsandbox.mode = 'off'").start();
+    assert_eq!(Client::connect(free.tcp(), 0).allocate(), Err(442));
+    assert_eq!(turned(&mut free, true)["changed"], serde_json::json!(["relay.tcp_allocations"]));
+    let (listener, peer) = peer();
+    let mut alice = Client::connect(free.tcp(), 0);
+    eventually("it is on", || alice.allocate().ok());
+    let id = alice.connect_to(peer).unwrap();
+    let (mut far, _) = listener.accept().unwrap();
+    assert_eq!(turned(&mut free, false)["changed"], serde_json::json!(["relay.tcp_allocations"]));
+    eventually("it is off", || (Client::connect(free.tcp(), 0).allocate() == Err(442)).then_some(()));
+    // What was allocated lives on.
+    let mut data = Client::connect(free.tcp(), 0);
+    assert_eq!(data.bind(id), 0);
+    far.write_all(b"hello").unwrap();
+    let mut hello = [0; 5];
+    data.stream.read_exact(&mut hello).unwrap();
+    assert_eq!(&hello, b"hello");
+    let mut shut = daemon().set("relay.tcp_allocations = false").start();
+    let answer = turned(&mut shut, true);
+    assert_eq!(answer["needs_restart"], serde_json::json!(["relay.tcp_allocations"]), "connections were given up");
+}
+
 /// Row 44 of the hostile pack: CONNECT to what is denied, a fake CONNECTION-ID, somebody else's.
 #[test]
 fn denied_peers_fake_ids_and_other_peoples_connections_are_refused() {

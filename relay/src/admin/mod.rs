@@ -1,6 +1,6 @@
 //! The operator's listener: metrics and health. Always on loopback, because it asks nobody who they are.
 //!
-//! `GET /metrics` Prometheus text, or OpenMetrics for who accepts it · `GET /livez` 200 while the process answers · `GET /readyz` 200 once
+//! `GET /metrics` Prometheus text, or OpenMetrics or protobuf with native histograms for who accepts it · `GET /livez` 200 while the process answers · `GET /readyz` 200 once
 //! everything listens and the list of `[revocations]` is here, 503 before that, from the moment it drains or stops, and while the workers
 //! have no time or their receive buffers overflow: what it says in both cases tells how much of them is used.
 
@@ -19,16 +19,16 @@ use crate::metrics::Format;
 #[derive(Clone)]
 pub struct Admin {
     ready: Arc<AtomicBool>,
-    render: Arc<dyn Fn(Format) -> String + Send + Sync>,
+    render: Arc<dyn Fn(Format) -> Vec<u8> + Send + Sync>,
     /// Whether everything that must be known is.
     knows: Arc<dyn Fn() -> bool + Send + Sync>,
     capacity: Arc<dyn Fn() -> (bool, String) + Send + Sync>,
 }
 
 impl Admin {
-    /// `render` makes the metrics text at each scrape; it only reads counters. Without what it `knows` a server is not ready.
+    /// `render` makes the page of metrics at each scrape; it only reads counters. Without what it `knows` a server is not ready.
     pub fn new(
-        render: impl Fn(Format) -> String + Send + Sync + 'static,
+        render: impl Fn(Format) -> Vec<u8> + Send + Sync + 'static,
         knows: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Admin {
         Admin {

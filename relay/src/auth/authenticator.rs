@@ -16,8 +16,10 @@ use crate::wire::{ErrorCode, Integrity, Key, Message, Method, Reply};
 
 /// Checks the long-term credential mechanism. One for all workers; holds no state per client.
 pub struct Authenticator {
-    realm: String,
-    users: Users,
+    /// Named by every challenge.
+    realm: Realm,
+    /// Those whose clients are served on: a request that names one is checked with it, and answered in it.
+    former_realms: Vec<Realm>,
     rest_secrets: Vec<String>,
     rest_expiry_on_refresh: bool,
     sha1: bool,
@@ -29,6 +31,12 @@ pub struct Authenticator {
     decoy: Key,
     /// How many others came before with other credentials.
     generation: u32,
+}
+
+/// A name that keys are made with, and the users' keys.
+struct Realm {
+    name: String,
+    users: Users,
 }
 
 /// Why a request was not accepted.
@@ -46,14 +54,16 @@ pub enum Refusal {
 impl Authenticator {
     /// `secret` from a good source of randomness; the same for all workers, so that a nonce is good on each of them.
     pub fn new(settings: Settings, call_keys: Arc<CallKeys>, secret: [u8; 32]) -> Authenticator {
-        let Settings { realm, users, rest_secrets, rest_expiry_on_refresh, sha1, username_anonymity } = settings;
+        let Settings { realm, former_realms, users, rest_secrets, rest_expiry_on_refresh, sha1, username_anonymity } =
+            settings;
         let derive = |purpose: &[u8]| mac::sha256(&secret, &[purpose]);
+        let known = |name: String| Realm { users: Users::new(&users, &name), name };
         Authenticator {
             decoy: Key::long_term(&derive(b"decoy"), realm.as_bytes(), b""),
             nonces: Nonces::new(derive(b"nonces"), username_anonymity),
             name_key: derive(b"names"),
-            users: Users::new(&users, &realm),
-            realm,
+            former_realms: former_realms.into_iter().map(known).collect(),
+            realm: known(realm),
             rest_secrets,
             rest_expiry_on_refresh,
             sha1,
@@ -90,7 +100,7 @@ impl Authenticator {
     /// good while the allocation lives although the keys of new credentials have moved on. Time-limited credentials that have
     /// expired can no longer prolong it, only end it.
     ///
-    /// Another user name, or a key made in another way, is checked in full. Compare identities: if they differ, answer 441
+    /// Another user name or realm, or a key made in another way, is checked in full. Compare identities: if they differ, answer 441
     /// (RFC 8656 §5); if not, a fresh credential of the same user or call, and what comes back is the better owner to keep.
     ///
     /// # Errors
@@ -103,7 +113,7 @@ impl Authenticator {
         owner: &Authenticated,
     ) -> Result<Authenticated, Refusal> {
         let claim = self.claim(request)?;
-        let same_name = self.username(&claim).is_some_and(|name| self.name_hash(name) == owner.name);
+        let same_name = self.username(&claim).is_some_and(|name| self.name_hash(&claim, name) == owner.name);
         if !same_name || claim.algorithm != owner.algorithm {
             return self.authenticate(now, client, request, false);
         }
@@ -122,7 +132,7 @@ impl Authenticator {
             return Some(owner.clone());
         }
         let username = self.username(claim)?;
-        let key = match self.users.key(username, claim.algorithm) {
+        let key = match self.realm(claim).users.key(username, claim.algorithm) {
             Some(key) => Some(key).filter(|key| request.integrity_matches(key)),
             None => rest::parse(username).and_then(|_| {
                 let passwords = rest::passwords(&self.rest_secrets, username);
@@ -133,37 +143,49 @@ impl Authenticator {
     }
 
     fn long_term(&self, claim: &Claim<'_>, username: &[u8], password: &str) -> Key {
-        Key::derive(claim.algorithm, username, self.realm.as_bytes(), password.as_bytes())
+        Key::derive(claim.algorithm, username, claim.realm, password.as_bytes())
     }
 
     /// The whole answer to a request that was refused (RFC 8489 §9.2.4).
     pub fn refuse(&self, now: Now, client: SocketAddr, request: &Message<'_>, refusal: &Refusal) -> Vec<u8> {
         let reply = Reply::error(request, refusal.code());
-        let challenge = |reply: Reply| {
+        let challenge = |reply: Reply, realm: &Realm| {
             let nonce = self.nonces.make(now.mono, client, request.transaction());
-            reply.realm(&self.realm).nonce(&nonce).password_algorithms(&OFFERED)
+            reply.realm(&realm.name).nonce(&nonce).password_algorithms(&OFFERED)
         };
         match refusal {
             Refusal::BadRequest => reply.finish(None),
-            Refusal::Challenge => challenge(reply).finish(None),
-            Refusal::StaleNonce(key) => challenge(reply).finish(Some(key)),
+            Refusal::Challenge => challenge(reply, &self.realm).finish(None),
+            Refusal::StaleNonce(key) => {
+                // In the realm its key was made with: a client takes the one it hears now.
+                let realm = request.realm().ok().flatten().and_then(|named| self.find(named));
+                challenge(reply, realm.unwrap_or(&self.realm)).finish(Some(key))
+            }
         }
     }
 
     fn claim<'a>(&self, request: &Message<'a>) -> Result<Claim<'a>, Refusal> {
         let claim = Claim::read(request)?;
         let too_weak = !self.sha1 && request.integrity() != Some(Integrity::Sha256);
-        if too_weak || claim.realm != self.realm.as_bytes() {
+        if too_weak || self.find(claim.realm).is_none() {
             return Err(Refusal::Challenge);
         }
         Ok(claim)
+    }
+
+    fn find(&self, realm: &[u8]) -> Option<&Realm> {
+        std::iter::once(&self.realm).chain(&self.former_realms).find(|known| known.name.as_bytes() == realm)
+    }
+
+    fn realm(&self, claim: &Claim<'_>) -> &Realm {
+        self.find(claim.realm).unwrap_or(&self.realm)
     }
 
     /// The name in the clear. What a hash hides can be looked up for static users only.
     fn username<'a>(&'a self, claim: &Claim<'a>) -> Option<&'a [u8]> {
         match &claim.name {
             Name::Plain(name) => Some(name),
-            Name::Hidden(hash) => self.users.name(hash),
+            Name::Hidden(hash) => self.realm(claim).users.name(hash),
         }
     }
 
@@ -177,11 +199,11 @@ impl Authenticator {
         };
         let long_term = |password: String| self.long_term(claim, username, &password);
         let found = |identity, key, expires| {
-            let (name, generation) = (self.name_hash(username), self.generation);
+            let (name, generation) = (self.name_hash(claim, username), self.generation);
             Some(Authenticated { identity, name, key, algorithm, expires, generation })
         };
 
-        if let Some(key) = self.users.key(username, algorithm) {
+        if let Some(key) = self.realm(claim).users.key(username, algorithm) {
             return signed_by(&key)
                 .then(|| self.person(b"static", username))
                 .and_then(|person| found(person, key, None));
@@ -227,8 +249,9 @@ impl Authenticator {
         Identity::User(PersonHash(mac::short(&self.name_key, &[kind, b":", user])))
     }
 
-    fn name_hash(&self, username: &[u8]) -> u64 {
-        mac::short(&self.name_key, &[b"name:", username])
+    /// Of the name as it is signed, realm and all.
+    fn name_hash(&self, claim: &Claim<'_>, username: &[u8]) -> u64 {
+        mac::short(&self.name_key, &[b"name:", claim.realm, b":", username])
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Identity {
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     pub(super) identity: Identity,
-    /// Keyed hash of the whole user name, so that the owner of an allocation is recognised.
+    /// Keyed hash of the realm and the whole user name, so that the owner of an allocation is recognised.
     pub(super) name: u64,
     pub(super) key: Key,
     /// How the key was made.

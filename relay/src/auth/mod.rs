@@ -37,6 +37,8 @@ pub use rest::rest_credential;
 pub struct Settings {
     /// 1 to 127 characters (RFC 8489 §14.9). Up to 16 bytes keep a challenge within 96.
     pub realm: String,
+    /// Realms that were this one before, newest first: clients that know one go on with it, and whoever asks anew hears the newest.
+    pub former_realms: Vec<String>,
     /// Name and password, both prepared with OpaqueString (RFC 8265) if they are not ASCII.
     pub users: Vec<(String, String)>,
     /// Secrets of time-limited credentials, newest first. Each one is tried.
@@ -56,6 +58,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             realm: String::new(),
+            former_realms: Vec::new(),
             users: Vec::new(),
             rest_secrets: Vec::new(),
             rest_expiry_on_refresh: true,

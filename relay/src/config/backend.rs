@@ -48,7 +48,7 @@ pub(super) fn backend(
 }
 
 /// Whether TLS, host, port, and path with query.
-fn parts(url: &str) -> Option<(bool, String, u16, String)> {
+pub(super) fn parts(url: &str) -> Option<(bool, String, u16, String)> {
     let (https, rest) = match url.strip_prefix("https://") {
         Some(rest) => (true, rest),
         None => (false, url.strip_prefix("http://")?),

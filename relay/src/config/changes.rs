@@ -70,6 +70,11 @@ fn same(section: &str, name: &str, a: &Settings, b: &Settings) -> Option<bool> {
         ("signalling", "demo_page") => same!(signalling.demo_page),
         ("reports", name) => backend(name, a.reports.as_ref(), b.reports.as_ref()),
         ("revocations", name) => backend(name, a.revocations.as_ref(), b.revocations.as_ref()),
+        ("telemetry", "interval_secs") => same!(telemetry.interval_secs),
+        ("telemetry", name) => {
+            let name = if name == "otlp_url" { "url" } else { name };
+            backend(name, a.telemetry.otlp.as_ref(), b.telemetry.otlp.as_ref())
+        }
         ("calls", "path") => same!(calls.path),
         ("calls", "direct_bands") => same!(calls.direct_bands),
         ("calls", "acceptance") => same!(calls.acceptance),

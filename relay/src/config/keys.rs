@@ -62,6 +62,8 @@ const MOST_PACKETS: u64 = 1_000_000_000;
 const MOST_BITS: u64 = 1_000_000_000_000;
 /// More than there are relayed ports on all addresses there may be.
 const MOST_ALLOCATIONS: u64 = 1_000_000;
+/// Whoever looks once an hour looks at nothing.
+const LONGEST_INTERVAL_SECS: u64 = 3_600;
 /// A day: no supervisor waits longer.
 const LONGEST_DRAIN_SECS: u64 = 86_400;
 
@@ -79,9 +81,6 @@ const NEW_REQUESTS: Reload =
 const NEW_CALLS: Reload = Reload::Live("for calls from then on; those that stand go on as they began");
 const NEW_SESSIONS: Reload = Reload::Live("for sessions from then on");
 const EVERYBODY: Reload = Reload::Live("for everybody");
-const SOCKETS: Reload =
-    Reload::Restart("connections and calls hang on its sockets; a restart with `--hand-over` refuses nobody");
-const MEMORY: Reload = Reload::Restart("tables are laid out by it");
 
 const fn key(name: &'static str, kind: Kind, reload: Reload, example: &'static str) -> Key {
     Key { name, kind, reload, example }
@@ -104,27 +103,44 @@ pub(super) const SECTIONS: &[(&str, &[Key])] = &[
     ("signalling", SIGNALLING),
     ("reports", BACKEND),
     ("revocations", REVOCATIONS),
+    ("telemetry", TELEMETRY),
     ("calls", CALLS),
     ("matching", MATCHING),
 ];
 
 const LISTEN: &[Key] = &[
-    key("udp", Kind::Addresses, SOCKETS, "[\"0.0.0.0:3478\", \"[::]:3478\"]"),
+    key("udp", Kind::Addresses, DATAGRAMS, "[\"0.0.0.0:3478\", \"[::]:3478\"]"),
     key("tcp", Kind::Addresses, OPENED, "[\"0.0.0.0:3478\"]"),
     key("tls", Kind::Addresses, OPENED, "[\"0.0.0.0:443\"]"),
     key("proxy_protocol_from", Kind::Prefixes, NEW_CONNECTIONS, "[\"10.0.7.0/24\"]"),
     key(
         "nat_discovery",
         Kind::Shape("two addresses with ports that differ in both, or none"),
-        SOCKETS,
+        DATAGRAMS,
         "[\"192.0.2.1:3478\", \"192.0.2.2:3479\"]",
     ),
-    key("signalling", Kind::Address, SOCKETS, "\"127.0.0.1:8080\""),
-    key("admin", Kind::Address, SOCKETS, "\"127.0.0.1:9641\""),
+    key(
+        "signalling",
+        Kind::Address,
+        Reload::Live(
+            "at the new address from then on, and who is connected stays; to turn signalling on or off needs a restart",
+        ),
+        "\"127.0.0.1:8080\"",
+    ),
+    key(
+        "admin",
+        Kind::Address,
+        Reload::Live("at the new address from then on; requests under way are answered"),
+        "\"127.0.0.1:9641\"",
+    ),
 ];
 
+const DATAGRAMS: Reload = Reload::Live(
+    "new addresses are opened, those gone serve on whoever has an allocation through them and nobody else; a port below 1024 as for listen.tcp",
+);
+
 const OPENED: Reload = Reload::Live(
-    "new addresses are opened, those gone are closed to newcomers; the first TCP or TLS address of a server without any, and the first certificate, need a restart",
+    "new addresses are opened, those gone are closed to newcomers; a port below 1024 needs a restart if this process may not open it any more",
 );
 
 const TLS: &[Key] = &[
@@ -136,13 +152,15 @@ const RELAY: &[Key] = &[
     key(
         "realm",
         Kind::Shape("1 to 127 characters"),
-        Reload::Restart("clients in calls sign with it"),
+        Reload::Live("for newcomers; clients that know one of the four before go on with it"),
         "\"voice.example\"",
     ),
     key(
         "addresses",
         Kind::Shape("a list of IP addresses or { bind = \"…\", public = \"…\" }, at most 16"),
-        MEMORY,
+        Reload::Live(
+            "for allocations from then on, those on addresses that are gone live on; an address that shares its `bind` or `public` with a former one, and differs in the other, needs a restart",
+        ),
         "[{ bind = \"10.0.0.4\", public = \"203.0.113.7\" }]",
     ),
     key(
@@ -154,7 +172,14 @@ const RELAY: &[Key] = &[
     key("workers", Kind::Number { most: MAX_WORKERS }, Reload::Restart("each worker owns its clients' sockets"), "2"),
     key("nap_micros", Kind::Number { most: MAX_NAP_MICROS }, EVERYBODY, "200"),
     key("legacy_channels", Kind::Flag, EVERYBODY, "true"),
-    key("tcp_allocations", Kind::Flag, Reload::Restart("a thread of its own serves them"), "true"),
+    key(
+        "tcp_allocations",
+        Kind::Flag,
+        Reload::Live(
+            "for allocations from then on; inside the sandbox turning it on needs a restart, because connections to everywhere were given up",
+        ),
+        "true",
+    ),
 ];
 
 const AUTH: &[Key] = &[
@@ -246,6 +271,13 @@ const REVOCATIONS: &[Key] = &[
     key("ca", Kind::Path, FETCHED, "\"ca.pem\""),
 ];
 
+const PUSHED: Reload = Reload::Live("for what is pushed from then on");
+const TELEMETRY: &[Key] = &[
+    key("otlp_url", Kind::Text, PUSHED, "\"http://127.0.0.1:4318/v1/metrics\""),
+    key("ca", Kind::Path, PUSHED, "\"ca.pem\""),
+    key("interval_secs", Kind::Number { most: LONGEST_INTERVAL_SECS }, PUSHED, "60"),
+];
+
 const CALLS: &[Key] = &[
     key("path", Kind::OneOf(&["relay", "direct-first"]), NEW_SESSIONS, "\"direct-first\""),
     key("direct_bands", Kind::SomeOf(BANDS), NEW_SESSIONS, "[\"16-17\", \"18+\"]"),
@@ -263,7 +295,7 @@ const MATCHING: &[Key] = &[
     key(
         "recent_partners",
         Kind::OneOf(&["avoid", "avoid-until-last-stage", "allow"]),
-        Reload::Restart("those who wait were told no partner of theirs is there, under the rule of when they came"),
+        Reload::Live("for who comes from then on; who waits goes on under the rule of when they came"),
         "\"avoid-until-last-stage\"",
     ),
 ];

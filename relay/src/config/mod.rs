@@ -22,6 +22,7 @@ mod sandbox;
 mod secret;
 mod settings;
 mod table;
+mod telemetry;
 mod tokens;
 mod users_file;
 mod values;
@@ -46,6 +47,7 @@ pub use settings::{
     Access, AgeBand, Auth, Backend, CallPath, Calls, Listen, Matching, RecentPartners, Relay, RelayAddress, Settings,
     Signalling, Tls, TokenKey, User, VerifyingKey,
 };
+pub use telemetry::Telemetry;
 
 /// The local defaults, as a file: what `relay` without arguments runs, and a file to start from.
 pub const LOCAL: &str = include_str!("../../../configs/relay-local.toml");

@@ -11,6 +11,7 @@ use super::drain::Drain;
 use super::limits::Limits;
 use super::sandbox::{Sandbox, SandboxMode};
 use super::secret::Secret;
+use super::telemetry::Telemetry;
 
 /// What the program uses. `Settings::default()` is what an empty file means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub struct Settings {
     pub signalling: Signalling,
     pub reports: Option<Backend>,
     pub revocations: Option<Backend>,
+    pub telemetry: Telemetry,
     pub calls: Calls,
     pub matching: Matching,
 }
@@ -339,6 +341,10 @@ impl Settings {
                 notices.push(text.to_owned());
             }
         };
+        say(
+            self.telemetry.otlp.is_some() && !cfg!(feature = "otlp"),
+            "telemetry.otlp_url does nothing: this program was built without OTLP (cargo build --features otlp)",
+        );
         say(
             !self.limits.exempt.is_empty(),
             "limits.exempt lifts the per-source limits for some prefixes: for load tests only",

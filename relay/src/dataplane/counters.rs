@@ -121,6 +121,8 @@ counters! {
     drop send_forbidden,
     /// Any other error of a send call.
     drop send_failed,
+    /// From newcomers, to a listener that a reload has taken away.
+    drop listener_gone,
     /// The machine named a socket that this worker does not have.
     drop no_socket,
     /// The receiver's stream reads too slowly: the oldest data had to go.

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::listening::Change;
 use super::parcels::Parcels;
 use super::stream::NewStream;
 use super::sys;
@@ -21,6 +22,9 @@ pub const MAILBOX_STREAMS: usize = 4 * 1024;
 
 /// Errands a mailbox holds before [`Mailboxes::send`] refuses more.
 pub const MAILBOX_ERRANDS: usize = 16;
+
+/// Changes of listeners that may wait in a mailbox before a reload is refused; one reload adds few.
+pub(super) const MAILBOX_LISTENERS: usize = 256;
 
 /// Something to be done in a worker's thread. Packets wait for it.
 pub type Errand = Box<dyn FnOnce() + Send>;
@@ -121,6 +125,7 @@ pub(super) struct Mailbox {
     streams: Mutex<VecDeque<Box<NewStream>>>,
     parcels: Mutex<Parcels>,
     errands: Mutex<Vec<Errand>>,
+    listeners: Mutex<Vec<Change>>,
     wake: File,
     stop: AtomicBool,
     depart: AtomicBool,
@@ -135,6 +140,7 @@ impl Mailbox {
             streams: Mutex::default(),
             parcels: Mutex::default(),
             errands: Mutex::default(),
+            listeners: Mutex::default(),
             wake,
             stop: AtomicBool::new(false),
             depart: AtomicBool::new(false),
@@ -189,6 +195,21 @@ impl Mailbox {
     /// Takes all errands.
     pub(super) fn take_errands(&self) -> Vec<Errand> {
         std::mem::take(&mut *locked(&self.errands))
+    }
+
+    /// Tells the worker of listeners that come or go. Whoever does has asked [`Mailbox::listener_changes`] before.
+    pub(super) fn change_listeners(&self, change: Change) {
+        locked(&self.listeners).push(change);
+        self.ring();
+    }
+
+    /// How many changes of listeners wait.
+    pub(super) fn listener_changes(&self) -> usize {
+        locked(&self.listeners).len()
+    }
+
+    pub(super) fn take_listener_changes(&self) -> Vec<Change> {
+        std::mem::take(&mut *locked(&self.listeners))
     }
 
     /// Takes the stream that has waited longest.

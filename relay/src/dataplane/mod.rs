@@ -9,6 +9,7 @@
 mod batch;
 mod counters;
 mod departure;
+mod listening;
 mod mailbox;
 mod names;
 mod nap;
@@ -33,13 +34,14 @@ pub(crate) mod tests;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 pub use batch::MAX_DATAGRAM_BYTES;
 pub use counters::{Count, IoCounters};
+pub use listening::Opened;
 pub use mailbox::{Errand, MAILBOX_COMMANDS, MAILBOX_ERRANDS, MAILBOX_STREAMS, Mailboxes, PostError, Refused};
 pub use nap::{MAX_NAP_MICROS, NAP_ABOVE_PER_SEC};
 pub use socket::BindError;
@@ -49,6 +51,7 @@ pub use tcp::{DataClient, Task, Tasks, TasksSender, tasks};
 
 use crate::clock::Clock;
 use crate::turn;
+use listening::{Known, Retired};
 use mailbox::Mailbox;
 use nap::Nap;
 use socket::{Listener, open_listeners};
@@ -92,6 +95,7 @@ pub struct Bound {
     addresses: Vec<SocketAddr>,
     seats: Vec<Seat>,
     nap_micros: u32,
+    receive_buffer_bytes: usize,
     stream_idle_millis: u64,
     tcp: Option<TasksSender>,
 }
@@ -131,9 +135,9 @@ pub fn bind_with(
             seat.add(listener).map_err(trouble)?;
         }
     }
-    let Settings { nap_micros, stream_idle_millis, .. } = *settings;
+    let Settings { nap_micros, receive_buffer_bytes, stream_idle_millis, .. } = *settings;
     let nap_micros = nap_micros.unwrap_or_else(|| nap::by_workers(seats.len()));
-    Ok(Bound { addresses, seats, nap_micros, stream_idle_millis, tcp: None })
+    Ok(Bound { addresses, seats, nap_micros, receive_buffer_bytes, stream_idle_millis, tcp: None })
 }
 
 /// The core of each worker; `None` lets the scheduler choose.
@@ -191,11 +195,16 @@ impl Bound {
         let mailboxes: Vec<_> = self.seats.iter().map(|seat| Arc::clone(&seat.mailbox)).collect();
         let everybody = Mailboxes::new(mailboxes.iter().cloned());
         let nap = Arc::new(AtomicU32::new(self.nap_micros));
-        let listeners = self.seats.iter().flat_map(|seat| &seat.listeners);
-        let listeners = listeners.map(|it| Ok((it.address, it.socket.try_clone()?))).collect::<io::Result<_>>()?;
+        let lent = |place: usize| {
+            let all = self.seats.iter().filter_map(|seat| seat.listeners.get(place));
+            all.map(|it| it.socket.try_clone()).collect::<io::Result<Vec<_>>>()
+        };
+        let listeners = self.addresses.iter().enumerate().map(|(place, at)| Ok(Known::new(*at, lent(place)?)));
+        let listeners = Mutex::new(listeners.collect::<io::Result<_>>()?);
         let mut running = Running {
             mailboxes,
             listeners,
+            receive_buffer_bytes: self.receive_buffer_bytes,
             nap: Arc::clone(&nap),
             threads: Vec::new(),
             turn: Vec::new(),
@@ -220,6 +229,7 @@ impl Bound {
                 nap: Nap::new(Arc::clone(&nap)),
                 tcp: self.tcp.clone(),
                 departed: false,
+                retired: Retired::default(),
             };
             running.threads.push(spawn(number, seat.core, worker)?);
         }
@@ -247,7 +257,9 @@ fn seed_of(mut seed: [u8; 32], worker: u16) -> [u8; 32] {
 /// The workers at work. Dropping it stops them.
 pub struct Running {
     mailboxes: Vec<Arc<Mailbox>>,
-    listeners: Vec<(SocketAddr, OwnedFd)>,
+    /// By their numbers, which every worker has the same.
+    listeners: Mutex<Vec<Known>>,
+    receive_buffer_bytes: usize,
     nap: Arc<AtomicU32>,
     threads: Vec<JoinHandle<()>>,
     turn: Vec<Arc<turn::Counters>>,
@@ -257,11 +269,6 @@ pub struct Running {
 impl Running {
     pub fn mailboxes(&self) -> Mailboxes {
         Mailboxes::new(self.mailboxes.iter().cloned())
-    }
-
-    /// Every listening socket, those of one address together, for who takes this process's place.
-    pub fn listeners(&self) -> &[(SocketAddr, OwnedFd)] {
-        &self.listeners
     }
 
     /// Moves every UDP client that has an allocation onto a socket of its own and reads from the listeners no more: another process may.

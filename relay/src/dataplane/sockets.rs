@@ -57,7 +57,8 @@ const ERRORS_PER_SECOND: u64 = 100;
 const ERRORS_BURST: u64 = 200;
 
 pub(super) struct Sockets {
-    listeners: Vec<Open<Listener>>,
+    /// Those that were closed leave their places empty.
+    listeners: Vec<Option<Open<Listener>>>,
     /// Where relayed sockets are bound, by `AddressId`.
     addresses: Vec<IpAddr>,
     /// By `AddressId`, then by port: pages that exist once one of their ports was opened.
@@ -72,6 +73,10 @@ struct Departed {
     /// Where its datagrams would have come in.
     listener: u16,
     local: SocketAddr,
+}
+
+fn no_pages() -> Vec<Option<Box<Page>>> {
+    (0..PAGES).map(|_| None).collect()
 }
 
 type Page = [Option<Open<OwnedFd>>; PAGE];
@@ -89,15 +94,36 @@ impl Sockets {
         Sockets {
             listeners: listeners
                 .into_iter()
-                .map(|socket| Open { socket, overflow: 0, errors: Bucket::default() })
+                .map(|socket| Some(Open { socket, overflow: 0, errors: Bucket::default() }))
                 .collect(),
             addresses: addresses.iter().map(|address| address.bind).collect(),
-            relayed: addresses.iter().map(|_| (0..PAGES).map(|_| None).collect()).collect(),
+            relayed: addresses.iter().map(|_| no_pages()).collect(),
             error_rate: Rate::new(ERRORS_PER_SECOND, ERRORS_BURST),
             departed: Vec::new(),
         }
     }
 
+    /// The same addresses again, and more behind them.
+    pub(super) fn know(&mut self, addresses: &[RelayedAddress]) {
+        for address in addresses.iter().skip(self.addresses.len()) {
+            self.addresses.push(address.bind);
+            self.relayed.push(no_pages());
+        }
+    }
+
+    pub(super) fn add_listener(&mut self, socket: Listener) -> Place {
+        self.listeners.push(Some(Open { socket, overflow: 0, errors: Bucket::default() }));
+        Place::Listener(self.listeners.len() as u16 - 1)
+    }
+
+    /// Closes it; the kernel forgets it, and so does epoll.
+    pub(super) fn close_listener(&mut self, index: u16) {
+        if let Some(listener) = self.listeners.get_mut(usize::from(index)) {
+            *listener = None;
+        }
+    }
+
+    /// Those that were closed count too.
     pub(super) fn listeners(&self) -> u16 {
         self.listeners.len() as u16
     }
@@ -105,7 +131,7 @@ impl Sockets {
     /// The socket at a place, if it is (still) open.
     pub(super) fn get(&self, place: Place) -> Option<BorrowedFd<'_>> {
         match place {
-            Place::Listener(index) => Some(self.listeners.get(usize::from(index))?.socket.socket.as_fd()),
+            Place::Listener(index) => Some(self.listeners.get(usize::from(index))?.as_ref()?.socket.socket.as_fd()),
             Place::Relayed(port) => {
                 let (page, entry) = split(port);
                 Some(self.relayed.get(usize::from(port.address.0))?[page].as_ref()?[entry].as_ref()?.socket.as_fd())
@@ -130,18 +156,19 @@ impl Sockets {
     }
 
     /// The address a client sent to.
-    pub(super) fn local(&self, index: u16, beside: &Beside) -> SocketAddr {
-        let bound = self.listeners[usize::from(index)].socket.address;
-        match beside.local {
+    pub(super) fn local(&self, index: u16, beside: &Beside) -> Option<SocketAddr> {
+        let bound = self.listeners.get(usize::from(index))?.as_ref()?.socket.address;
+        Some(match beside.local {
             None => bound,
             Some((IpAddr::V6(ip), scope)) => SocketAddr::V6(SocketAddrV6::new(ip, bound.port(), 0, scope)),
             Some((ip, _)) => SocketAddr::new(ip, bound.port()),
-        }
+        })
     }
 
     /// The source to ask the kernel for when a client is to be answered from `local`: only where it has a choice.
     pub(super) fn source(&self, index: u16, local: SocketAddr) -> Option<SocketAddr> {
-        self.listeners.get(usize::from(index)).filter(|listener| listener.socket.wildcard).map(|_| local)
+        let listener = self.listeners.get(usize::from(index))?.as_ref()?;
+        listener.socket.wildcard.then_some(local)
     }
 
     /// Asks every listener what it has lost, and answers how much that is since the last time.
@@ -158,7 +185,10 @@ impl Sockets {
     /// Takes note of a socket's loss counter and answers how much was lost since the last note.
     pub(super) fn note_overflow(&mut self, place: Place, total: u32) -> u64 {
         let seen = match place {
-            Place::Listener(index) => self.listeners.get_mut(usize::from(index)).map(|open| &mut open.overflow),
+            Place::Listener(index) => {
+                let listener = self.listeners.get_mut(usize::from(index)).and_then(Option::as_mut);
+                listener.map(|open| &mut open.overflow)
+            }
             Place::Relayed(port) => self.entry(port).and_then(|entry| entry.as_mut()).map(|open| &mut open.overflow),
             Place::Stream(_) | Place::Departed(_) | Place::Mailbox => None,
         };

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::batch::{Batch, Queued, SLOTS};
 use super::counters::IoCounters;
+use super::listening::Retired;
 use super::mailbox::{Mailbox, Mailboxes};
 use super::names::Leaving;
 use super::nap::Nap;
@@ -52,6 +53,8 @@ pub(super) struct Worker {
     pub(super) tcp: Option<TasksSender>,
     /// The listeners were given away.
     pub(super) departed: bool,
+    /// Listeners that a reload has taken away.
+    pub(super) retired: Retired,
 }
 
 /// Memory of a running worker, made in its own thread so that the pages are near its core.
@@ -136,8 +139,13 @@ impl Worker {
             thread::sleep(nap);
             self.counters.naps.add(1);
         }
-        let deadlines =
-            [self.turn.poll_timeout(), self.streams.poll_timeout(), hands.errors.poll_timeout(), hands.look];
+        let deadlines = [
+            self.turn.poll_timeout(),
+            self.streams.poll_timeout(),
+            hands.errors.poll_timeout(),
+            hands.look,
+            self.retired.poll_timeout(),
+        ];
         let timeout = match deadlines.into_iter().flatten().min() {
             Some(deadline) => i32::try_from(deadline.since(now.mono)).unwrap_or(i32::MAX),
             None => -1,
@@ -219,8 +227,11 @@ impl Worker {
         let mut packet = hands.batch.packet(slot, received.len);
         let forward = match place {
             Place::Listener(listener) => {
-                let local = self.sockets.local(listener, &received.beside);
+                let Some(local) = self.sockets.local(listener, &received.beside) else { return };
                 let from = FiveTuple { listener, transport: Transport::Udp, local, remote };
+                if self.is_turned_away(&from) {
+                    return self.counters.listener_gone.add(1);
+                }
                 self.turn.handle_client(now, &from, &mut packet)
             }
             Place::Departed(number) => {
@@ -289,6 +300,7 @@ impl Worker {
             self.counters.receive_buffer_full.add(self.sockets.listeners_lost());
             self.counters.busy_micros.raise_to(sys::thread_cpu().as_micros() as u64);
         }
+        self.tick_retired(now);
         self.tick_streams(now);
         self.tick_errors(hands, now);
     }
@@ -297,10 +309,12 @@ impl Worker {
     fn command(&mut self, hands: &mut Hands, now: Now) {
         self.mailbox.answer();
         self.mailbox.take_errands().into_iter().for_each(|errand| errand());
+        self.change_listeners(now);
         self.mailbox.take(&mut hands.commands);
         while let Some(command) = hands.commands.pop_front() {
             self.counters.commands.add(1);
             self.turn.handle_command(now, command);
+            self.sockets.know(self.turn.addresses());
             self.act(hands, now);
         }
         self.collect_streams(hands, now);

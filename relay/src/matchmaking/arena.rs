@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::bucket::Bucket;
-use super::policy::{Avoided, Policy, Who};
+use super::policy::{Avoided, Recent, Who};
 use super::region::Region;
 use super::ticket::{MAX_TOPICS, Person, TicketId, TopicSet};
 use crate::time::Millis;
@@ -97,17 +97,19 @@ pub(super) struct Slot {
     pub(super) live: bool,
     /// So many of `avoid` are recent partners.
     pub(super) recent: u8,
+    /// What those are to the ticket: as it was when it came.
+    rule: Recent,
 }
 
 impl Slot {
-    pub(super) fn who(&self, policy: &Policy) -> Who<'_> {
-        Who { person: self.person, region: &self.region, avoid: self.avoided(policy) }
+    pub(super) fn who(&self) -> Who<'_> {
+        Who { person: self.person, region: &self.region, avoid: self.avoided() }
     }
 
     /// Whom the ticket avoids in its stage.
-    pub(super) fn avoided(&self, policy: &Policy) -> Avoided<'_> {
+    pub(super) fn avoided(&self) -> Avoided<'_> {
         let (blocked, recent) = self.avoid.split_at(self.blocks());
-        Avoided { blocked, recent }.at_stage(self.bucket.stage(), policy)
+        Avoided { blocked, recent }.at_stage(self.bucket.stage(), self.rule)
     }
 
     /// So many of `avoid` are blocks.
@@ -161,6 +163,7 @@ pub(super) struct Entry {
     pub(super) avoid: Box<[Person]>,
     /// So many of `avoid`, its end, are recent partners.
     pub(super) recent: u8,
+    pub(super) rule: Recent,
     pub(super) region: Region,
     pub(super) bucket: Bucket,
 }
@@ -188,10 +191,10 @@ impl Arena {
     }
 
     pub(super) fn insert(&mut self, entry: Entry) -> u32 {
-        let Entry { rank, person, id, topics, avoid, recent, region, bucket } = entry;
+        let Entry { rank, person, id, topics, avoid, recent, rule, region, bucket } = entry;
         let at = if self.live == self.places.len() { self.end() } else { self.free };
         let epoch = self.places.get(at as usize).map_or(0, |place| place.slot.epoch.wrapping_add(1));
-        let slot = Slot { person, id, topics, avoid, recent, region, epoch, bucket, late: 0, live: true };
+        let slot = Slot { person, id, topics, avoid, recent, rule, region, epoch, bucket, late: 0, live: true };
         let node = Node { rank, links: [UNLINKED; LANES] };
         self.live += 1;
         if at == self.end() {

@@ -10,7 +10,7 @@ use super::arena::{Arena, Entry, Rank, Slot};
 use super::bucket::{Bucket, CLASSES, Masks};
 use super::crowd::Crowd;
 use super::index::Index;
-use super::policy::{Avoided, Policy};
+use super::policy::{Avoided, Policy, Recent};
 use super::rates::Rates;
 use super::region::Region;
 use super::scan::Scan;
@@ -66,6 +66,7 @@ pub(super) struct Pairing {
 pub(super) struct Prospect {
     rank: Rank,
     bucket: Bucket,
+    rule: Recent,
     pub(super) found: Found,
 }
 
@@ -97,24 +98,25 @@ impl Engine {
     }
 
     /// Looks for a partner for somebody who has not been let in yet: the longest part of an arrival, which changes nothing.
-    pub(super) fn look(&mut self, now: Millis, ticket: &Ticket) -> Prospect {
+    /// `rule`: what recent partners are to it.
+    pub(super) fn look(&mut self, now: Millis, ticket: &Ticket, rule: Recent) -> Prospect {
         self.rates.advance(now);
         let rank = Rank::new(ticket.since.min(now), self.arrivals.wrapping_add(1));
         let fresh = Bucket::new(ticket.gender, &ticket.criteria(), 0);
         let bucket = reached(fresh, rank, now, &self.rates, &self.rules.policy);
         let &Ticket { person, topics, avoid: ref blocked, ref recent, .. } = ticket;
-        let avoid = Avoided { blocked, recent }.at_stage(bucket.stage(), &self.rules.policy);
+        let avoid = Avoided { blocked, recent }.at_stage(bucket.stage(), rule);
         let seeker = Seeker { bucket, person, topics, region: region(ticket), avoid };
         let (found, _) = search(self.field(), &seeker, self.rules.limits.skips);
         if let Found::Partner(waiter) = found {
             self.arena.read_ahead(waiter);
         }
-        Prospect { rank, bucket, found }
+        Prospect { rank, bucket, rule, found }
     }
 
     /// Pairs the ticket with whom was found for it just now, or returns the slot it waits in.
     pub(super) fn enqueue(&mut self, ticket: Ticket, prospect: Prospect) -> Result<Pairing, u32> {
-        let Prospect { rank, bucket, found } = prospect;
+        let Prospect { rank, bucket, rule, found } = prospect;
         let region = region(&ticket);
         let Ticket { id, person, topics, mut avoid, recent, .. } = ticket;
         self.arrivals = self.arrivals.wrapping_add(1);
@@ -125,7 +127,7 @@ impl Engine {
         }
         avoid.extend_from_slice(&recent);
         let (avoid, recent) = (avoid.into_boxed_slice(), recent.len() as u8);
-        let at = self.arena.insert(Entry { rank, person, id, topics, avoid, recent, region, bucket });
+        let at = self.arena.insert(Entry { rank, person, id, topics, avoid, recent, rule, region, bucket });
         self.crowds[bucket.class()].insert(rank);
         self.wait(at, found);
         Err(at)
@@ -285,7 +287,7 @@ impl Engine {
     fn seeker(&self, at: u32) -> Seeker<'_> {
         let slot = self.arena.slot(at);
         let &Slot { bucket, person, topics, region, .. } = slot;
-        Seeker { bucket, person, topics, region, avoid: slot.avoided(&self.rules.policy) }
+        Seeker { bucket, person, topics, region, avoid: slot.avoided() }
     }
 
     pub(super) fn field(&self) -> Field<'_> {

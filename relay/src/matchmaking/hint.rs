@@ -55,7 +55,7 @@ impl Engine {
             let criteria = relax.apply(wishes);
             let region = Region { home: slot.region.home, wanted: criteria.countries };
             let bucket = Bucket::new(bucket.gender(), &criteria, bucket.stage());
-            let avoid = slot.avoided(self.field().policy);
+            let avoid = slot.avoided();
             let seeker = Seeker { bucket, person: slot.person, topics: criteria.topics, region, avoid };
             let fitting = count(self.field(), &seeker);
             let would_match = STEPS.into_iter().rfind(|&step| step <= fitting).unwrap_or(0);

@@ -103,6 +103,8 @@ pub enum Refused {
 /// All queues of this server: pools by name, each split into age cohorts that share nothing.
 pub struct Matchmaker {
     rules: Arc<Rules>,
+    /// What recent partners are to whoever comes now.
+    recent: Recent,
     /// The latest time seen. A clock that steps back is held.
     now: Millis,
     pools: HashMap<Box<str>, Cohorts, FixedState>,
@@ -134,6 +136,7 @@ impl Matchmaker {
         let bound = policy.max_tickets;
         let masks = Masks::new(&policy);
         Matchmaker {
+            recent: policy.recent,
             rules: Arc::new(Rules { policy, masks, limits }),
             now: Millis(0),
             pools: HashMap::default(),
@@ -147,6 +150,12 @@ impl Matchmaker {
             matches: VecDeque::new(),
             pairings: Vec::new(),
         }
+    }
+
+    /// From now on recent partners are this to whoever comes. Those who wait were told that no partner of theirs is there, and go on under
+    /// the rule they came under.
+    pub fn set_recent(&mut self, recent: Recent) {
+        self.recent = recent;
     }
 
     /// Matches the ticket at once or lets it wait in `pool`, with the seniority of `ticket.since`.
@@ -174,7 +183,7 @@ impl Matchmaker {
             Some(prospect) => prospect,
             None => {
                 let engine = self.open_pool(pool)?.engine(ticket.band);
-                (engine, self.engines[usize::from(engine)].look(now, &ticket))
+                (engine, self.engines[usize::from(engine)].look(now, &ticket, self.recent))
             }
         };
         let (id, person) = (ticket.id, ticket.person);
@@ -200,7 +209,7 @@ impl Matchmaker {
         }
         let number = self.pools.get(pool)?.engine(ticket.band);
         let engine = &mut self.engines[usize::from(number)];
-        let prospect = engine.look(now, ticket);
+        let prospect = engine.look(now, ticket, self.recent);
         if let Found::Partner(waiter) = prospect.found {
             let slot = engine.arena.slot(waiter);
             self.tickets.read_ahead(slot.id.0);

@@ -18,7 +18,7 @@ pub struct Policy {
     pub topic_cost_ms: u64,
     /// Compatible arrivals that must be expected for waiting to make sense; 0 always waits the configured time.
     pub patience: u32,
-    /// What it means to have talked lately.
+    /// What it means to have talked lately; later for those who come, see [`super::Matchmaker::set_recent`].
     pub recent: Recent,
     /// Tickets in all pools together.
     pub max_tickets: usize,
@@ -137,8 +137,8 @@ impl Avoided<'_> {
     }
 
     /// Whom somebody in that stage avoids.
-    pub(super) const fn at_stage(self, stage: u8, policy: &Policy) -> Self {
-        Avoided { recent: if policy.recent.counts(stage) { self.recent } else { &[] }, ..self }
+    pub(super) const fn at_stage(self, stage: u8, rule: Recent) -> Self {
+        Avoided { recent: if rule.counts(stage) { self.recent } else { &[] }, ..self }
     }
 }
 

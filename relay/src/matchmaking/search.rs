@@ -81,7 +81,7 @@ pub(super) fn price(field: Field<'_>, seeker: &Seeker<'_>, y: u32) -> Option<Pri
         Relation::Topical => shared || seeker.topics.is_empty() || slot.topics.is_empty(),
     };
     let topic_cost = if shared { 0 } else { field.policy.topic_cost_ms };
-    (fits && strangers(&seeker.who(), &slot.who(field.policy))).then(|| {
+    (fits && strangers(&seeker.who(), &slot.who())).then(|| {
         (rank.t0().0 + level_cost(field.policy, seeker.bucket.level(), slot.bucket.level()) + topic_cost, rank)
     })
 }
@@ -219,7 +219,7 @@ impl<'a> Search<'a> {
             return Some(true);
         }
         let slot = self.field.arena.slot(at);
-        if strangers(&self.seeker.who(), &slot.who(self.field.policy)) {
+        if strangers(&self.seeker.who(), &slot.who()) {
             (self.best, self.found) = (price, at);
             return Some(true);
         }

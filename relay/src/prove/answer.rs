@@ -1,6 +1,6 @@
 //! What the daemon says of itself, at the admin listener: `GET /v1/prove`.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::State;
 use axum::routing::get;
@@ -24,17 +24,20 @@ pub struct Answer {
     pub threads: Vec<Thread>,
 }
 
-/// For the operator's listener alone.
-pub fn router(facts: Facts, kept: Option<Kept>, threads: Threads) -> Router {
+type About = (Arc<RwLock<Facts>>, Option<Kept>, Threads);
+
+/// For the operator's listener alone. A reload may change the facts.
+pub fn router(facts: Arc<RwLock<Facts>>, kept: Option<Kept>, threads: Threads) -> Router {
     Router::new().route("/v1/prove", get(answer)).with_state(Arc::new((facts, kept, threads)))
 }
 
-async fn answer(State(about): State<Arc<(Facts, Option<Kept>, Threads)>>) -> Json<Answer> {
+async fn answer(State(about): State<Arc<About>>) -> Json<Answer> {
     let (facts, kept, threads) = &*about;
+    let facts = facts.read().unwrap_or_else(PoisonError::into_inner).clone();
     Json(Answer {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        facts: facts.clone(),
+        facts,
         kept: kept.clone(),
         dumpable: is_dumpable(),
         threads: threads.ask().await,

@@ -25,16 +25,20 @@ pub use relayed_port::{AddressId, RelayedAddress, RelayedPort};
 const CHUNK: usize = 128;
 const CHUNKS: usize = 65_536 / CHUNK;
 
+/// Relayed addresses there may ever be: [`AddressId`] counts no further.
+pub(crate) const MOST_ADDRESSES: usize = 256;
+
 /// How often a reader looks again while the slot is being written, before it gives the packet up.
 const ATTEMPTS: usize = 64;
 
 /// Relayed port → client path, expiry, call, permissions, channels.
 pub struct Routes {
-    addresses: Vec<RelayedAddress>,
-    tables: Vec<Table>,
+    /// By [`AddressId`]. Only filled up: who was given one may hold a port there.
+    tables: Box<[OnceLock<Table>]>,
 }
 
 struct Table {
+    address: RelayedAddress,
     writer: Mutex<()>,
     chunks: Box<[OnceLock<Box<[Slot]>>]>,
 }
@@ -118,14 +122,31 @@ impl CallSide {
 impl Routes {
     /// An empty table for these addresses, in the settings' order.
     pub fn new(addresses: &[RelayedAddress]) -> Routes {
-        let table = || Table { writer: Mutex::new(()), chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect() };
-        Routes { addresses: addresses.to_vec(), tables: addresses.iter().map(|_| table()).collect() }
+        let routes = Routes { tables: (0..MOST_ADDRESSES).map(|_| OnceLock::new()).collect() };
+        routes.know(addresses);
+        routes
+    }
+
+    /// The same list again, longer: those known are what they were, those behind them are new.
+    pub(crate) fn know(&self, addresses: &[RelayedAddress]) {
+        for (table, address) in self.tables.iter().zip(addresses) {
+            table.get_or_init(|| Table {
+                address: *address,
+                writer: Mutex::new(()),
+                chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+            });
+        }
+    }
+
+    fn table(&self, address: AddressId) -> Option<&Table> {
+        self.tables.get(usize::from(address.0))?.get()
     }
 
     /// The relayed port that `address` names, in its bound or its public form, whether anybody holds it or not.
     pub fn locate(&self, address: SocketAddr) -> Option<RelayedPort> {
         let ip = address.ip();
-        let place = self.addresses.iter().position(|own| own.public == ip || own.bind == ip)?;
+        let mut known = self.tables.iter().map_while(OnceLock::get).map(|table| table.address);
+        let place = known.position(|own| own.public == ip || own.bind == ip)?;
         Some(RelayedPort { address: AddressId(u8::try_from(place).ok()?), port: address.port() })
     }
 
@@ -136,12 +157,12 @@ impl Routes {
 
     /// The form clients and peers see.
     pub fn public(&self, port: RelayedPort) -> Option<SocketAddr> {
-        self.addresses.get(usize::from(port.address.0)).map(|own| SocketAddr::new(own.public, port.port))
+        self.table(port.address).map(|table| SocketAddr::new(table.address.public, port.port))
     }
 
     /// The form the socket is bound to.
     pub fn bind(&self, port: RelayedPort) -> Option<SocketAddr> {
-        self.addresses.get(usize::from(port.address.0)).map(|own| SocketAddr::new(own.bind, port.port))
+        self.table(port.address).map(|table| SocketAddr::new(table.address.bind, port.port))
     }
 
     /// Ends a route at once, from any thread. Packets already read are the last.
@@ -207,13 +228,13 @@ impl Routes {
     }
 
     fn slot(&self, port: RelayedPort) -> Option<&Slot> {
-        let table = self.tables.get(usize::from(port.address.0))?;
+        let table = self.table(port.address)?;
         let chunk = table.chunks.get(usize::from(port.port) / CHUNK)?.get()?;
         chunk.get(usize::from(port.port) % CHUNK)
     }
 
     fn make_chunk(&self, port: RelayedPort) {
-        let Some(table) = self.tables.get(usize::from(port.address.0)) else { return };
+        let Some(table) = self.table(port.address) else { return };
         if let Some(chunk) = table.chunks.get(usize::from(port.port) / CHUNK) {
             chunk.get_or_init(|| (0..CHUNK).map(|_| Slot::empty()).collect());
         }
@@ -229,7 +250,7 @@ impl Routes {
 
     /// One writer at a time per address; readers see all of a change or none of it.
     fn write(&self, port: RelayedPort, change: impl FnOnce(&words::Words)) {
-        let Some(table) = self.tables.get(usize::from(port.address.0)) else { return };
+        let Some(table) = self.table(port.address) else { return };
         let Some(slot) = self.slot(port) else { return };
         let _writer = table.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = slot.words[words::SEQUENCE].load(Relaxed);

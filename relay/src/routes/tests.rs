@@ -71,7 +71,7 @@ fn a_port_nobody_installed_is_gone_and_costs_no_memory() {
     assert!(!routes.is_live(A));
     routes.kill(A);
     routes.permit(A, A.address, LATER);
-    assert!(routes.tables[0].chunks.iter().all(|chunk| chunk.get().is_none()));
+    assert!(routes.tables[0].get().unwrap().chunks.iter().all(|chunk| chunk.get().is_none()));
     let unknown = RelayedPort { address: AddressId(9), port: 1 };
     routes.install(unknown, &real("198.51.100.1:1"));
     assert_eq!(routes.deliver(A, unknown, NOW), Delivery::Gone);

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::reload::Door;
 use crate::config::RelayAddress;
-use crate::stream::Kind;
 
 /// Where the daemon really listens: port 0 is resolved. Displays as the lines that programs starting it may read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,12 +16,6 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// The same with other TCP and TLS listeners.
-    pub(super) fn with_doors(&self, doors: &[Door]) -> Addresses {
-        let of = |kind: Kind| doors.iter().filter(|door| door.kind == kind).map(|door| door.listens).collect();
-        Addresses { tcp: of(Kind::Tcp), tls: of(Kind::Tls), ..self.clone() }
-    }
-
     /// Every socket, UDP and TCP: what nobody may reach as a peer.
     pub(super) fn all(&self) -> Vec<SocketAddr> {
         let turn = [&self.udp, &self.tcp, &self.tls].into_iter().flatten().copied();

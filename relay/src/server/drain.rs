@@ -46,7 +46,7 @@ impl Running {
                     // Who asked may have gone.
                     let _ = answer.send(Err("this server is draining".to_owned()));
                 }
-                () = tick(&mut watchdog) => notify.alive(),
+                () = tick(&mut watchdog) => self.tell_alive(notify),
                 broken = self.edges.broken() => return Err(broken),
                 () = sleep_until(deadline) => {
                     self.report("draining: the deadline has come", deadline);

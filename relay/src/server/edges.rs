@@ -1,5 +1,6 @@
 //! The thread of everything that speaks HTTP: signalling with the page, and admin, on one small runtime.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::capacity::Capacity;
@@ -31,6 +32,8 @@ const FAREWELL: Duration = Duration::from_millis(200);
 const SILENCE: Duration = Duration::from_millis(HEARTBEAT_MS * 15 / 4);
 /// A request head that takes longer is not worth the wait.
 const HEAD: Duration = Duration::from_secs(10);
+/// Changes of listeners waiting at once: a reload makes two.
+const MAX_CHANGES: usize = 8;
 /// More than come in over TLS.
 const MOST_PAGES: usize = 1 << 20;
 
@@ -47,14 +50,17 @@ pub(super) struct Service {
     pub(super) router: Router,
 }
 
+type Named = (&'static str, Service);
+
 /// What is served, and what is watched over.
 pub(super) struct Work {
-    pub(super) services: Vec<Service>,
+    /// By the keys of `[listen]`.
+    pub(super) services: Vec<Named>,
     /// HTTP inside TLS, and what it is answered with.
     pub(super) https: Option<(Pages, Router)>,
     pub(super) signalling: Option<Signalling>,
     pub(super) workers: Arc<dataplane::Running>,
-    pub(super) streams: Option<Arc<stream::Running>>,
+    pub(super) streams: Arc<stream::Running>,
     /// If there are TCP allocations.
     pub(super) splice: Option<splice::Running>,
     /// Is shown the workers from time to time.
@@ -65,7 +71,7 @@ pub(super) struct Work {
 struct Watched {
     signalling: Option<Signalling>,
     workers: Arc<dataplane::Running>,
-    streams: Option<Arc<stream::Running>>,
+    streams: Arc<stream::Running>,
     splice: Option<splice::Running>,
     capacity: Arc<Capacity>,
 }
@@ -74,6 +80,7 @@ struct Watched {
 pub(super) struct Edges {
     stop: watch::Sender<bool>,
     refuse: watch::Sender<bool>,
+    changes: mpsc::Sender<(&'static str, Option<Service>)>,
     broken: watch::Receiver<Option<Broken>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -83,6 +90,7 @@ impl Edges {
         let (stop, stopped) = watch::channel(false);
         let (report, broken) = watch::channel(None);
         let (refuse, refused) = watch::channel(false);
+        let (changes, changed) = mpsc::channel(MAX_CHANGES);
         let Work { services, https, signalling, workers, streams, splice, capacity } = work;
         let services = {
             let _inside = runtime.enter();
@@ -90,15 +98,23 @@ impl Edges {
         };
         let watched = Watched { signalling, workers, streams, splice, capacity };
         let thread = thread::Builder::new().name("edges".to_owned()).spawn(move || {
-            let end = runtime.block_on(run(services, https, watched, (stopped, refused)));
+            let asked = Asked { stopped, refused, changed };
+            let end = runtime.block_on(run(services, https, watched, asked));
             report.send_replace(end);
         })?;
-        Ok(Edges { stop, refuse, broken, thread: Some(thread) })
+        Ok(Edges { stop, refuse, changes, broken, thread: Some(thread) })
     }
 
     /// Accepts nobody any more; whoever waits in the sockets is somebody else's. Connections that exist are served on.
     pub(super) fn refuse(&self) {
         self.refuse.send_replace(true);
+    }
+
+    /// Accepts at this listener from now on, if at any, and no more at the one of that key before; who came in by that stays. Whether the
+    /// thread could be told.
+    #[must_use]
+    pub(super) fn change(&self, key: &'static str, service: Option<Service>) -> bool {
+        self.changes.try_send((key, service)).is_ok()
     }
 
     /// Returns when something broke that nobody asked to stop.
@@ -123,33 +139,66 @@ fn patience(connections: usize) -> Patience {
 }
 
 /// Takes the listeners into the runtime that runs here.
-fn open(services: Vec<Service>) -> io::Result<Vec<(Listener, Router)>> {
-    services.into_iter().map(|it| Ok((it.listener.into_listener(patience(it.connections))?, it.router))).collect()
+fn open(services: Vec<Named>) -> io::Result<Vec<Open>> {
+    services.into_iter().map(|(key, service)| open_one(key, service)).collect()
+}
+
+fn open_one(key: &'static str, Service { listener, connections, router }: Service) -> io::Result<Open> {
+    Ok((key, listener.into_listener(patience(connections))?, router))
+}
+
+type Open = (&'static str, Listener, Router);
+
+/// What others ask of the thread.
+struct Asked {
+    stopped: watch::Receiver<bool>,
+    refused: watch::Receiver<bool>,
+    changed: mpsc::Receiver<(&'static str, Option<Service>)>,
+}
+
+/// What accepts.
+#[derive(Default)]
+struct Services {
+    tasks: JoinSet<()>,
+    by_key: HashMap<&'static str, AbortHandle>,
+    /// Of every listener there has been: who came in by one that is closed stays.
+    crowds: Vec<Crowd>,
+}
+
+impl Services {
+    fn add(&mut self, (key, listener, router): Open) {
+        self.crowds.push(listener.crowd());
+        let task = self.tasks.spawn(listener.serve(router));
+        self.by_key.insert(key, task);
+    }
+
+    fn change(&mut self, key: &'static str, service: Option<Service>) {
+        if let Some(before) = self.by_key.remove(key) {
+            before.abort();
+        }
+        match service.map(|service| open_one(key, service)) {
+            Some(Ok(open)) => self.add(open),
+            Some(Err(error)) => tracing::error!(%error, key, "a new listener is not served; reload again"),
+            None => {}
+        }
+    }
 }
 
 /// Serves until asked to stop (`None`) or until something ends that should not.
-async fn run(
-    open: Vec<(Listener, Router)>,
-    https: Option<(Pages, Router)>,
-    watched: Watched,
-    asked: (watch::Receiver<bool>, watch::Receiver<bool>),
-) -> Option<Broken> {
-    let mut crowds: Vec<Crowd> = open.iter().map(|(listener, _)| listener.crowd()).collect();
-    let mut services = JoinSet::new();
-    for (listener, router) in open {
-        services.spawn(listener.serve(router));
-    }
+async fn run(open: Vec<Open>, https: Option<(Pages, Router)>, watched: Watched, asked: Asked) -> Option<Broken> {
+    let mut services = Services::default();
+    open.into_iter().for_each(|open| services.add(open));
     if let Some((pages, router)) = https {
         let listener = Https::new(pages, patience(MOST_PAGES));
-        crowds.push(listener.crowd());
-        services.spawn(listener.serve(router));
+        services.crowds.push(listener.crowd());
+        services.tasks.spawn(listener.serve(router));
     }
     let end = watch_over(&mut services, &watched, asked).await;
-    services.abort_all();
+    services.tasks.abort_all();
     // Its end tells everybody who is connected; they get a moment to hear it.
     drop(watched.signalling);
     let everybody_gone = async {
-        for crowd in &crowds {
+        for crowd in &services.crowds {
             crowd.gone().await;
         }
     };
@@ -158,9 +207,9 @@ async fn run(
 }
 
 async fn watch_over(
-    services: &mut JoinSet<()>,
+    services: &mut Services,
     watched: &Watched,
-    (mut stopped, mut refused): (watch::Receiver<bool>, watch::Receiver<bool>),
+    Asked { mut stopped, mut refused, mut changed }: Asked,
 ) -> Option<Broken> {
     let mut refuses = false;
     let (mut health, mut memory) = (interval(HEALTH_INTERVAL), Memory::default());
@@ -170,10 +219,12 @@ async fn watch_over(
             _ = stopped.wait_for(|stop| *stop) => return None,
             _ = refused.wait_for(|refuse| *refuse), if !refuses => {
                 refuses = true;
-                services.abort_all();
+                services.tasks.abort_all();
             }
-            Some(_) = services.join_next() => {
-                if !refuses {
+            Some((key, service)) = changed.recv() => services.change(key, service),
+            Some(ended) = services.tasks.join_next() => {
+                // Those that were told to end are no news.
+                if !ended.is_err_and(|error| error.is_cancelled()) {
                     return Some(Broken::Edge);
                 }
             }
@@ -185,7 +236,7 @@ async fn watch_over(
                 watched.capacity.look(&watched.workers);
                 let signalling = watched.signalling.as_ref().is_some_and(Signalling::has_ended);
                 let spliced = watched.splice.as_ref().is_some_and(splice::Running::has_ended);
-                if signalling || spliced || watched.streams.as_ref().is_some_and(|streams| streams.has_ended()) {
+                if signalling || spliced || watched.streams.has_ended() {
                     return Some(Broken::Edge);
                 }
             }

@@ -8,15 +8,18 @@
 //!    moves its UDP clients onto sockets of their own (`dataplane::departure`), and says `yours`;
 //! 4. the new one begins to read; the old one drains to its end.
 //!
-//! Until `yours` either may give up, and the old one goes on as if nothing had been. The new one listens for a successor of its own before it
-//! asks for room, because it is then inside the sandbox: if it fails so late, the old one is left without a place to be asked at.
+//! Until `yours` the new one may fail, and the next one asks again: the old one keeps what it has to give. Up to `go` it goes on as if nothing
+//! had been; after that it serves who is there and waits for somebody to take the rest.
+//!
+//! The new one listens for a successor of its own before it asks for room, because it is then inside the sandbox. The place of the old one
+//! is renamed for that, and whoever finds nobody at SOCKET looks for it there: at `SOCKET.before`.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
@@ -41,20 +44,23 @@ const MAX_LINE: usize = 128;
 const MAX_SOCKETS: usize = 4096;
 
 /// A relay that is about to make room.
-pub(super) struct Predecessor(UnixStream);
+pub(super) struct Predecessor {
+    stream: UnixStream,
+    /// It was found where a successor that failed has put it.
+    put_aside: bool,
+}
 
 /// What a relay at work gives, if there is one.
 ///
 /// # Errors
 /// There is one, and it did not.
 pub(super) fn ask(path: &Path) -> io::Result<Option<(Predecessor, Inherited)>> {
-    let stream = match UnixStream::connect(path) {
-        Ok(stream) => stream,
-        // Nobody, or one that is gone.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
+    let (stream, put_aside) = match connect(path)? {
+        Some(stream) => (stream, false),
+        None => match connect(&aside(path))? {
+            Some(stream) => (stream, true),
+            None => return Ok(None),
+        },
     };
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut given = Vec::new();
@@ -64,7 +70,7 @@ pub(super) fn ask(path: &Path) -> io::Result<Option<(Predecessor, Inherited)>> {
         let text = std::str::from_utf8(&line[..length]).map_err(io::Error::other)?.trim_end();
         let named = text.split_once(' ').and_then(|(key, at)| Some((key.to_owned(), at.parse::<SocketAddr>().ok()?)));
         match (text, named, socket) {
-            ("end", _, None) => return Ok(Some((Predecessor(stream), Inherited::given(given)))),
+            ("end", _, None) => return Ok(Some((Predecessor { stream, put_aside }, Inherited::given(given)))),
             (_, Some((key, _)), Some(socket)) => given.push((key, socket)),
             _ => break,
         }
@@ -72,19 +78,39 @@ pub(super) fn ask(path: &Path) -> io::Result<Option<(Predecessor, Inherited)>> {
     Err(io::ErrorKind::InvalidData.into())
 }
 
+/// `None` if there is nobody, or one that is gone.
+fn connect(path: &Path) -> io::Result<Option<UnixStream>> {
+    match UnixStream::connect(path) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the place of the one at work is while another takes over.
+fn aside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".before");
+    name.into()
+}
+
 impl Predecessor {
     /// Everything is made: returns when the listeners are ours.
     pub(super) fn make_room(mut self) -> io::Result<()> {
-        self.0.write_all(b"go")?;
+        self.stream.write_all(b"go")?;
         let mut answer = [0; 5];
-        self.0.read_exact(&mut answer)?;
+        self.stream.read_exact(&mut answer)?;
         if &answer == b"yours" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 }
 
-/// Listens for a successor, for the eyes of this process's own user alone.
-pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
+/// Listens for a successor, for the eyes of this process's own user alone. Who is asked at that place now can be asked aside.
+pub(super) fn listen(path: &Path, predecessor: Option<&Predecessor>) -> io::Result<UnixListener> {
+    let moved = match predecessor {
+        Some(Predecessor { put_aside: false, .. }) => std::fs::rename(path, aside(path)),
+        _ => std::fs::remove_file(path),
+    };
+    match moved {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -93,8 +119,17 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Returns when the other side has made all that can fail.
+fn give(stream: &mut UnixStream, listening: &[(&'static str, SocketAddr, OwnedFd)]) -> io::Result<()> {
+    for (key, address, socket) in listening {
+        descriptors::send(stream.as_fd(), format!("{key} {address}\n").as_bytes(), Some(socket.as_fd()))?;
+    }
+    descriptors::send(stream.as_fd(), b"end\n", None)?;
+    stream.read_exact(&mut [0; 2])
+}
+
 impl Running {
-    /// Gives everything to whoever has connected. After an error nothing has changed, or what has is nobody's loss: see the log.
+    /// Gives everything to whoever has connected. After an error the next one may ask.
     pub(super) fn hand_over(
         &mut self,
         path: &Path,
@@ -109,12 +144,14 @@ impl Running {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        for (key, address, socket) in self.listening()? {
-            descriptors::send(stream.as_fd(), format!("{key} {address}\n").as_bytes(), Some(socket.as_fd()))?;
+        // Whoever asked before may have got as far as to have them closed here.
+        let listening = if self.makes_room { std::mem::take(&mut self.given) } else { self.listening()? };
+        let wanted = give(&mut stream, &listening);
+        self.makes_room |= wanted.is_ok();
+        if self.makes_room {
+            self.given = listening;
         }
-        descriptors::send(stream.as_fd(), b"end\n", None)?;
-        let mut go = [0; 2];
-        stream.read_exact(&mut go)?;
+        wanted?;
         self.close_to_newcomers();
         let begun = Instant::now();
         while begun.elapsed() < SET_UP
@@ -128,10 +165,11 @@ impl Running {
         if self.workers.mailboxes().post_all(Command::Drain).is_err() {
             tracing::warn!("a worker has too much to do to hear that it drains");
         }
+        stream.write_all(b"yours")?;
         if let Some(pid) = peer.pid().and_then(|pid| u32::try_from(pid).ok()) {
             notify.main_process(pid);
         }
-        stream.write_all(b"yours")?;
+        self.given.clear();
         tracing::info!("another relay has taken over the listeners");
         Ok(())
     }
@@ -140,10 +178,8 @@ impl Running {
     fn close_to_newcomers(&self) {
         self.admin.set_ready(false);
         self.edges.refuse();
-        if let Some(streams) = &self.streams {
-            let all = self.changeable.doors.iter().map(|door| (door.kind, door.listens)).collect();
-            let _ = streams.change(stream::Bound::nothing(), all);
-        }
+        let all = self.changeable.doors.iter().map(|door| (door.kind, door.listens)).collect();
+        let _ = self.streams.change(stream::Bound::nothing(), all);
         if let Some((signalling, _)) = &self.signalling {
             signalling.drain(u64::from(self.changeable.settings.drain.deadline_secs) * 1000);
         }
@@ -152,10 +188,10 @@ impl Running {
     /// Every listening socket, once more.
     fn listening(&self) -> io::Result<Vec<(&'static str, SocketAddr, OwnedFd)>> {
         let mut all = Vec::new();
-        for (address, socket) in self.workers.listeners() {
-            all.push(("udp", *address, socket.try_clone()?));
+        for (address, socket) in self.workers.listeners()? {
+            all.push(("udp", address, socket));
         }
-        for (kind, address, socket) in self.streams.iter().flat_map(|streams| streams.listeners()) {
+        for (kind, address, socket) in self.streams.listeners() {
             all.push((if kind == stream::Kind::Tcp { "tcp" } else { "tls" }, address, socket));
         }
         for (key, address, socket) in &self.http {

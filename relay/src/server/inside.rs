@@ -53,6 +53,11 @@ fn read_again(settings: &Settings, file: Option<&Path>) -> Vec<PathBuf> {
     file.map(Path::to_owned).into_iter().chain(tls).chain(trusted).chain(settings.files.iter().cloned()).collect()
 }
 
+/// Whether connections from inside may lead anywhere, as those of TCP allocations do.
+pub(super) fn reaches_everybody(entered: &Settings) -> bool {
+    entered.sandbox.mode == SandboxMode::Off || tcp(entered) == Tcp::Anywhere
+}
+
 /// Whether the backends of `new` are within reach of a process that went into the sandbox with `old`.
 pub(super) fn reaches(old: &Settings, new: &Settings) -> bool {
     match (old.sandbox.mode, tcp(old), tcp(new)) {
@@ -86,7 +91,8 @@ fn tcp(settings: &Settings) -> Tcp {
 }
 
 fn backends(settings: &Settings) -> impl Iterator<Item = &Backend> {
-    settings.reports.iter().chain(&settings.revocations)
+    let pushed = settings.telemetry.otlp.iter().filter(|_| cfg!(feature = "otlp"));
+    settings.reports.iter().chain(&settings.revocations).chain(pushed)
 }
 
 fn has_a_name(backend: &Backend) -> bool {

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use super::descriptors::monotonic_micros;
 
+/// Beats in the time after which a silent process is killed: whoever misses one may still be heard at the next.
+const BEATS: u32 = 4;
+
 /// The supervisor's ear, if it listens.
 pub(super) struct Notify {
     to: Option<UnixDatagram>,
@@ -32,7 +35,7 @@ impl Notify {
         let micros = variable("WATCHDOG_USEC").filter(|_| meant).and_then(|micros| micros.parse().ok());
         Notify {
             to,
-            watchdog: micros.filter(|micros| *micros > 0).map(|micros: u64| Duration::from_micros(micros) / 2),
+            watchdog: micros.filter(|micros| *micros > 0).map(|micros: u64| Duration::from_micros(micros) / BEATS),
         }
     }
 
@@ -41,7 +44,7 @@ impl Notify {
         Notify { to: None, watchdog: None }
     }
 
-    /// How often to call [`Notify::alive`]: twice in the time after which it would be killed.
+    /// How often to call [`Notify::alive`]: four times in the time after which it would be killed.
     pub(super) fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }

@@ -9,9 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::addresses::{Addresses, own_addresses, own_listeners, turn_urls};
 use super::error::StartError;
+use super::reload::{Past, UdpDoor};
 use super::webhook_trust;
 use crate::auth::{self, Authenticator, CallKeys};
-use crate::config::{AgeBand, CallPath, RecentPartners, Settings, TokenKey, VerifyingKey};
+use crate::config::{AgeBand, CallPath, RecentPartners, RelayAddress, Settings, TokenKey, VerifyingKey};
 use crate::matchmaking::{self, Band, Recent};
 use crate::signalling::token::{self, Minter};
 use crate::signalling::{self, desk, webhook};
@@ -86,10 +87,11 @@ pub(super) fn certificate_files(settings: &Settings) -> Option<stream::tls::File
     Some(stream::tls::Files { certificate: tls.certificate.clone(), private_key: tls.private_key.clone() })
 }
 
-fn auth(settings: &Settings) -> auth::Settings {
+fn auth(settings: &Settings, former_realms: &[String]) -> auth::Settings {
     let text = |secret: &crate::config::Secret| secret.expose().to_owned();
     auth::Settings {
         realm: settings.relay.realm.clone(),
+        former_realms: former_realms.to_vec(),
         users: settings.auth.users.iter().map(|user| (user.name.clone(), text(&user.password))).collect(),
         rest_secrets: settings.auth.rest_secrets.iter().map(text).collect(),
         rest_expiry_on_refresh: settings.auth.rest_expiry_on_refresh,
@@ -99,17 +101,19 @@ fn auth(settings: &Settings) -> auth::Settings {
 }
 
 /// `listening` names every socket of this daemon, port 0 resolved.
-fn access(settings: &Settings, listening: &[SocketAddr]) -> Result<access::Settings, StartError> {
-    let relay = settings.relay_addresses();
+fn access(settings: &Settings, listening: &[SocketAddr], past: &Past) -> Result<access::Settings, StartError> {
+    let relay: Vec<RelayAddress> = settings.relay_addresses().into_iter().chain(past.relayed.iter().copied()).collect();
+    let listening: Vec<SocketAddr> = listening.iter().chain(&past.listeners).copied().collect();
     Ok(access::Settings {
         allow_peers: settings.access.allow_peers.clone(),
         deny_peers: settings.access.deny_peers.clone(),
-        own_listeners: own_listeners(listening, &relay),
+        own_listeners: own_listeners(&listening, &relay),
         own_addresses: own_addresses(&relay).map_err(StartError::OwnAddresses)?,
     })
 }
 
-pub(super) fn turn(settings: &Settings) -> turn::Settings {
+/// `udp`: the UDP listeners, as they are numbered.
+pub(super) fn turn(settings: &Settings, udp: &[UdpDoor]) -> turn::Settings {
     let address = |it: &crate::config::RelayAddress| turn::RelayedAddress { bind: it.bind, public: it.public };
     let rates = |it: crate::config::Rates| turn::Limits {
         packets_per_second: it.packets_per_second,
@@ -133,7 +137,7 @@ pub(super) fn turn(settings: &Settings) -> turn::Settings {
         call_limits: rates(limits.call),
         user_limits: rates(limits.user),
         total_limits: rates(limits.total),
-        nat_discovery: nat_discovery(settings),
+        nat_discovery: nat_discovery(settings, udp),
         alternate_servers: settings.drain.alternate_servers.clone(),
         alternate_domain: settings.drain.alternate_domain.clone(),
         ..turn::Settings::default()
@@ -141,14 +145,14 @@ pub(super) fn turn(settings: &Settings) -> turn::Settings {
 }
 
 /// Which listeners these are, and what clients know them by.
-fn nat_discovery(settings: &Settings) -> Option<turn::NatDiscovery> {
-    let (sockets, relay) = (settings.listen.udp_sockets(), settings.relay_addresses());
+fn nat_discovery(settings: &Settings, udp: &[UdpDoor]) -> Option<turn::NatDiscovery> {
+    let relay = settings.relay_addresses();
     let site = |local: SocketAddr| {
-        let listener = sockets.iter().position(|socket| *socket == local)?;
+        let listener = udp.iter().find(|door| door.written == local)?.number;
         let public =
             relay.iter().find(|address| address.bind == local.ip()).map_or(local.ip(), |address| address.public);
         let public = SocketAddr::new(public, local.port());
-        Some(turn::Site { listener: u16::try_from(listener).ok()?, local, public })
+        Some(turn::Site { listener, local, public })
     };
     let [[a, b], [c, d]] = settings.listen.discovery_sites()?.map(|ports| ports.map(site));
     Some(turn::NatDiscovery { sites: [[a?, b?], [c?, d?]] })
@@ -158,22 +162,24 @@ fn nat_discovery(settings: &Settings) -> Option<turn::NatDiscovery> {
 pub(super) fn gatekeepers(
     settings: &Settings,
     listening: &[SocketAddr],
+    past: &Past,
     call_keys: &Arc<CallKeys>,
     nonces: [u8; 32],
 ) -> Result<(Authenticator, access::Policy), StartError> {
-    let authenticator = Authenticator::new(auth(settings), Arc::clone(call_keys), nonces);
-    Ok((authenticator, access::Policy::new(&access(settings, listening)?)))
+    let authenticator = Authenticator::new(auth(settings, &past.realms), Arc::clone(call_keys), nonces);
+    Ok((authenticator, access::Policy::new(&access(settings, listening, past)?)))
 }
 
 /// What all workers share, made of the settings and the seeds.
 pub(super) fn shared(
     settings: &Settings,
-    listening: &[SocketAddr],
+    listening: &Addresses,
+    udp: &[UdpDoor],
     call_keys: &Arc<CallKeys>,
     seeds: &Seeds,
 ) -> Result<Arc<turn::Shared>, StartError> {
-    let (authenticator, policy) = gatekeepers(settings, listening, call_keys, seeds.nonces)?;
-    Ok(turn::Shared::new(turn(settings), authenticator, policy, seeds.tables))
+    let (authenticator, policy) = gatekeepers(settings, &listening.all(), &Past::default(), call_keys, seeds.nonces)?;
+    Ok(turn::Shared::new(turn(settings, udp), authenticator, policy, seeds.tables))
 }
 
 /// `sessions`: connections at once; `seed` signs the demo page's tokens.
@@ -217,6 +223,14 @@ fn backend(section: &'static str, written: &crate::config::Backend) -> Result<we
     let tls = tls.map_err(|file| StartError::BackendCa(section, file))?;
     let secret = secret.expose().as_bytes().to_vec();
     Ok(webhook::Settings { https: *https, host: host.clone(), port: *port, path: path.clone(), secret, tls })
+}
+
+/// Where metrics are pushed to, if anywhere.
+#[cfg(feature = "otlp")]
+pub(super) fn telemetry(settings: &Settings) -> Result<Option<super::telemetry::Target>, StartError> {
+    let every = std::time::Duration::from_secs(settings.telemetry.interval_secs.into());
+    let collector = settings.telemetry.otlp.as_ref().map(|it| backend("telemetry", it)).transpose()?;
+    Ok(collector.map(|collector| super::telemetry::Target { collector, every }))
 }
 
 /// What decides about people's data, for `relay prove`.

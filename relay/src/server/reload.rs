@@ -1,21 +1,35 @@
-//! SIGHUP and `POST /v1/reload`: what changes while people talk. All of the new configuration takes effect, or nothing of it.
+//! SIGHUP and `POST /v1/reload`: what changes while people talk. All of the new configuration takes effect, or nothing of it; but for what a
+//! running process cannot change, which is left as it was and named.
+
+mod listeners;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use axum::Router;
+
+use super::edges::Service;
 use super::error::StartError;
-use super::{Running, inside, parts};
+use super::{ADMIN_CONNECTIONS, Running, inside, parts};
 use crate::auth::CallKeys;
-use crate::config::{self, Key, Settings};
+use crate::config::{self, Key, RelayAddress, Settings};
+use crate::prove::Facts;
 use crate::signalling;
-use crate::stream::{self, CertificateError, Certificates, Kind};
-use crate::turn::{self, Command};
+use crate::stream::{self, CertificateError, Certificates};
+use crate::turn::{self, Command, RelayedAddress};
+pub(super) use listeners::{Door, UdpDoor, doors, udp_doors};
+use listeners::{Http, Udp, Wanted};
+
+/// Realms of before whose clients are served on.
+const FORMER_REALMS: usize = 4;
 
 /// What a reload replaces, and what it makes the new ones of.
 pub(super) struct Changeable {
     /// As they are in effect.
     pub(super) settings: Settings,
+    /// As they were at the start: what the sandbox lets through was decided then.
+    pub(super) entered: Settings,
     pub(super) keys: Arc<CallKeys>,
     /// Nonces given out before stay good.
     pub(super) nonces: [u8; 32],
@@ -26,15 +40,28 @@ pub(super) struct Changeable {
     /// The newest.
     pub(super) shared: Arc<turn::Shared>,
     pub(super) certificates: Option<Arc<Certificates>>,
-    /// TCP and TLS listeners: as written, and where they really listen.
+    /// TCP and TLS listeners.
     pub(super) doors: Vec<Door>,
+    pub(super) udp: Vec<UdpDoor>,
+    pub(super) past: Past,
+    /// What listeners for HTTP answer with: signalling and the page, if there are any, and the operator's.
+    pub(super) website: Option<Router>,
+    pub(super) operator: Router,
+    pub(super) facts: Arc<RwLock<Facts>>,
+    /// Says where metrics are pushed to.
+    #[cfg(feature = "otlp")]
+    pub(super) telemetry: tokio::sync::watch::Sender<Option<super::telemetry::Target>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Door {
-    pub(super) kind: Kind,
-    pub(super) written: SocketAddr,
-    pub(super) listens: SocketAddr,
+/// What is not in the configuration any more and still counts.
+#[derive(Clone, Default)]
+pub(super) struct Past {
+    /// The newest first.
+    pub(super) realms: Vec<String>,
+    /// Relayed addresses on which there may still be allocations: as much our own as those of now.
+    pub(super) relayed: Vec<RelayAddress>,
+    /// UDP listeners that may still serve those who came by them: nobody's peer.
+    pub(super) listeners: Vec<SocketAddr>,
 }
 
 /// What a reload did, by key.
@@ -84,16 +111,14 @@ impl Running {
 
     fn adopt(&mut self, written: &Settings) -> Result<Reloaded, Kept> {
         let old = &self.changeable;
-        let settings = effective(&old.settings, written);
+        let mut settings = effective(old, written);
+        let wanted = listeners::open(old, &mut settings, &self.workers)?;
         let (mut changed, needs_restart) = (names(&old.settings, &settings), names(&settings, written));
-        let (opened, doors) = open_doors(&old.doors, &settings)?;
-        let addresses = self.addresses.with_doors(&doors);
-        let certificate = match (&old.certificates, parts::certificate_files(&settings)) {
-            (Some(certificates), Some(files)) => Some((certificates, certificates.prepare(&files)?)),
-            _ => None,
-        };
+        let addresses = wanted.addresses(&self.addresses);
+        let past = old.past.and(&old.settings, &settings, &self.addresses);
+        let certificate = Certificate::prepare(old.certificates.as_ref(), &settings)?;
         let (authenticator, policy) =
-            parts::gatekeepers(&settings, &addresses.all(), &old.keys, old.nonces).map_err(Kept::Other)?;
+            parts::gatekeepers(&settings, &addresses.all(), &past, &old.keys, old.nonces).map_err(Kept::Other)?;
         let talking = match &self.signalling {
             Some((controls, _)) => {
                 let fresh = parts::signalling(&settings, &addresses, old.sessions, &old.demo).map_err(Kept::Other)?;
@@ -107,40 +132,165 @@ impl Running {
             }
             None => None,
         };
+        #[cfg(feature = "otlp")]
+        let target = parts::telemetry(&settings).map_err(Kept::Other)?;
         // What may still be refused is asked first: from then on nothing fails.
+        if !self.workers.hears_of_listeners() {
+            return Err(Kept::Busy);
+        }
         if let Some((controls, fresh)) = talking
             && !controls.adopt(fresh)
         {
             return Err(Kept::Busy);
         }
-        if let Some((certificates, fresh)) = certificate
-            && certificates.show(fresh)
-        {
+        if self.show(certificate) {
             tracing::info!("tls: the certificate was read again");
             let key = "tls.certificate".to_owned();
             changed.extend(Some(key).filter(|key| !changed.contains(key)));
         }
+        let Wanted { udp, doors, streams, signalling, admin } = wanted;
+        let udp = self.listen_over_udp(udp);
+        self.listen_for_streams(&settings, &doors, streams);
+        self.listen_for_http("signalling", signalling);
+        self.listen_for_http("admin", admin);
+        let old = &self.changeable;
         let authenticator = authenticator.after(&old.shared.authenticator);
-        let shared = old.shared.succeed(parts::turn(&settings), authenticator, policy);
+        let shared = old.shared.succeed(parts::turn(&settings, &udp), authenticator, policy);
         self.workers.set_nap(settings.relay.nap_micros);
-        if let Some(streams) = &self.streams {
-            streams.set_exempt(settings.limits.exempt.clone());
-            streams.set_proxies(settings.listen.proxy_protocol_from.clone());
-            let closed = old.doors.iter().filter(|door| !doors.contains(door)).map(|door| (door.kind, door.listens));
-            let closed: Vec<_> = closed.collect();
-            if (opened.is_some() || !closed.is_empty())
-                && !streams.change(opened.unwrap_or_else(stream::Bound::nothing), closed)
-            {
-                tracing::error!("the TCP and TLS listeners have too much to do to hear of the change; reload again");
-            }
+        #[cfg(feature = "otlp")]
+        if old.settings.telemetry != settings.telemetry {
+            old.telemetry.send_replace(target);
         }
+        *old.facts.write().unwrap_or_else(PoisonError::into_inner) = parts::facts(&settings);
         self.addresses = addresses;
         let old = &mut self.changeable;
-        (old.settings, old.shared, old.doors) = (settings, shared, doors);
+        (old.settings, old.shared, old.doors, old.udp, old.past) = (settings, shared, doors, udp, past);
         if self.workers.mailboxes().post_all(Command::Reload).is_err() {
             tracing::error!("a worker has too much to do to hear of the new configuration; send SIGHUP again");
         }
         Ok(Reloaded { changed, needs_restart })
+    }
+
+    /// Whether connections from now on are shown another certificate than before.
+    fn show(&mut self, certificate: Certificate) -> bool {
+        match (certificate, &self.changeable.certificates) {
+            (Certificate::Fresh(fresh), Some(certificates)) => certificates.show(fresh),
+            (Certificate::First(first), _) => {
+                self.streams.set_certificates(Some(&first));
+                self.changeable.certificates = Some(first);
+                false
+            }
+            (Certificate::None, Some(_)) => {
+                self.streams.set_certificates(None);
+                self.changeable.certificates = None;
+                false
+            }
+            (Certificate::Fresh(_) | Certificate::None, None) => false,
+        }
+    }
+
+    /// Has the workers listen where they should and nowhere else, and answers how each listener is numbered.
+    fn listen_over_udp(&self, wanted: Vec<Udp>) -> Vec<UdpDoor> {
+        let stays = |door: &UdpDoor| wanted.iter().any(|it| matches!(it, Udp::Stays(kept) if kept == door));
+        for door in self.changeable.udp.iter().filter(|door| !stays(door)) {
+            self.workers.retire(door.number);
+        }
+        let door = |it: Udp| match it {
+            Udp::Stays(door) => Some(door),
+            Udp::ComesBack(at) => self.listen_again(at),
+            Udp::New(written, opened) => {
+                let listens = opened.address();
+                Some(UdpDoor { written, listens, number: self.workers.listen(opened) })
+            }
+        };
+        wanted.into_iter().filter_map(door).collect()
+    }
+
+    /// Between the look and now the last who came by it may have left.
+    fn listen_again(&self, at: SocketAddr) -> Option<UdpDoor> {
+        let number = self.workers.resume(at).or_else(|| Some(self.workers.listen(self.workers.open(at).ok()?)));
+        if number.is_none() {
+            tracing::error!("a UDP listener that was closed just now is not open again; reload again");
+        }
+        Some(UdpDoor { written: at, listens: at, number: number? })
+    }
+
+    fn listen_for_streams(&self, settings: &Settings, doors: &[Door], opened: Option<stream::Bound>) {
+        self.streams.set_exempt(settings.limits.exempt.clone());
+        self.streams.set_proxies(settings.listen.proxy_protocol_from.clone());
+        let old = self.changeable.doors.iter();
+        let closed: Vec<_> = old.filter(|door| !doors.contains(door)).map(|door| (door.kind, door.listens)).collect();
+        if (opened.is_some() || !closed.is_empty())
+            && !self.streams.change(opened.unwrap_or_else(stream::Bound::nothing), closed)
+        {
+            tracing::error!("the TCP and TLS listeners have too much to do to hear of the change; reload again");
+        }
+    }
+
+    fn listen_for_http(&mut self, key: &'static str, wanted: Http) {
+        let router = match key {
+            "signalling" => self.changeable.website.clone(),
+            _ => Some(self.changeable.operator.clone()),
+        };
+        let connections = if key == "signalling" { self.changeable.sessions } else { ADMIN_CONNECTIONS };
+        let service = match wanted {
+            Http::Stays => return,
+            Http::Closed => None,
+            Http::Opened(listener) => {
+                let lent = listener.lend();
+                self.http.retain(|(other, ..)| *other != key);
+                // Without a descriptor for it a successor has to bind it itself.
+                self.http.extend(lent.ok().map(|socket| (key, listener.address, socket)));
+                router.map(|router| Service { listener, connections, router })
+            }
+        };
+        if service.is_none() {
+            self.http.retain(|(other, ..)| *other != key);
+        }
+        if !self.edges.change(key, service) {
+            tracing::error!("the listeners for HTTP have too much to do to hear of the change; reload again");
+        }
+    }
+}
+
+/// What becomes of the certificate.
+enum Certificate {
+    None,
+    /// There was none before.
+    First(Arc<Certificates>),
+    Fresh(stream::tls::Fresh),
+}
+
+impl Certificate {
+    fn prepare(before: Option<&Arc<Certificates>>, settings: &Settings) -> Result<Certificate, Kept> {
+        Ok(match (before, parts::certificate_files(settings)) {
+            (Some(certificates), Some(files)) => Certificate::Fresh(certificates.prepare(&files)?),
+            (None, Some(files)) => Certificate::First(Certificates::load(files)?),
+            (_, None) => Certificate::None,
+        })
+    }
+}
+
+impl Past {
+    /// With what `new` leaves of `old`, which listened at `listened`.
+    fn and(&self, old: &Settings, new: &Settings, listened: &super::Addresses) -> Past {
+        let mut past = self.clone();
+        if old.relay.realm != new.relay.realm {
+            past.realms.insert(0, old.relay.realm.clone());
+            past.realms.retain(|realm| *realm != new.relay.realm);
+            past.realms.truncate(FORMER_REALMS);
+        }
+        for address in old.relay_addresses() {
+            if !past.relayed.contains(&address) {
+                past.relayed.push(address);
+            }
+        }
+        for address in &listened.udp {
+            if !past.listeners.contains(address) {
+                past.listeners.push(*address);
+            }
+        }
+        past
     }
 }
 
@@ -150,91 +300,48 @@ fn names(a: &Settings, b: &Settings) -> Vec<String> {
     config::changes(a, b).into_iter().map(name).collect()
 }
 
-/// The settings in effect after a reload: of `new` what may change, of `old` everything else.
-fn effective(old: &Settings, new: &Settings) -> Settings {
+/// The settings in effect after a reload: of `new` what may change, of those in effect everything else.
+fn effective(changeable: &Changeable, new: &Settings) -> Settings {
+    let takes = |settings: &Settings| {
+        let address = |it: RelayAddress| RelayedAddress { bind: it.bind, public: it.public };
+        let wanted: Vec<_> = settings.relay_addresses().into_iter().map(address).collect();
+        changeable.shared.takes(&wanted)
+    };
+    effective_of(&changeable.settings, &changeable.entered, takes, new)
+}
+
+/// `entered`: the settings the process went into its sandbox with. `takes`: whether the relayed addresses can be these.
+fn effective_of(old: &Settings, entered: &Settings, takes: impl Fn(&Settings) -> bool, new: &Settings) -> Settings {
     let mut settings = new.clone();
-    let listen = &mut settings.listen;
-    listen.udp.clone_from(&old.listen.udp);
-    listen.nat_discovery = old.listen.nat_discovery;
-    listen.admin = old.listen.admin;
-    if listen.signalling.is_some() != old.listen.signalling.is_some() {
+    if new.listen.signalling.is_some() != old.listen.signalling.is_some() {
         // Who may come in and what they are told belongs to it.
+        settings.listen.signalling = old.listen.signalling;
         settings.signalling.clone_from(&old.signalling);
         settings.auth.issuer.clone_from(&old.auth.issuer);
         settings.auth.audience.clone_from(&old.auth.audience);
         settings.auth.tokens.clone_from(&old.auth.tokens);
         settings.auth.username_anonymity = old.auth.username_anonymity;
     }
-    listen.signalling = old.listen.signalling;
-    let had_doors = !old.listen.tcp.is_empty() || !old.listen.tls.is_empty();
-    if !had_doors || old.tls.is_none() && !listen.tls.is_empty() {
-        listen.tcp.clone_from(&old.listen.tcp);
-        listen.tls.clone_from(&old.listen.tls);
+    settings.relay.workers = old.relay.workers;
+    if !inside::reaches_everybody(entered) {
+        settings.relay.tcp_allocations &= old.relay.tcp_allocations;
     }
-    if old.tls.is_some() != settings.tls.is_some() {
-        settings.tls.clone_from(&old.tls);
+    if !takes(&settings) {
+        settings.relay.addresses.clone_from(&old.relay.addresses);
+        if settings.relay_addresses() != old.relay_addresses() {
+            // Without any written they are those of the listeners.
+            settings.listen.udp.clone_from(&old.listen.udp);
+            settings.listen.tcp.clone_from(&old.listen.tcp);
+            settings.listen.tls.clone_from(&old.listen.tls);
+        }
     }
-    settings.relay = config::Relay {
-        legacy_channels: new.relay.legacy_channels,
-        ports: new.relay.ports.clone(),
-        nap_micros: new.relay.nap_micros,
-        ..old.relay.clone()
-    };
-    if settings.relay_addresses() != old.relay_addresses() {
-        settings.listen.tcp.clone_from(&old.listen.tcp);
-        settings.listen.tls.clone_from(&old.listen.tls);
-    }
-    if !inside::reaches(old, &settings) {
+    if !inside::reaches(entered, &settings) {
         settings.reports.clone_from(&old.reports);
         settings.revocations.clone_from(&old.revocations);
+        settings.telemetry.clone_from(&old.telemetry);
     }
     settings.sandbox.clone_from(&old.sandbox);
-    settings.matching.recent_partners = old.matching.recent_partners;
     settings
-}
-
-/// Listeners that are new are bound, those that stay are kept, in the order written.
-fn open_doors(old: &[Door], settings: &Settings) -> Result<(Option<stream::Bound>, Vec<Door>), Kept> {
-    let mut left = old.to_vec();
-    let mut keep = |kind: Kind, written: SocketAddr| {
-        let at = left.iter().position(|door| door.kind == kind && door.written == written)?;
-        Some(left.swap_remove(at))
-    };
-    let wanted = [(Kind::Tcp, &settings.listen.tcp), (Kind::Tls, &settings.listen.tls)];
-    let places: Vec<(Kind, SocketAddr, Option<Door>)> = wanted
-        .into_iter()
-        .flat_map(|(kind, list)| list.iter().map(move |written| (kind, *written)))
-        .map(|(kind, written)| (kind, written, keep(kind, written)))
-        .collect();
-    let missing = |wanted: Kind| {
-        let new = places.iter().filter(|(kind, _, door)| *kind == wanted && door.is_none());
-        new.map(|(_, written, _)| *written).collect::<Vec<_>>()
-    };
-    let (tcp, tls) = (missing(Kind::Tcp), missing(Kind::Tls));
-    let opened = match tcp.is_empty() && tls.is_empty() {
-        true => None,
-        false => Some(stream::bind(stream::Settings { tcp, tls, ..stream::Settings::default() })),
-    };
-    let opened = opened
-        .transpose()
-        .map_err(|stream::BindError { key, address, source }| Kept::Other(StartError::Tcp { key, address, source }))?;
-    let listening = |kind: Kind| opened.as_ref().map(|it| if kind == Kind::Tcp { it.tcp() } else { it.tls() });
-    let [mut tcp, mut tls] = [Kind::Tcp, Kind::Tls].map(|kind| listening(kind).unwrap_or_default().into_iter());
-    let doors = places.into_iter().filter_map(|(kind, written, door)| {
-        let mut next = || if kind == Kind::Tcp { tcp.next() } else { tls.next() };
-        door.or_else(|| Some(Door { kind, written, listens: next()? }))
-    });
-    let doors = doors.collect();
-    Ok((opened, doors))
-}
-
-/// The listeners of a start, as a reload knows them.
-pub(super) fn doors(settings: &Settings, tcp: &[SocketAddr], tls: &[SocketAddr]) -> Vec<Door> {
-    let pair = |kind: Kind, written: &[SocketAddr], listens: &[SocketAddr]| -> Vec<Door> {
-        let both = written.iter().zip(listens);
-        both.map(|(written, listens)| Door { kind, written: *written, listens: *listens }).collect()
-    };
-    [pair(Kind::Tcp, &settings.listen.tcp, tcp), pair(Kind::Tls, &settings.listen.tls, tls)].concat()
 }
 
 impl From<CertificateError> for Kept {
@@ -288,12 +395,13 @@ mod tests {
              allocation_channels = 1, total_allocations = 1, total_packets_per_second = 1, total_bits_per_second = 1 }}\n\
              drain = {{ deadline_secs = 1, alternate_servers = ['192.0.2.1:1'], alternate_domain = 'x.example' }}\n\
              signalling = {{ origins = ['https://a'], turn_urls = ['turn:a'], demo_page = true }}\nreports = {backend}\nrevocations = {backend}\n\
+             telemetry = {{ otlp_url = 'http://a/b', ca = 'c', interval_secs = 3 }}\n\
              calls = {{ path = 'direct-first', direct_bands = ['16-17'], acceptance = true }}\n\
              matching = {{ topics = ['a'], min_band = '18+', recent_partners = 'allow' }}\n\
              sandbox = {{ mode = 'required', user = 'somebody' }}\n"
         );
         let (old, new) = (read(&before), read(&after));
-        let settings = effective(&old, &new);
+        let settings = effective_of(&old, &old, |_| true, &new);
         let (changed, stays) = (names(&old, &settings), names(&settings, &new));
         for (section, key) in config::keys() {
             let name = format!("{section}.{}", key.name);
@@ -312,7 +420,7 @@ mod tests {
         let app = "listen.signalling = '127.0.0.1:8080'\nauth.issuer = 'i'\nauth.audience = 'a'\n\
             auth.tokens = [{ kid = 'a', alg = 'HS256', secret = '0123456789abcdef0123456789abcdef' }]\n";
         let old = read(app);
-        let settings = effective(&old, &read(""));
+        let settings = effective_of(&old, &old, |_| true, &read(""));
         assert_eq!((&settings.auth.tokens, settings.listen.signalling), (&old.auth.tokens, old.listen.signalling));
     }
 }

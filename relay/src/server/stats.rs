@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::calls::{Ledger, PoolTraffic};
 use crate::dataplane::IoCounters;
-use crate::metrics::{Exposition, Format, Kind};
+use crate::metrics::{Durations, Exposition, Kind};
 use crate::signalling::counters::BUCKETS_MS;
 use crate::stream;
 use crate::{signalling, turn};
@@ -14,16 +15,16 @@ pub(super) struct Sources {
     pub(super) turn: Vec<Arc<turn::Counters>>,
     /// By worker number.
     pub(super) io: Vec<Arc<IoCounters>>,
-    /// If there are TCP or TLS listeners.
-    pub(super) streams: Option<Arc<stream::Counters>>,
+    pub(super) streams: Arc<stream::Counters>,
     pub(super) signalling: Option<Arc<signalling::Counters>>,
-    /// If there are TCP allocations.
+    pub(super) ledger: Arc<Ledger>,
+    /// If there may be TCP allocations.
     pub(super) tcp: Option<Arc<turn::Connections>>,
 }
 
 impl Sources {
-    pub(super) fn render(&self, format: Format) -> String {
-        let mut page = Exposition::new(format);
+    pub(super) fn page(&self) -> Exposition {
+        let mut page = Exposition::default();
         page.family("relay_build_info", Kind::Gauge, "Version of this program.")
             .labelled(&[("version", &env!("CARGO_PKG_VERSION"))], 1);
         page.family("relay_log_lines_lost_total", Kind::Counter, "Log lines that could not be written.")
@@ -39,19 +40,20 @@ impl Sources {
         if let Some(counters) = &self.signalling {
             calls(counters, &mut page);
             desk(counters, &mut page);
+            pools(&self.ledger.pool_traffic(), &mut page);
         }
-        page.finish()
+        page
     }
 
     fn relayed(&self, page: &mut Exposition) {
-        let mut packets =
+        let packets =
             page.family("relay_packets_relayed_total", Kind::Counter, "Datagrams relayed, by how they travelled.");
         for (worker, counters) in self.turn.iter().enumerate() {
             for (path, relayed) in counters.relayed() {
                 packets.labelled(&[("worker", &worker), ("path", &path)], relayed.packets);
             }
         }
-        let mut bytes =
+        let bytes =
             page.family("relay_bytes_relayed_total", Kind::Counter, "Payload bytes relayed, by how they travelled.");
         for (worker, counters) in self.turn.iter().enumerate() {
             for (path, relayed) in counters.relayed() {
@@ -61,7 +63,7 @@ impl Sources {
     }
 
     fn drops(&self, page: &mut Exposition) {
-        let mut drops = page.family(
+        let drops = page.family(
             "relay_drops_total",
             Kind::Counter,
             "Datagrams that went no further, by reason; all workers together.",
@@ -75,7 +77,7 @@ impl Sources {
     }
 
     fn replies(&self, page: &mut Exposition) {
-        let mut replies = page.family(
+        let replies = page.family(
             "relay_replies_total",
             Kind::Counter,
             "STUN and TURN answers, by error code or success; all workers together.",
@@ -86,18 +88,18 @@ impl Sources {
     }
 
     fn allocations(&self, page: &mut Exposition) {
-        let mut now = page.family("relay_allocations", Kind::Gauge, "Allocations that exist now.");
+        let now = page.family("relay_allocations", Kind::Gauge, "Allocations that exist now.");
         for (worker, counters) in self.turn.iter().enumerate() {
             now.labelled(&[("worker", &worker)], counters.allocations());
         }
-        let mut made = page.family("relay_allocations_created_total", Kind::Counter, "Allocations made.");
+        let made = page.family("relay_allocations_created_total", Kind::Counter, "Allocations made.");
         for (worker, counters) in self.turn.iter().enumerate() {
             made.labelled(&[("worker", &worker)], counters.allocations_created());
         }
     }
 
     fn sockets(&self, page: &mut Exposition) {
-        let mut io = page.family("relay_io_total", Kind::Counter, "What the workers' sockets did, by kind.");
+        let io = page.family("relay_io_total", Kind::Counter, "What the workers' sockets did, by kind.");
         for (worker, counters) in self.io.iter().enumerate() {
             for (kind, count) in counters.totals() {
                 if !OPEN.contains(&kind) {
@@ -105,26 +107,25 @@ impl Sources {
                 }
             }
         }
-        let mut busy =
+        let busy =
             page.family("relay_worker_busy_seconds_total", Kind::Counter, "Processor time the workers have used.");
         for (worker, counters) in self.io.iter().enumerate() {
             busy.labelled_seconds(&[("worker", &worker)], counters.busy_micros.get());
         }
-        let mut open = page.family("relay_relayed_sockets", Kind::Gauge, "Relayed sockets open now.");
+        let open = page.family("relay_relayed_sockets", Kind::Gauge, "Relayed sockets open now.");
         for (worker, counters) in self.io.iter().enumerate() {
             open.labelled(&[("worker", &worker)], counters.relayed_sockets.get());
         }
-        let mut streams = page.family("relay_streams", Kind::Gauge, "TURN clients connected over TCP or TLS now.");
+        let streams = page.family("relay_streams", Kind::Gauge, "TURN clients connected over TCP or TLS now.");
         for (worker, counters) in self.io.iter().enumerate() {
             streams.labelled(&[("worker", &worker)], counters.streams.get());
         }
-        let Some(accepted) = &self.streams else { return };
-        let mut fates = page.family(
+        let fates = page.family(
             "relay_stream_connections_total",
             Kind::Counter,
             "Connections accepted over TCP and TLS, by what became of them.",
         );
-        for (fate, count) in accepted.fates() {
+        for (fate, count) in self.streams.fates() {
             fates.labelled(&[("fate", &fate)], count);
         }
     }
@@ -134,12 +135,12 @@ fn tcp(connections: &turn::Connections, page: &mut Exposition) {
     page.family("relay_tcp_peer_connections", Kind::Gauge, "Peer connections of TCP allocations now, in any state.")
         .value(connections.len() as u64);
     let counters = connections.counters();
-    let mut events =
+    let events =
         page.family("relay_tcp_events_total", Kind::Counter, "What became of peer connections of TCP allocations.");
     for (event, count) in counters.events() {
         events.labelled(&[("event", &event)], count);
     }
-    let mut bytes = page.family(
+    let bytes = page.family(
         "relay_tcp_bytes_relayed_total",
         Kind::Counter,
         "Bytes passed on by TCP allocations, by direction.",
@@ -162,7 +163,7 @@ fn calls(counters: &signalling::Counters, page: &mut Exposition) {
     ] {
         page.family(name, Kind::Counter, help).value(value);
     }
-    let mut ended = page.family("relay_calls_ended_total", Kind::Counter, "Calls ended, by reason.");
+    let ended = page.family("relay_calls_ended_total", Kind::Counter, "Calls ended, by reason.");
     for (reason, count) in counters.ended() {
         ended.labelled(&[("reason", &reason)], count);
     }
@@ -178,7 +179,31 @@ fn calls(counters: &signalling::Counters, page: &mut Exposition) {
         ("relay_call_audible_seconds", "From the match to relayed media of both sides.", &counters.audible),
         ("relay_call_setup_seconds", "From the match to both sides connected.", &counters.setup),
     ] {
-        page.family(name, Kind::Histogram, help).durations(&BUCKETS_MS, &durations.buckets(), durations.sum_ms());
+        page.family(name, Kind::Histogram, help).durations(Durations {
+            bounds_ms: &BUCKETS_MS,
+            counts: durations.buckets().to_vec(),
+            sum_ms: durations.sum_ms(),
+            fine: durations.fine(),
+        });
+    }
+}
+
+fn pools(traffic: &[PoolTraffic], page: &mut Exposition) {
+    let packets = page.family(
+        "relay_pool_packets_relayed_total",
+        Kind::Counter,
+        "Datagrams that callers of a pool sent through the relay, counted in groups of calls that are over.",
+    );
+    for pool in traffic {
+        packets.labelled(&[("pool", &pool.name)], pool.packets);
+    }
+    let bytes = page.family(
+        "relay_pool_bytes_relayed_total",
+        Kind::Counter,
+        "Payload bytes that callers of a pool sent through the relay, counted in groups of calls that are over.",
+    );
+    for pool in traffic {
+        bytes.labelled(&[("pool", &pool.name)], pool.bytes);
     }
 }
 
@@ -216,7 +241,7 @@ fn desk(counters: &signalling::Counters, page: &mut Exposition) {
     ] {
         page.family(name, Kind::Counter, help).value(value);
     }
-    let mut errors = page.family("relay_signalling_errors_total", Kind::Counter, "Error frames sent, by code.");
+    let errors = page.family("relay_signalling_errors_total", Kind::Counter, "Error frames sent, by code.");
     for (code, count) in counters.errors() {
         errors.labelled(&[("code", &code)], count);
     }

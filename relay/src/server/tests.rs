@@ -214,7 +214,7 @@ async fn whoever_is_connected_is_told_that_the_server_goes_away() {
 
 #[test]
 fn what_an_empty_file_means_is_what_the_relay_does_by_default() {
-    let (written, default) = (parts::turn(&settings("")), crate::turn::Settings::default());
+    let (written, default) = (parts::turn(&settings(""), &[]), crate::turn::Settings::default());
     assert_eq!(
         (written.call_limits, written.user_limits, written.total_limits),
         (default.call_limits, default.user_limits, default.total_limits)
@@ -234,7 +234,9 @@ fn what_an_empty_file_means_is_what_the_relay_does_by_default() {
 fn nat_discovery_is_told_by_public_names_and_is_no_address_for_calls() {
     let text = "[listen]\nudp = [\"10.0.0.4:3478\"]\nnat_discovery = [\"10.0.0.4:3478\", \"10.0.0.5:3479\"]\n\
         [relay]\naddresses = [{ bind = \"10.0.0.4\", public = \"203.0.113.7\" }, { bind = \"10.0.0.5\", public = \"203.0.113.8\" }]\n";
-    let sites = parts::turn(&settings(text)).nat_discovery.unwrap().sites;
+    let settings = settings(text);
+    let udp = reload::udp_doors(&settings, &settings.listen.udp_sockets());
+    let sites = parts::turn(&settings, &udp).nat_discovery.unwrap().sites;
     let told = sites.map(|ports| ports.map(|site| (site.listener, site.local.to_string(), site.public.to_string())));
     let site = |listener, local: &str, public: &str| (listener, local.to_owned(), public.to_owned());
     assert_eq!(

@@ -28,7 +28,7 @@ pub struct Settings {
 
 impl Settings {
     /// The status of the answer.
-    pub(super) async fn status(&self, request: &[u8], patience: Duration) -> io::Result<u16> {
+    pub(crate) async fn status(&self, request: &[u8], patience: Duration) -> io::Result<u16> {
         let first_line = |answer: &[u8]| answer.contains(&b'\n') || answer.len() >= MAX_STATUS_BYTES;
         let answer = timeout(patience, self.converse(request, first_line)).await??;
         status(&answer).ok_or_else(|| io::ErrorKind::InvalidData.into())

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::codes::ErrorCode;
 use super::message::Why;
+use crate::metrics::Exponential;
 
 /// Upper bounds of the histogram buckets, in milliseconds; what takes longer falls into one more bucket.
 pub const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000];
@@ -13,6 +14,7 @@ pub const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_
 pub struct Histogram {
     buckets: [AtomicU64; BUCKETS_MS.len() + 1],
     sum_ms: AtomicU64,
+    fine: Exponential,
 }
 
 impl Histogram {
@@ -20,11 +22,17 @@ impl Histogram {
         let place = BUCKETS_MS.iter().position(|bound| millis <= *bound).unwrap_or(BUCKETS_MS.len());
         add(&self.buckets[place], 1);
         add(&self.sum_ms, millis);
+        self.fine.observe(millis);
     }
 
     /// Counts per bucket of [`BUCKETS_MS`], the last one for everything longer.
     pub fn buckets(&self) -> [u64; BUCKETS_MS.len() + 1] {
         std::array::from_fn(|at| self.buckets[at].load(Ordering::Relaxed))
+    }
+
+    /// The same in buckets that nobody had to choose.
+    pub fn fine(&self) -> Vec<u64> {
+        self.fine.counts()
     }
 
     pub fn sum_ms(&self) -> u64 {

@@ -23,6 +23,9 @@ pub trait RelayDesk: Send {
     /// [`Gone`] if one of them is not open.
     fn pair(&mut self, a: Handle, b: Handle) -> Result<(), Gone>;
 
+    /// Counts what the call of this handle relays for that pool. Who relays nothing has nothing to count.
+    fn count_for(&mut self, _handle: Handle, _pool: &str) {}
+
     /// Ends the handle and what was allocated with it. Of two paired ones both end.
     fn close(&mut self, handle: Handle);
 
@@ -58,6 +61,10 @@ impl RelayDesk for LocalRelay {
 
     fn pair(&mut self, a: Handle, b: Handle) -> Result<(), Gone> {
         self.ledger.pair(a, b)
+    }
+
+    fn count_for(&mut self, handle: Handle, pool: &str) {
+        self.ledger.count_for(&handle, pool);
     }
 
     fn close(&mut self, handle: Handle) {

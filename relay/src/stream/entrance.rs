@@ -35,7 +35,8 @@ pub(super) struct Entrance {
     pub(super) patience: Patience,
     pub(super) proxies: RwLock<Vec<IpNet>>,
     pub(super) places: Arc<Places>,
-    pub(super) tls: Option<TlsAcceptor>,
+    /// Without, nobody speaks TLS.
+    pub(super) tls: RwLock<Option<TlsAcceptor>>,
     pub(super) workers: Mailboxes,
     pub(super) next_worker: AtomicU16,
     /// Where HTTP goes, if there is a server for it.
@@ -90,7 +91,8 @@ impl Entrance {
         };
         let (first, spoken) = timeout(self.patience.first_bytes, opening).await.map_err(|_| Fate::Silent)??;
         let visitor = Visitor { door, endpoints, place };
-        match (spoken, door.kind, &self.tls) {
+        let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match (spoken, door.kind, tls) {
             (Spoken::Stun, Kind::Tcp, _) => self.to_turn(visitor, stream, first, None, Fate::TurnTcp),
             (Spoken::Tls, _, Some(tls)) => {
                 let shaken = timeout(self.patience.handshake, tls.accept(Prefixed::new(first, stream))).await;

@@ -195,6 +195,14 @@ impl Bound {
         Bound { tcp: Vec::new(), tls: Vec::new(), settings: Settings::default() }
     }
 
+    /// These and those.
+    #[must_use]
+    pub fn and(mut self, more: Bound) -> Bound {
+        self.tcp.extend(more.tcp);
+        self.tls.extend(more.tls);
+        self
+    }
+
     /// Where we listen over TCP, in the settings' order, port 0 resolved.
     pub fn tcp(&self) -> Vec<SocketAddr> {
         self.tcp.iter().map(|(_, address)| *address).collect()
@@ -224,10 +232,7 @@ impl Bound {
             patience: settings.patience,
             proxies: RwLock::new(settings.proxies),
             places: Arc::clone(&places),
-            tls: certificates.map(|certificates| {
-                let config = if pages.is_some() { certificates.config_with_http2() } else { certificates.config() };
-                TlsAcceptor::from(config)
-            }),
+            tls: RwLock::new(certificates.map(|certificates| acceptor(certificates, pages.is_some()))),
             workers,
             next_worker: AtomicU16::new(0),
             pages: pages.map(|PagesSender(sender)| sender),
@@ -283,6 +288,12 @@ impl Running {
     /// Sources of new connections that are not counted by network, from now on.
     pub fn set_exempt(&self, exempt: Vec<IpNet>) {
         self.places.set_exempt(exempt);
+    }
+
+    /// New connections may speak TLS with these from now on, or not at all.
+    pub fn set_certificates(&self, certificates: Option<&Certificates>) {
+        let acceptor = certificates.map(|certificates| acceptor(certificates, self.entrance.pages.is_some()));
+        *self.entrance.tls.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
     }
 
     /// Sources whose new connections begin with a PROXY header, from now on.
@@ -397,6 +408,10 @@ async fn accept(door: Door, listener: TcpListener, entrance: Arc<Entrance>) {
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
+}
+
+fn acceptor(certificates: &Certificates, with_pages: bool) -> TlsAcceptor {
+    TlsAcceptor::from(if with_pages { certificates.config_with_http2() } else { certificates.config() })
 }
 
 /// What the kernel does for us on each connection. None of it can fail on a TCP socket, and it would do without.

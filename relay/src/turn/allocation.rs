@@ -16,6 +16,7 @@ use super::slab::Slab;
 use super::timers::Timers;
 use crate::access::Bucket;
 use crate::auth::{Authenticated, Identity};
+use crate::calls::Carried;
 use crate::hashing::{Hashed, Seeded, give_back, seeded};
 use crate::routes::{FiveTuple, RelayedPort};
 use crate::time::Millis;
@@ -34,6 +35,8 @@ pub(crate) struct Allocation {
     pub(crate) sent: Meter,
     /// When the client last sent something that was to be relayed.
     pub(crate) heard: Millis,
+    /// What it has sent that was relayed, or would have been with somebody to receive it.
+    pub(crate) carried: Carried,
     /// While signalling listens to this side of a call.
     pub(crate) ear: Option<Box<Ear>>,
     pub(crate) channels: Channels,
@@ -119,6 +122,7 @@ impl Allocations {
             tcp: false,
             sent,
             heard: Millis(0),
+            carried: Carried::default(),
             ear: None,
             channels,
             permissions,

@@ -61,6 +61,7 @@ impl Turn {
                     ear.hear(now, payload);
                 }
                 allocation.sent.admit(now, payload.len(), rates)?;
+                allocation.carried.add(payload.len());
             }
             Direction::Received => allocation.received.admit(now, payload.len(), rates)?,
         }

@@ -50,6 +50,7 @@ use total::Share;
 
 use crate::access::{Limiter, Rate};
 use crate::auth::Identity;
+use crate::calls::Carried;
 use crate::time::{Millis, Now};
 use crate::wire::{Class, classify, indication};
 
@@ -176,6 +177,11 @@ impl Turn {
         self.actions.pop_front()
     }
 
+    /// Every relayed address there has been, by [`AddressId`].
+    pub fn addresses(&self) -> &[RelayedAddress] {
+        &self.shared.settings.addresses
+    }
+
     /// Whoever has an allocation here.
     pub fn clients(&self) -> impl Iterator<Item = FiveTuple> {
         self.allocations.clients()
@@ -211,8 +217,9 @@ impl Turn {
     /// Ends an allocation: nothing reaches it any more, then its ports, five-tuple and places in the quota are free.
     fn free(&mut self, key: Key) {
         let Some(allocation) = self.allocations.remove(key) else { return };
+        let mut carried = allocation.carried;
         for port in allocation.relayed.ports() {
-            self.let_go(port, allocation.owner.identity(), allocation.tcp);
+            self.let_go(port, allocation.owner.identity(), allocation.tcp, std::mem::take(&mut carried));
         }
         self.counters.allocation_freed();
     }
@@ -224,7 +231,8 @@ impl Turn {
             return;
         };
         match self.allocations.shed(key, ipv6) {
-            Some(port) => self.let_go(port, identity, tcp),
+            // What it has carried is counted with the address that is left.
+            Some(port) => self.let_go(port, identity, tcp, Carried::default()),
             None => self.free(key),
         }
     }
@@ -237,14 +245,14 @@ impl Turn {
     }
 
     /// A relayed port that was an allocation's is nobody's.
-    fn let_go(&mut self, port: RelayedPort, identity: Identity, tcp: bool) {
+    fn let_go(&mut self, port: RelayedPort, identity: Identity, tcp: bool, carried: Carried) {
         match identity {
             Identity::User(_) if tcp => self.end_tcp(port),
             Identity::User(_) => {
                 self.shared.routes.kill(port);
                 self.actions.push_back(Action::Close { port });
             }
-            Identity::Call(handle) => self.shared.ledger.freed(&handle, port),
+            Identity::Call(handle) => self.shared.ledger.freed(&handle, port, carried),
         }
         self.shared.ports.give_back(port);
         self.shared.quota.release(identity);

@@ -90,6 +90,14 @@ impl Ports {
         }
     }
 
+    /// Ports of so many relayed addresses; those of the ones that are new are free.
+    pub(crate) fn know(&self, addresses: usize, range: &RangeInclusive<u16>) {
+        let pools = &mut self.lock().pools;
+        while pools.len() < addresses {
+            pools.push(Pool::all_free(range));
+        }
+    }
+
     /// From now on ports of this range are handed out. Who holds one keeps it, and it comes back into the range it belongs to by then.
     pub(crate) fn set_range(&self, range: &RangeInclusive<u16>) {
         let inner = &mut *self.lock();

@@ -14,11 +14,14 @@ use super::total::Total;
 use crate::access::Policy;
 use crate::auth::Authenticator;
 use crate::calls::Ledger;
-use crate::routes::{AddressId, RelayedPort, Routes};
+use crate::routes::{AddressId, MOST_ADDRESSES, RelayedAddress, RelayedPort, Routes};
 
 /// What all workers share, behind one `Arc`. Packets touch only `routes`, and `policy` for its map of own listeners.
 pub struct Shared {
+    /// Its addresses are all there have ever been, so that each keeps its [`AddressId`].
     pub settings: Settings,
+    /// Those of them that new allocations are made on.
+    offered: Vec<AddressId>,
     pub routes: Arc<Routes>,
     pub ports: Arc<Ports>,
     pub ledger: Arc<Ledger>,
@@ -36,7 +39,7 @@ impl Shared {
     /// `seed` from a good source of randomness: relayed ports and reservation tokens come from it. Relayed addresses beyond
     /// the 256th are left out.
     pub fn new(mut settings: Settings, authenticator: Authenticator, policy: Policy, seed: [u8; 32]) -> Arc<Shared> {
-        settings.addresses.truncate(256);
+        settings.addresses.truncate(MOST_ADDRESSES);
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut port_seed = [0; 32];
         random.fill_bytes(&mut port_seed);
@@ -55,6 +58,7 @@ impl Shared {
             quota: Arc::new(quota),
             total: Arc::default(),
             tcp: Arc::new(tcp),
+            offered: places(&settings.addresses, &settings.addresses),
             routes,
             settings,
             authenticator,
@@ -63,15 +67,17 @@ impl Shared {
         })
     }
 
-    /// Puts other settings, credentials and lists in the place of these. Addresses stay as they are, and so does
-    /// everything that lives: allocations with their ports, routes, calls. Workers follow when they get [`super::Command::Reload`], so that a
+    /// Puts other settings, credentials and lists in the place of these. Everything that lives stays: allocations with their ports, on
+    /// addresses that are no longer offered too, routes, calls. Workers follow when they get [`super::Command::Reload`], so that a
     /// packet meets no lock and nobody sees half of the old and half of the new. Of two successors the first one counts.
     pub fn succeed(&self, settings: Settings, authenticator: Authenticator, policy: Policy) -> Arc<Shared> {
-        let settings = Settings {
-            addresses: self.settings.addresses.clone(),
-            nat_discovery: self.settings.nat_discovery,
-            ..settings
-        };
+        let mut addresses = self.settings.addresses.clone();
+        addresses.extend(settings.addresses.iter().filter(|it| !self.settings.addresses.contains(it)));
+        addresses.truncate(MOST_ADDRESSES);
+        let offered = places(&addresses, &settings.addresses);
+        let settings = Settings { addresses, ..settings };
+        self.routes.know(&settings.addresses);
+        self.ports.know(settings.addresses.len(), &settings.ports);
         self.ports.set_range(&settings.ports);
         withhold_own_listeners(&self.ports, &settings, &policy);
         self.quota.set_limits(settings.max_allocations, settings.user_allocations);
@@ -84,6 +90,7 @@ impl Shared {
                 quota: Arc::clone(&self.quota),
                 total: Arc::clone(&self.total),
                 tcp: Arc::clone(&self.tcp),
+                offered,
                 routes: Arc::clone(&self.routes),
                 settings,
                 authenticator,
@@ -103,10 +110,19 @@ impl Shared {
         Some(Arc::clone(newest))
     }
 
-    /// Relayed addresses of one family.
+    /// Relayed addresses of one family that are offered.
     pub(crate) fn addresses(&self, ipv6: bool) -> Vec<AddressId> {
-        let all = (0..=u8::MAX).map(AddressId).zip(&self.settings.addresses);
-        all.filter(|(_, address)| address.public.is_ipv6() == ipv6).map(|(id, _)| id).collect()
+        let is_of_family = |id: &AddressId| self.is_ipv6(RelayedPort { address: *id, port: 0 }) == ipv6;
+        self.offered.iter().copied().filter(is_of_family).collect()
+    }
+
+    /// Whether these addresses can take the place of those in effect. Not if one of them shares a name with one that is known: both would
+    /// have the same ports; nor beyond the 256th that this process has known.
+    pub fn takes(&self, addresses: &[RelayedAddress]) -> bool {
+        let known = &self.settings.addresses;
+        let fresh: Vec<_> = addresses.iter().filter(|it| !known.contains(it)).collect();
+        let shares = |it: &RelayedAddress| known.iter().any(|own| own.bind == it.bind || own.public == it.public);
+        known.len() + fresh.len() <= MOST_ADDRESSES && !fresh.into_iter().any(shares)
     }
 
     /// Does somebody hold this address as a relayed transport address of ours, under either of its names?
@@ -117,6 +133,12 @@ impl Shared {
     pub(crate) fn is_ipv6(&self, port: RelayedPort) -> bool {
         self.settings.addresses.get(usize::from(port.address.0)).is_some_and(|address| address.public.is_ipv6())
     }
+}
+
+/// Where `wanted` stand among `all`.
+fn places(all: &[RelayedAddress], wanted: &[RelayedAddress]) -> Vec<AddressId> {
+    let numbered = (0..=u8::MAX).map(AddressId).zip(all);
+    numbered.filter(|(_, address)| wanted.contains(address)).map(|(id, _)| id).collect()
 }
 
 /// A relayed address that is a listener of ours, too, could not be bound, or, being virtual, be reached by nobody: the

@@ -81,3 +81,40 @@ fn nonces_and_calls_outlive_a_reload() {
     let bytes = signed(refresh(), &call, &nonce);
     assert!(after.auth.authenticate_on(NOW, client(), &Message::parse(&bytes).unwrap(), &owner).is_ok());
 }
+
+fn in_realm(server: &Server, request: Request, credential: &Credential, realm: &str) -> Vec<u8> {
+    let key = Key::long_term(credential.username.as_bytes(), realm.as_bytes(), credential.password.as_bytes());
+    request.credentials(&credential.username, realm, &server.nonce(NOW)).finish(Some(&key))
+}
+
+#[test]
+fn another_realm_is_told_to_newcomers_and_those_who_know_the_old_one_go_on_with_it() {
+    let before = server();
+    let call = before.calls.mint(NOW, HANDLE, 1, 60);
+    let owners = [alice(), rest("new secret"), call].map(|it| (before.allocate(NOW, &it).unwrap(), it));
+    let renamed = Settings { realm: "newer".into(), former_realms: vec![settings().realm], ..settings() };
+    let after = reloaded(&before, renamed.clone());
+    let stranger = new(Method::Allocate).finish(None);
+    let challenge = after.auth.refuse(NOW, client(), &Message::parse(&stranger).unwrap(), &Refusal::Challenge);
+    assert_eq!(Message::parse(&challenge).unwrap().realm(), Ok(Some(&b"newer"[..])));
+    for (owner, credential) in &owners {
+        for realm in [settings().realm, "newer".to_owned()] {
+            let bytes = in_realm(&after, refresh(), credential, &realm);
+            let found = after.auth.authenticate_on(NOW, client(), &Message::parse(&bytes).unwrap(), owner).unwrap();
+            assert!(found.identity() == owner.identity(), "{realm}");
+        }
+        // Who is told that a nonce is stale keeps the realm of the key.
+        let nonce = "not one of ours, and long enough to be one of somebody";
+        let key =
+            Key::long_term(credential.username.as_bytes(), settings().realm.as_bytes(), credential.password.as_bytes());
+        let stale = refresh().credentials(&credential.username, &settings().realm, nonce).finish(Some(&key));
+        let stale = Message::parse(&stale).unwrap();
+        let refusal = after.auth.authenticate_on(NOW, client(), &stale, owner).unwrap_err();
+        let answer = after.auth.refuse(NOW, client(), &stale, &refusal);
+        assert_eq!(Message::parse(&answer).unwrap().realm(), Ok(Some(settings().realm.as_bytes())));
+    }
+    let forgetful = reloaded(&after, Settings { former_realms: Vec::new(), ..renamed });
+    let bytes = in_realm(&forgetful, refresh(), &alice(), &settings().realm);
+    let told = forgetful.auth.authenticate_on(NOW, client(), &Message::parse(&bytes).unwrap(), &owners[0].0);
+    assert!(matches!(told, Err(Refusal::Challenge)), "a realm that is forgotten is no realm");
+}

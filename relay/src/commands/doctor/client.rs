@@ -156,12 +156,25 @@ fn refusal(method: Method, code: u16) -> String {
 
 /// Two clients of one user: an allocation each, and a packet from each to the other.
 pub(super) fn call(transport: Transport, to: SocketAddr, name: &str, who: (&str, &str)) -> Result<(), String> {
-    let mut a = Client::connect(transport, to, name, who)?;
-    let mut b = Client::connect(transport, to, name, who)?;
+    speak(transport, to, name, [who, who], true)
+}
+
+/// The same for two of any name. `permit`: two of one call need not let each other in.
+pub(super) fn speak(
+    transport: Transport,
+    to: SocketAddr,
+    name: &str,
+    [one, other]: [(&str, &str); 2],
+    permit: bool,
+) -> Result<(), String> {
+    let mut a = Client::connect(transport, to, name, one)?;
+    let mut b = Client::connect(transport, to, name, other)?;
     let spoken = (|| {
         let (at, bt) = (a.allocate()?, b.allocate()?);
-        a.permit(bt)?;
-        b.permit(at)?;
+        if permit {
+            a.permit(bt)?;
+            b.permit(at)?;
+        }
         a.send(bt, b"relay doctor, there")?;
         b.hears(b"relay doctor, there")?;
         b.send(at, b"and back")?;

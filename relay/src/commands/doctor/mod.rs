@@ -10,6 +10,7 @@ mod client;
 mod der;
 mod machine;
 mod outside;
+mod pair;
 mod places;
 mod secrets;
 mod transport;

@@ -51,16 +51,7 @@ impl Link {
             socket.set_read_timeout(Some(PATIENCE))?;
             return Ok(Link::Datagrams(socket));
         }
-        let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        if transport == Transport::Tcp {
-            return Ok(Link::Stream(Box::new(stream)));
-        }
-        let name = ServerName::try_from(name.to_owned()).unwrap_or_else(|_| to.ip().into());
-        let session = ClientConnection::new(config()?, name).map_err(io::Error::other)?;
-        Ok(Link::Stream(Box::new(StreamOwned::new(session, stream))))
+        connect(transport, to, name, b"stun.turn").map(Link::Stream)
     }
 
     pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
@@ -88,7 +79,26 @@ impl Link {
     }
 }
 
-fn config() -> io::Result<Arc<ClientConfig>> {
+/// A stream of bytes, inside TLS unless it is `Transport::Tcp`.
+pub(super) fn connect(
+    transport: Transport,
+    to: SocketAddr,
+    name: &str,
+    protocol: &[u8],
+) -> io::Result<Box<dyn ReadWrite>> {
+    let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    if transport == Transport::Tcp {
+        return Ok(Box::new(stream));
+    }
+    let name = ServerName::try_from(name.to_owned()).unwrap_or_else(|_| to.ip().into());
+    let session = ClientConnection::new(config(protocol)?, name).map_err(io::Error::other)?;
+    Ok(Box::new(StreamOwned::new(session, stream)))
+}
+
+fn config(protocol: &[u8]) -> io::Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -96,7 +106,7 @@ fn config() -> io::Result<Arc<ClientConfig>> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
     let mut config = config.with_no_client_auth();
-    config.alpn_protocols = vec![b"stun.turn".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -62,3 +62,22 @@ fn a_recent_partner_who_is_blocked_stays_blocked_in_the_last_stage() {
         }
     }
 }
+
+#[test]
+fn another_rule_is_for_who_comes_from_then_on() {
+    let mut engine = Matchmaker::new(Policy { recent: Recent::Avoid, ..steady() });
+    let [remembers, other] = two([true, false]);
+    enqueue(&mut engine, 0, remembers);
+    engine.set_recent(Recent::Allow);
+    assert_eq!(enqueue(&mut engine, 0, other), [], "who waits goes on as they came");
+    assert_eq!(wait_until(&mut engine, 60 * LAST), []);
+    let later = [3, 4].map(|number: u64| Ticket { recent: vec![person(7 - number)], ..ticket(number, 60 * LAST) });
+    let [third, fourth] = later.map(|ticket| Ticket { avoid: vec![person(1), person(2)], ..ticket });
+    enqueue(&mut engine, 60 * LAST, third);
+    assert_eq!(enqueue(&mut engine, 60 * LAST, fourth), [(3, 4)]);
+    engine.set_recent(Recent::Avoid);
+    assert_eq!(
+        enqueue(&mut engine, 60 * LAST, Ticket { recent: vec![person(1), person(2)], ..ticket(5, 60 * LAST) }),
+        []
+    );
+}

@@ -8,7 +8,7 @@ use crate::matchmaking::index::Index;
 use crate::matchmaking::policy::Avoided;
 use crate::matchmaking::region::Region;
 use crate::matchmaking::search::{Field, Found, Seeker, price, search};
-use crate::matchmaking::{Band, Level, Matchmaker, Policy, Ticket, TopicMode, TopicSet, compatible};
+use crate::matchmaking::{Band, Level, Matchmaker, Policy, Recent, Ticket, TopicMode, TopicSet, compatible};
 use crate::time::Millis;
 
 /// Genders and wishes, three levels, limits, modes, stages and topics: everything that buckets and lists distinguish.
@@ -52,6 +52,7 @@ fn every_two_tickets_are_compatible_if_and_only_if_the_formula_says_so() {
             topics,
             avoid: Box::default(),
             recent: 0,
+            rule: Recent::Avoid,
             region: Region::default(),
             bucket,
         });
@@ -94,6 +95,7 @@ fn the_search_through_the_lists_finds_whom_the_formula_allows() {
             topics,
             avoid: Box::default(),
             recent: 0,
+            rule: Recent::Avoid,
             region: Region::default(),
             bucket,
         });

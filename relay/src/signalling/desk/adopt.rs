@@ -1,6 +1,7 @@
 //! Other settings while people talk: for sessions, calls and texts from then on. What stands goes on as it began.
 
 use super::{Desk, Settings, enter};
+use crate::matchmaking::{Policy, Recent, RecentPartners};
 use crate::time::Now;
 
 impl Desk {
@@ -18,6 +19,12 @@ impl Desk {
             self.counters.set_awaiting_revocations(false);
         }
         let Settings { max_sessions, heartbeat_ms, matching, .. } = self.settings.clone();
+        let matching = Policy { recent: settings.matching.recent, ..matching };
+        self.matchmaker.set_recent(matching.recent);
+        if matching.recent == Recent::Allow {
+            // What nobody asks for any more is not kept.
+            self.recent = RecentPartners::default();
+        }
         self.settings = Settings { max_sessions, heartbeat_ms, matching, ..settings };
         self.settle(now);
     }

@@ -260,6 +260,9 @@ impl Desk {
         if self.relay.pair(first.handle, second.handle).is_err() {
             return self.unpaired(now, [(waiter, first), (arrival, second)]);
         }
+        if let Some(pool) = self.claims(waiter).map(|claims| claims.pool.clone()) {
+            self.relay.count_for(first.handle, &pool);
+        }
         let direct = self.may_direct(waiter) && self.may_direct(arrival);
         let offer = first.offer.take();
         let offer = if direct { offer } else { offer.map(|offer| self.with_own_candidates(&offer, &first.handle)) };

@@ -21,6 +21,7 @@ mod musts;
 mod nat_discovery;
 mod operating;
 mod permissions;
+mod pools;
 mod ports;
 mod refreshing;
 mod requests;

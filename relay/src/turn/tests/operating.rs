@@ -153,13 +153,49 @@ fn a_reload_changes_what_strangers_get() {
 }
 
 #[test]
-fn addresses_stay_whatever_a_reload_says_and_ports_are_of_the_new_range() {
+fn ports_are_of_the_new_range() {
     let mut world = world();
     let (alice, bob) = (world.user("alice", 1), world.user("bob", 2));
     let before = world.allocate(&alice);
-    let nowhere = Settings { addresses: Vec::new(), ports: 40_000..=40_000, ..settings() };
-    reload(&mut world, nowhere, alice_and_bob(), &access::Settings::default());
+    let elsewhere = Settings { ports: 40_000..=40_000, ..settings() };
+    reload(&mut world, elsewhere, alice_and_bob(), &access::Settings::default());
     assert_eq!(world.allocate(&bob), SocketAddr::new(before.ip(), 40_000));
+}
+
+#[test]
+fn other_addresses_are_for_new_allocations_and_those_that_exist_keep_theirs() {
+    let mut world = world();
+    let (alice, bob) = (world.user("alice", 1), world.user("bob", 2));
+    let before = world.allocate(&alice);
+    let moved = |addresses| Settings { addresses, ..settings() };
+    let other = RelayedAddress::same("203.0.113.8".parse().unwrap());
+    reload(&mut world, moved(vec![other]), alice_and_bob(), &access::Settings::default());
+    let after = world.allocate(&bob);
+    assert_eq!(after.ip(), other.public);
+    assert_eq!((world.permit(&alice, after), world.permit(&bob, before)), (0, 0));
+    assert_ne!(world.send(&alice, after, b"to the new address"), Out::Nothing);
+    assert_ne!(world.send(&bob, before, b"to the old one"), Out::Nothing);
+    assert_eq!(world.refresh(&alice, 600).code, 0);
+    // Those of before come back under their own number, and without any nothing is allocated.
+    reload(&mut world, moved(Vec::new()), alice_and_bob(), &access::Settings::default());
+    let carol = world.user_on(0, "alice", 3);
+    assert_eq!(ask(&mut world, &carol).code, 440);
+    reload(&mut world, settings(), alice_and_bob(), &access::Settings::default());
+    assert_eq!(world.allocate(&carol).ip(), before.ip());
+    assert_ne!(world.send(&alice, after, b"still"), Out::Nothing);
+}
+
+#[test]
+fn an_address_that_shares_a_name_with_another_one_that_is_known_is_not_taken() {
+    let world = world();
+    let address =
+        |bind: &str, public: &str| RelayedAddress { bind: bind.parse().unwrap(), public: public.parse().unwrap() };
+    assert!(world.shared.takes(&[]) && world.shared.takes(&settings().addresses));
+    assert!(world.shared.takes(&[address("10.0.0.5", "203.0.113.8")]));
+    assert!(!world.shared.takes(&[address("10.0.0.4", "203.0.113.8")]), "the same socket under another name");
+    assert!(!world.shared.takes(&[address("10.0.0.5", "203.0.113.7")]), "the same name for another socket");
+    let many = (0..255).map(|n| RelayedAddress::same(std::net::IpAddr::from([10, 1, 0, n]))).collect::<Vec<_>>();
+    assert!(world.shared.takes(&many[..254]) && !world.shared.takes(&many), "two are known");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Other settings while people talk.
 
 use super::*;
+use crate::matchmaking::Recent;
 
 #[test]
 fn keys_rotate_with_overlap_and_whoever_is_inside_stays() {
@@ -40,4 +41,30 @@ fn a_call_that_stands_goes_on_as_it_began() {
     world.pass(60_000);
     world.say(1, json!({ "t": "text", "call": call, "k": 1, "b": "still here" }));
     assert_eq!(world.hear(2, "text")["b"], "still here");
+}
+
+#[test]
+fn whether_people_who_just_met_meet_again_changes_for_who_comes_then() {
+    let mut world = World::new();
+    let with = |recent| Settings { matching: Policy { recent, ..settings().matching }, ..settings() };
+    world.desk.adopt(world.now, with(Recent::Avoid));
+    let mut call = world.talking();
+    for (recent, meet) in [(Recent::Avoid, false), (Recent::Allow, true), (Recent::Avoid, true)] {
+        world.desk.adopt(world.now, with(recent));
+        world.say(1, json!({ "t": "hangup", "call": call }));
+        world.ignore(1);
+        world.ignore(2);
+        let before = world.counters.matched();
+        world.queue(1);
+        world.queue(2);
+        assert_eq!(world.counters.matched() > before, meet, "{recent:?}");
+        if meet {
+            call = world.hear(1, "matched")["call"].as_str().unwrap().to_owned();
+        } else {
+            world.say(1, json!({ "t": "leave" }));
+            world.say(2, json!({ "t": "leave" }));
+            world.ignore(1);
+            world.ignore(2);
+        }
+    }
 }
