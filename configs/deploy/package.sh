@@ -22,7 +22,7 @@ cargo_tool cargo-deb 3.8.0
 cargo_tool cargo-cyclonedx 0.5.9
 
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)}"
-maintainer="${DEBFULLNAME:-the authors of this project} <${DEBEMAIL:-relay@localhost.localdomain}>"
+maintainer="${DEBFULLNAME:-the authors of this project} <${DEBEMAIL:-relay@packages.invalid}>"
 out="$target/package" build="$target/package/build"
 mkdir -p "$out"
 configs/deploy/build-release.sh --quiet --target-dir "$build"

@@ -38,15 +38,16 @@ cp -a --reflink=auto "$base" "$root"
 seen "root: Debian $(cat "$root/etc/debian_version") ($release), $(chroot "$root" systemctl --version | head -n 1), kernel $(uname -r)"
 
 # --- Booted ---
-# The whole of systemd, as on a server: its own processes, files, network and cgroups. nspawn wants a /run that is no disk.
+# The whole of systemd, as on a server: its own processes, files, network and cgroups. nspawn wants a /run that is no disk, and would take
+# Landlock away.
 unshare --mount --propagation private bash -c \
   'mount -t tmpfs tmpfs /run && SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 exec systemd-nspawn --quiet --directory="$1" --boot --private-network \
-     --register=no --keep-unit --console=pipe' - "$root" >"$work/boot.log" 2>&1 </dev/null &
+     --register=no --keep-unit --console=pipe --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self"' - "$root" >"$work/boot.log" 2>&1 </dev/null &
 nspawn=$!
 # SIGTERM has it shut the system down in order.
 trap 'kill "$nspawn" 2>/dev/null; wait "$nspawn" 2>/dev/null || true' EXIT
 eventually() {
-  local what="$1" end=$((SECONDS + 120))
+  local what="$1" end=$((SECONDS + 300))
   shift
   until "$@"; do
     ((SECONDS < end)) || die "waited in vain: $what"
@@ -91,16 +92,19 @@ uid="$(inside awk '/^Uid:/ { print $2 }' "/proc/$pid/status")"
 [[ $uid == "$(inside id -u relay)" && $uid != 0 ]] || die "it runs as $uid"
 seen "it runs as relay ($uid) with $(inside awk '/^Max open files/ { print $4 }' "/proc/$pid/limits") descriptors, as far as this machine gives what the unit asks for"
 [[ $(inside stat -c '%U:%G %a' /etc/relay/relay.toml /etc/relay | tr '\n' ' ') == "root:relay 640 root:relay 750 " ]] || die "permissions of /etc/relay"
-inside relay doctor --config /etc/relay/relay.toml >"$work/doctor.txt" 2>&1 || { cat "$work/doctor.txt" >&2; die "doctor finds fault with the server as installed"; }
+# Nobody keeps a clock in there, and it says so; it is the machine's.
+inside relay doctor --config /etc/relay/relay.toml >"$work/doctor.txt" 2>&1 || true
+grep -q '^good     configuration' "$work/doctor.txt" || die "doctor: $(cat "$work/doctor.txt")"
+if grep '^bad' "$work/doctor.txt" | grep -v '^bad      clock'; then die "doctor finds fault with the server as installed"; fi
 inside relay prove --config /etc/relay/relay.toml >"$work/prove.txt" 2>&1 || { cat "$work/prove.txt" >&2; die "relay prove"; }
-seen "as installed: doctor finds nothing bad, relay prove holds"
+seen "as installed: doctor finds nothing bad but the clock of a container, relay prove holds"
 inside sh -c 'test -s /usr/share/man/man1/relay-doctor.1.gz && test -s /usr/share/bash-completion/completions/relay'
 
 # --- Configured by whoever runs it ---
 inside sed -i 's/^# signalling = .*/signalling = "127.0.0.1:8080"   # edited here/; s/^realm = .*/realm = "voice.example"/' /etc/relay/relay.toml
 edited="$(inside sha256sum /etc/relay/relay.toml)"
 inside systemctl restart relay
-[[ -n $(inside journalctl --quiet --unit relay --grep 'listening signalling\|listening .*8080' --no-pager | head -n 1) ]] || die "no signalling"
+inside bash -c '</dev/tcp/127.0.0.1/8080' || die "no signalling: $(inside journalctl --unit relay --no-pager | tail -n 5)"
 same="$(main_pid)"
 inside systemctl reload relay
 [[ $(main_pid) == "$same" ]] || die "a reload of the same program starts another one"
