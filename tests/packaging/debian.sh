@@ -146,6 +146,12 @@ seen "upgraded to $(version), which cannot run: said so, process $(main_pid) goe
 # --- Back to a version that runs, removed, purged ---
 inside apt-get install --yes --quiet --allow-downgrades -o Dpkg::Options::=--force-confold /root/second.deb >"$work/downgrade.log" 2>&1 || die "$(cat "$work/downgrade.log")"
 is_active || die "not active after a downgrade"
+# This one was not started by systemd but by the reload, and is watched all the same.
+inherited="$(main_pid)"
+inside sh -c "kill -KILL $inherited"
+started_again() { is_active && [[ $(main_pid) != "$inherited" ]]; }
+eventually "systemd to start a killed daemon again" started_again
+seen "killed after a hand-over: systemd noticed and started another"
 inside apt-get remove --yes --quiet relay >"$work/remove.log" 2>&1 || die "$(cat "$work/remove.log")"
 [[ -z $(processes) ]] || die "a removed relay runs"
 [[ $edited == "$(inside sha256sum /etc/relay/relay.toml)" ]] || die "removing took the configuration"
