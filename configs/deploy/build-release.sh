@@ -12,8 +12,6 @@ sysroot="$(cd "$(rustc --print sysroot)" && pwd -P)"
 commit="$(rustc -vV | sed -n 's/^commit-hash: //p')"
 cd "$source"
 
-# What tools that write a date write instead of now.
-export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)}"
 # Each folder by a name of its own; the compiler's sources, where they are installed, by the name they have where they are not.
 maps=("$source=/relay" "$cargo_home=/cargo" "$sysroot/lib/rustlib/src/rust=/rustc/$commit")
 rust='' c=''
@@ -24,4 +22,6 @@ done
 export CARGO_ENCODED_RUSTFLAGS="$rust${CARGO_ENCODED_RUSTFLAGS:+$'\x1f'$CARGO_ENCODED_RUSTFLAGS}"
 # `ring` has some C.
 export CFLAGS="${CFLAGS:-}$c"
+# No date is in the program, and each other one would have the C built again.
+unset SOURCE_DATE_EPOCH
 exec cargo build --release --locked -p relay --bin relay "$@"

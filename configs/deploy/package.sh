@@ -3,6 +3,7 @@
 #
 #   configs/deploy/package.sh                        the version of Cargo.toml
 #   configs/deploy/package.sh --version 0.2.0-1      another one
+#   configs/deploy/package.sh --program FILE         of a program that is built already, and not by configs/deploy/build-release.sh
 #
 # Needs cargo; builds what else it needs (cargo-deb, cargo-cyclonedx) into target/tools once. The same sources and tools give the same
 # package, byte for byte. DEBEMAIL and DEBFULLNAME name who makes the package, if they are set.
@@ -11,10 +12,12 @@ cd "$(dirname "$0")/../.."
 . configs/deploy/tools.sh
 
 version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)-1"
+program=''
 while (($#)); do
   case "$1" in
     --version) version="$2"; shift 2 ;;
-    -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --program) program="$2"; shift 2 ;;
+    -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "package.sh: unknown argument '$1'; try --help" >&2; exit 2 ;;
   esac
 done
@@ -25,7 +28,13 @@ export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/
 maintainer="${DEBFULLNAME:-the authors of this project} <${DEBEMAIL:-relay@packages.invalid}>"
 out="$target/package" build="$target/package/build"
 mkdir -p "$out"
-configs/deploy/build-release.sh --quiet --target-dir "$build"
+if [[ -n $program ]]; then
+  build="$out/given"
+  mkdir -p "$build/release"
+  cp "$program" "$build/release/relay"
+else
+  configs/deploy/build-release.sh --quiet --target-dir "$build"
+fi
 relay="$build/release/relay"
 host="$(rustc -vV | sed -n 's/^host: //p')"
 
