@@ -36,6 +36,8 @@ else
   configs/deploy/build-release.sh --quiet --target-dir "$build"
 fi
 relay="$build/release/relay"
+# What is installed must start as it is.
+"$relay" check --config configs/deploy/debian/relay.toml >/dev/null
 host="$(rustc -vV | sed -n 's/^host: //p')"
 
 # What the package holds besides the program and files of the tree. cargo-deb knows the folder as target/release/package.
@@ -71,6 +73,6 @@ sed "s|path+file://$copy/|path+file:///|" "$copy/relay/relay_bin.cdx.json" >"$ou
 gzip -9nc "$out/relay_$version.cdx.json" >"$stage/doc/relay.cdx.json.gz"
 rm -rf "$copy"
 
-CARGO_TARGET_DIR="$build" cargo deb --quiet --no-build --strip --package relay --deb-version "$version" --maintainer "$maintainer" --output "$deb"
+CARGO_TARGET_DIR="$build" cargo deb --quiet --no-build --strip --package relay --deb-version "$version" --maintainer "$maintainer" --output "$deb" >/dev/null
 (cd "$out" && sha256sum "${deb##*/}" "relay_$version.cdx.json" >"relay_$version.sha256")
 echo "$deb"

@@ -35,7 +35,7 @@ package() {
   configs/deploy/package.sh --version "$version-2"
   configs/deploy/package.sh --version "$version-1"
   # As root its own root would not do.
-  lintian --allow-root --fail-on error,warning --show-overrides "$(deb 1)"
+  lintian --allow-root --fail-on error,warning "$(deb 1)"
 }
 
 deny() {
