@@ -15,6 +15,7 @@ report="$target/debian-package.txt"
 work="$target/debian-root"
 base="$work/$release" root="$work/root"
 mkdir -p "$work"
+rm -f "$work"/*.log
 
 die() { printf 'debian.sh: %s\n' "$*" >&2; exit 1; }
 seen() { printf '%s\n' "$*" | tee -a "$report"; }

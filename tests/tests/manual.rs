@@ -85,7 +85,8 @@ fn every_command_and_option_of_the_help_is_in_its_page() {
             let page = pages.text(command);
             let missing: Vec<_> = options(&help).difference(&options(&page)).copied().collect();
             assert!(missing.is_empty(), "{command:?} lacks {missing:?}:\n{page}");
-            assert_eq!(help.contains("Example"), page.contains(".SH EXAMPLES"), "{command:?}:\n{page}");
+            let examples = help.contains("Example:") || help.contains("Examples:");
+            assert_eq!(examples, page.contains(".SH EXAMPLES"), "{command:?}:\n{page}");
         }
         let program = pages.text(None);
         for command in &commands {

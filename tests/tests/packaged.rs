@@ -36,6 +36,8 @@ impl<'a> Call<'a> {
                 page
             });
             if pages.iter().all(talks) {
+                // What is told to somebody who waits is no fault of the call.
+                pages.iter().for_each(|page| drop(page.run("heard.length = 0")));
                 let call = Call { pages, begun: Instant::now() };
                 call.is_heard();
                 return call;
@@ -69,7 +71,7 @@ impl<'a> Call<'a> {
     fn ends(self) {
         self.pages[0].run("pair.hangup()");
         for page in &self.pages {
-            page.until("pair.state === 'idle'");
+            page.until("pair.state !== 'talking'");
         }
     }
 }
