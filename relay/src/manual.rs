@@ -101,7 +101,8 @@ impl Page {
         let has_options = command.get_arguments().any(|argument| !argument.is_hide_set());
         let has_commands = command.has_subcommands();
         let source = format!("{} {}", program.get_name(), program.get_version().unwrap_or_default());
-        let man = Man::new(command).source(source);
+        // Without a date what follows would be taken for one.
+        let man = Man::new(command).date(" ").source(source);
         let mut text = Vec::new();
         man.render_title(&mut text)?;
         man.render_name_section(&mut text)?;
