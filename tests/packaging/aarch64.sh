@@ -38,7 +38,7 @@ END
   export APT_CONFIG="$away/apt.conf"
   apt-get update --quiet=2
   apt-get install --quiet=2 --yes --download-only --no-install-recommends \
-    rustc-web libstd-rust-web-dev libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu >/dev/null
+    rustc-web libstd-rust-web-dev libstd-rust-web-dev:arm64 libc6-dev:arm64 gcc-aarch64-linux-gnu >/dev/null
   # This machine's own C library serves these programs too.
   rm -f "$away"/archives/libc{6,-bin}_*_amd64.deb
   for package in "$away"/archives/*.deb; do dpkg-deb --extract "$package" "$away/root"; done
@@ -48,6 +48,7 @@ END
 fi
 export LD_LIBRARY_PATH="$away/root/usr/lib/x86_64-linux-gnu"
 export RUSTC="$away/root/usr/bin/rustc"
-gcc="$(echo "$away"/root/usr/bin/aarch64-linux-gnu-gcc)"
-export CC_aarch64_unknown_linux_gnu="$gcc" CFLAGS_aarch64_unknown_linux_gnu="--sysroot=$away/root"
+bin="$away/root/usr/bin/aarch64-linux-gnu"
+export CC_aarch64_unknown_linux_gnu="$bin-gcc" AR_aarch64_unknown_linux_gnu="$bin-ar"
+export CFLAGS_aarch64_unknown_linux_gnu="--sysroot=$away/root"
 check
