@@ -2,7 +2,8 @@
 # The test command. On a fresh Debian machine it installs what the tests need (as root), builds once and runs everything.
 #
 #   tests/run.sh           every test, about twenty minutes when warm
-#   tests/run.sh --long    the long proofs as well (oracle, model, simulation, fuzz, expiries in real time, counts of instructions): an hour more
+#   tests/run.sh --long    the long proofs as well (oracle, model, simulation, fuzz, expiries in real time, counts of instructions,
+#                          packages): two hours more
 #
 # Without root it installs nothing, runs what it can and lists what it left out.
 set -euo pipefail
@@ -12,7 +13,7 @@ long=0
 for argument in "$@"; do
   case "$argument" in
     --long) long=1 ;;
-    -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tests/run.sh: unknown argument '$argument'; try --help" >&2; exit 2 ;;
   esac
 done
@@ -21,9 +22,11 @@ step() { printf '\n== %s\n' "$*"; }
 
 # What a test needs, and the Debian package that has it.
 needs=(chromium:chromium chromedriver:chromium-driver firefox-esr:firefox-esr certutil:libnss3-tools
-  turnutils_uclient:coturn promtool:prometheus ip:iproute2 nft:nftables node:nodejs php:php-cli
+  turnutils_uclient:coturn promtool:prometheus ip:iproute2 nft:nftables node:nodejs php:php-cli man:man-db mandoc:mandoc
   jq:jq curl:curl openssl:openssl)
-if ((long)); then needs+=(faketime:faketime valgrind:valgrind); fi
+if ((long)); then
+  needs+=(faketime:faketime valgrind:valgrind debootstrap:debootstrap systemd-nspawn:systemd-container lintian:lintian)
+fi
 missing=()
 for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null 2>&1 || missing+=("${need##*:}")
@@ -78,10 +81,10 @@ for name in "${left_out[@]:-}"; do [[ -n $name ]] && skips+=(--skip "$name"); do
 
 export RUST_BACKTRACE=1
 ignored=()
-# All that is left for --long, but not the one that writes the fuzz targets' seeds into the tree.
+# All that is left for --long, but not the one that writes the fuzz targets' seeds into the tree, nor the one of an installed package.
 if ((long)); then
   export LONG=1
-  ignored=(--include-ignored --skip write_the_seeds)
+  ignored=(--include-ignored --skip write_the_seeds --skip packaged::)
 fi
 
 step "building the programs and the tests"
@@ -119,6 +122,11 @@ done
 if ((long)) && command -v valgrind >/dev/null; then
   step "instructions of the data path and of an Allocate, under callgrind"
   cargo bench --quiet -p benches --bench instructions
+fi
+
+if ((long)); then
+  step "packages"
+  tests/packaging/run.sh
 fi
 
 if ((${#skips[@]})); then

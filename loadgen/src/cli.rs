@@ -19,7 +19,8 @@ use std::{
     sync::Arc,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use relay::manual::{Completions, Manual};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -123,6 +124,12 @@ enum Command {
         #[arg(default_value = "run", value_parser = ["run", "comparison", "limit", "proof"])]
         of: String,
     },
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  source <(loadgen completions bash)")]
+    Completions(Completions),
+    /// Print this help as man pages
+    #[command(after_help = "Examples:\n  loadgen man run | man -l -\n  loadgen man --output /usr/local/share/man/man1")]
+    Man(Manual),
     /// Serve a relay for a run: configuration on standard input (used by `run`)
     #[command(name = own_relay::SUBCOMMAND, hide = true)]
     ServeRelay,
@@ -163,6 +170,8 @@ pub fn main() -> ExitCode {
             say(&mut io::stdout(), published.trim_end());
             Ok(0)
         }
+        Command::Completions(wanted) => show(|out| wanted.write(Cli::command(), out)),
+        Command::Man(wanted) => show(|out| wanted.write(Cli::command(), out)),
         Command::ServeNothing => null_server::serve().map(|()| 0).map_err(|message| Stop(INTERNAL, message)),
         Command::ServeRelay => own_relay::serve().map(|()| 0).map_err(|message| Stop(INTERNAL, message)),
     };
@@ -272,6 +281,13 @@ fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), Stop> {
     fs::write(path, json).map_err(|error| Stop(INTERNAL, format!("{}: {error}", path.display())))
 }
 
+fn show(write: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>) -> Result<u8, Stop> {
+    match write(&mut io::stdout().lock()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(usage(error.to_string())),
+        _ => Ok(0),
+    }
+}
+
 fn usage(message: String) -> Stop {
     Stop(USAGE, message)
 }
@@ -288,8 +304,6 @@ fn say(to: &mut impl Write, text: &str) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use clap::CommandFactory;
-
     use super::*;
     use crate::scenario::Scenario;
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use relay::manual::{Completions, Manual};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -96,6 +97,16 @@ pub(crate) enum Command {
         after_help = "Examples:\n  relay doctor --config /etc/relay/relay.toml\n  RELAY_PASSWORD=… relay doctor --from-outside turn:relay.example:3478 --user 1767225600:me\n  RELAY_TOKENS='… …' relay doctor --from-outside wss://relay.example/v1/ws"
     )]
     Doctor(Doctor),
+    /// Prints completions for a shell
+    #[command(
+        after_help = "Examples:\n  source <(relay completions bash)\n  relay completions fish > ~/.config/fish/completions/relay.fish"
+    )]
+    Completions(Completions),
+    /// Prints this help as man pages
+    ///
+    /// The page of the program, or that of one of its commands; with --output all of them, each into a file of its own.
+    #[command(after_help = "Examples:\n  relay man doctor | man -l -\n  relay man --output /usr/local/share/man/man1")]
+    Man(Manual),
 }
 
 #[derive(Args, Debug)]

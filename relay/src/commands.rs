@@ -4,7 +4,7 @@ pub(crate) mod coturn;
 pub(crate) mod doctor;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -113,6 +113,14 @@ pub(crate) fn explain(key: Option<&str>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(why) => fail(MISUSED, &why),
+    }
+}
+
+/// `relay completions` and `relay man`. A reader that went away has seen enough.
+pub(crate) fn shown(write: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>) -> ExitCode {
+    match write(&mut io::stdout().lock()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(MISUSED, &error.to_string()),
+        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -35,6 +35,7 @@ pub mod admin;
 pub mod clock;
 pub mod dataplane;
 pub mod log;
+pub mod manual;
 pub mod metrics;
 pub mod prove;
 pub mod sandbox;

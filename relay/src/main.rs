@@ -6,7 +6,7 @@ mod commands;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command};
 
 /// What people say and are is not to lie around in freed memory.
@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         (Some(Command::Explain { key }), _) => commands::explain(key.as_deref()),
         (Some(Command::Doctor(wanted)), file) => commands::doctor::doctor(wanted, file.as_deref()),
         (Some(Command::ImportCoturn(wanted)), _) => commands::coturn::import(wanted),
+        (Some(Command::Completions(wanted)), _) => commands::shown(|out| wanted.write(Cli::command(), out)),
+        (Some(Command::Man(wanted)), _) => commands::shown(|out| wanted.write(Cli::command(), out)),
         (None, None) => commands::run_local(),
         (None, Some(file)) => commands::run(file, arguments.hand_over.as_deref()),
         (Some(Command::Check), Some(file)) => commands::check(file),

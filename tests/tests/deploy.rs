@@ -21,7 +21,7 @@ fn runbooks() -> String {
 }
 
 /// Runs a program that judges a file; `None`, and a note for whoever ran the tests, where it is not installed.
-fn judged(program: &str, package: &str, command: &mut Command) -> Option<String> {
+pub(crate) fn judged(program: &str, package: &str, command: &mut Command) -> Option<String> {
     let Ok(output) = command.output() else {
         e2e::report(&format!("not-tested-{program}.txt"), &format!("not tested: {program} is missing ({package})"));
         return None;
