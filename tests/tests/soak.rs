@@ -14,6 +14,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// Seconds after which the longest memory of all, that of recent partners, is full.
+const TABLES_ARE_FULL: f64 = 1_900.0;
 /// How long the last calls may take to end.
 const ENDING: Duration = Duration::from_secs(60);
 /// Points of each series.
@@ -40,10 +42,7 @@ fn callers(daemon: &Daemon, seconds: f64, rate: f64, result: &Path) -> Process {
         "dev",
     ]);
     command.args(["--token-secret", DEV_KEY, "--issuer", ISSUER, "--audience", AUDIENCE]);
-    // The same people come again a second later, two to a call, four seconds from one call to the next: recent partners are kept for
-    // half an hour, and ever new people would have that table grow for as long.
-    let people = (rate * 8.0).round();
-    command.args(["--users", &people.to_string(), "--think", "exp:1s", "--hold", "exp:3s"]);
+    command.args(["--calls/s", &rate.to_string(), "--hold", "exp:3s"]);
     command.args(["--for", &format!("{}s", seconds.ceil())]);
     Process::start(&mut command, "cargo build -p loadgen")
 }
@@ -78,15 +77,18 @@ fn soak_memory_descriptors_and_latency_stay_flat() {
     let (seconds, rate) = (wanted("SOAK_SECS", 180.0), wanted("SOAK_CALLS_PER_SECOND", 20.0));
     let leaking = std::env::var_os("SOAK_LEAK").is_some();
     let daemon = Daemon::local().start();
+    // Tables grow to their size, and every kind of buffer is used once, before anything is measured. Whom somebody met is kept for half an
+    // hour; by then as many meetings are forgotten as are made.
+    let warm = (seconds / 2.0).clamp(20.0, TABLES_ARE_FULL);
+    let result = target_directory().join("soak-run.json");
+    let mut load = callers(&daemon, seconds + 5.0, rate, &result);
+    let (total, seconds) = (seconds, seconds - warm);
+    std::thread::sleep(Duration::from_secs_f64(warm));
     // One that sends to itself: its own relayed address is its peer.
     let (mut client, relayed) = Client::allocated(&daemon, Transport::Udp);
     assert_eq!(client.bind(0x4000, relayed), 0);
-    // Tables grow to their size, and every kind of buffer is used once, before anything is measured.
-    let warm = (seconds / 6.0).clamp(20.0, 300.0);
-    let result = target_directory().join("soak-run.json");
-    let mut load = callers(&daemon, warm + seconds + 5.0, rate, &result);
-    std::thread::sleep(Duration::from_secs_f64(warm));
     let before = cpu_seconds(&daemon);
+    let mut samples = String::from("seconds,memory_kib,descriptors,round_trip_us\n");
     let (start, mut series, mut leaks) = (Instant::now(), [const { Vec::new() }; 3], Vec::new());
     for sample in 1..=SAMPLES {
         let due = start + Duration::from_secs_f64(seconds * f64::from(sample) / f64::from(SAMPLES));
@@ -99,14 +101,17 @@ fn soak_memory_descriptors_and_latency_stay_flat() {
         assert_eq!(client.refresh(600), 0);
         assert_eq!(client.bind(0x4000, relayed), 0);
         let values = [memory_kib(&daemon) as f64, descriptors(&daemon) as f64, round_trip(&mut client)];
-        println!("{:.0} s: {values:.0?}", start.elapsed().as_secs_f64());
+        let [memory, descriptors, round_trip] = values;
+        writeln!(samples, "{:.0},{memory},{descriptors},{round_trip:.0}", start.elapsed().as_secs_f64()).unwrap();
+        std::fs::write(target_directory().join("soak.csv"), &samples).unwrap();
         for (series, value) in series.iter_mut().zip(values) {
             series.push((start.elapsed().as_secs_f64(), value));
         }
     }
     let busy = (cpu_seconds(&daemon) - before) / start.elapsed().as_secs_f64();
     let run = outcome(load, &result);
-    let mut said = format!("soak: {seconds} s, {rate} calls/s{}\n", if leaking { ", leaking on purpose" } else { "" });
+    let how = if leaking { ", leaking on purpose" } else { "" };
+    let mut said = format!("soak: {total} s, {rate} calls/s, judged from {warm:.0} s on{how}\n");
     let (calls, packets) = (&run["outcomes"], &run["media"]["whole_run"]);
     writeln!(
         said,

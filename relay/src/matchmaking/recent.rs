@@ -18,8 +18,6 @@ pub const MAX_RECENT: usize = 20;
 pub const RECENT_TTL_MS: u64 = 30 * 60 * 1000;
 /// Meetings remembered in all; beyond it the oldest is forgotten early.
 pub(super) const MAX_MEETINGS: usize = 1 << 20;
-/// Sides whose room is kept when they are gone.
-const KEPT: usize = 1 << 10;
 
 /// The key that turns pseudonyms into [`Person`]s, drawn at start and never written anywhere.
 #[derive(Clone)]
@@ -68,9 +66,7 @@ impl fmt::Debug for Pepper {
 #[derive(Default)]
 pub struct RecentPartners {
     /// Oldest first, so that they expire from the front.
-    sides: VecDeque<Side>,
-    /// Number of the first side that is left; the others follow without a gap.
-    first: u64,
+    sides: Sides,
     /// The number of each person's latest side.
     // Persons are keyed hashes already, so a fixed hasher gives nobody a handle on collisions.
     latest: HashMap<Person, u64, FixedState>,
@@ -83,6 +79,66 @@ struct Side {
     partner: Person,
     /// How many sides back the owner's one before is; 0 if there was none.
     back: u32,
+}
+
+/// A queue in pieces: one piece more or less as it grows and shrinks, where a ring would double, and walk through all of what it once took.
+#[derive(Default)]
+struct Sides {
+    pieces: VecDeque<Vec<Side>>,
+    /// Number of the first place of the first piece. A number is never used twice.
+    begin: u64,
+    /// Number of the first side that is left; the others follow without a gap.
+    first: u64,
+}
+
+/// Sides of one piece.
+const PIECE: usize = 1 << 10;
+
+impl Sides {
+    fn end(&self) -> u64 {
+        let full = self.pieces.len().saturating_sub(1) * PIECE;
+        self.begin + (full + self.pieces.back().map_or(0, Vec::len)) as u64
+    }
+
+    fn len(&self) -> usize {
+        (self.end() - self.first) as usize
+    }
+
+    fn get(&self, number: u64) -> Option<&Side> {
+        let at = (number >= self.first).then(|| (number - self.begin) as usize)?;
+        self.pieces.get(at / PIECE)?.get(at % PIECE)
+    }
+
+    fn front(&self) -> Option<&Side> {
+        self.get(self.first)
+    }
+
+    fn push_back(&mut self, side: Side) {
+        match self.pieces.back_mut().filter(|piece| piece.len() < PIECE) {
+            Some(piece) => piece.push(side),
+            None => {
+                let mut piece = Vec::with_capacity(PIECE);
+                piece.push(side);
+                self.pieces.push_back(piece);
+            }
+        }
+    }
+
+    /// Overwrites it and gives its place up; the piece goes with the last of it.
+    fn drop_front(&mut self) {
+        let Some(front) = self.iter_mut().next() else { return };
+        (front.owner, front.partner) = (NOBODY, NOBODY);
+        self.first += 1;
+        if self.first - self.begin == PIECE as u64 {
+            self.pieces.pop_front();
+            self.begin = self.first;
+        }
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Side> {
+        let gone = (self.first - self.begin) as usize;
+        self.pieces.iter_mut().flatten().skip(gone)
+    }
 }
 
 /// Stands for whoever was erased.
@@ -141,7 +197,7 @@ impl RecentPartners {
         let mut next = self.latest.get(&person).copied();
         std::iter::from_fn(move || {
             let number = next?;
-            let side = self.sides.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?;
+            let side = self.sides.get(number)?;
             next = number.checked_sub(side.back.into()).filter(|_| side.back > 0);
             Some(side)
         })
@@ -151,22 +207,19 @@ impl RecentPartners {
         if self.sides.len() >= 2 * MAX_MEETINGS {
             self.forget_oldest();
         }
-        let number = self.first + self.sides.len() as u64;
+        let number = self.sides.end();
         // Whoever has a latest side still has it among the two million: the distance fits.
         let back = self.latest.insert(owner, number).map_or(0, |before| (number - before) as u32);
         self.sides.push_back(Side { at: now, owner, partner, back });
     }
 
     fn forget_oldest(&mut self) {
-        let Some(side) = self.sides.pop_front() else { return };
-        if self.latest.get(&side.owner) == Some(&self.first) {
-            self.latest.remove(&side.owner);
+        let Some(owner) = self.sides.front().map(|side| side.owner) else { return };
+        if self.latest.get(&owner) == Some(&self.sides.first) {
+            self.latest.remove(&owner);
+            give_back(&mut self.latest);
         }
-        self.first += 1;
-        if self.sides.len() < self.sides.capacity() / 4 && self.sides.len() > KEPT {
-            self.sides.shrink_to(self.sides.len() * 2);
-        }
-        give_back(&mut self.latest);
+        self.sides.drop_front();
     }
 }
 
@@ -189,7 +242,7 @@ mod tests {
         assert!(partners(&recent, 1000 + RECENT_TTL_MS, 1).is_empty());
         assert_eq!(recent.poll_timeout(), Some(Millis(1000 + RECENT_TTL_MS)));
         recent.forget_expired(Millis(1000 + RECENT_TTL_MS));
-        assert!(recent.sides.is_empty() && recent.latest.is_empty());
+        assert!(recent.sides.len() == 0 && recent.latest.is_empty());
     }
 
     #[test]
@@ -221,7 +274,7 @@ mod tests {
         recent.met(Millis(0), Person(3), Person(4));
         recent.forget(Person(2));
         assert_eq!([1, 2, 3, 4].map(|person| partners(&recent, 0, person)), [vec![], vec![], vec![4], vec![3]]);
-        assert!(recent.sides.iter().all(|side| side.owner != Person(2) && side.partner != Person(2)));
+        assert!(recent.sides.iter_mut().all(|side| side.owner != Person(2) && side.partner != Person(2)));
         recent.met(Millis(1), Person(2), Person(3));
         assert_eq!(partners(&recent, 1, 2), [3], "who comes back is somebody new");
     }
@@ -236,8 +289,8 @@ mod tests {
         assert!(partners(&recent, 2000, 1).is_empty() && partners(&recent, 2000, 2).is_empty());
         assert_eq!((partners(&recent, 2000, 3), partners(&recent, 2000, 4)), (vec![4], vec![3]));
         recent.forget_expired(Millis(RECENT_TTL_MS + 2000));
-        assert!(recent.sides.is_empty() && recent.latest.is_empty());
-        assert!(recent.sides.capacity() <= 8 * KEPT && recent.latest.capacity() <= 8 * KEPT);
+        assert!(recent.sides.len() == 0 && recent.latest.is_empty());
+        assert!(recent.sides.pieces.len() <= 1 && recent.latest.capacity() <= 8 * PIECE);
     }
 
     proptest! {
