@@ -46,8 +46,8 @@ impl Daemon {
     fn reload(&self, telemetry: &str) -> String {
         std::fs::write(&self.config, settings(telemetry)).unwrap();
         let mut stream = TcpStream::connect(&self.admin).unwrap();
-        write!(stream, "POST /v1/reload HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            .unwrap();
+        let head = format!("POST /v1/reload HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n", self.admin);
+        write!(stream, "{head}connection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer

@@ -170,6 +170,7 @@ impl Routes {
         self.write(port, |words| {
             words[words::FLAGS].store(0, Relaxed);
             words[words::CALL].store(0, Relaxed);
+            words::forget_path(words);
         });
     }
 

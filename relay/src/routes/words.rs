@@ -37,6 +37,13 @@ const _: () = assert!(CHANNELS + 2 * CHANNEL_ENTRIES == COUNT);
 const REMOTE_IS_V6: u64 = 1;
 const LOCAL_IS_V6: u64 = 2;
 
+/// The client's address does not stay behind a route that has ended.
+pub(super) fn forget_path(slot: &Words) {
+    for word in &slot[PATH..=SCOPES] {
+        word.store(0, Relaxed);
+    }
+}
+
 pub(super) fn store_route(slot: &Words, route: &Route) {
     let (real, call) = match route.kind {
         Kind::Real => (REAL, 0),
