@@ -162,7 +162,7 @@ fn a_port_below_1024_needs_a_restart_and_the_rest_of_the_file_does_not() {
     }
     let mut daemon = Daemon::local().set("listen.tcp = ['127.0.0.1:0']").start();
     let tcp = daemon.tcp();
-    let low = "listen.tcp = ['127.0.0.1:639']\nlisten.udp = ['127.0.0.1:639']\nlisten.admin = '127.0.0.1:639'\naccess.user_allocations = 7";
+    let low = "listen.tcp = ['127.0.0.1:639']\nlisten.udp = ['127.0.0.1:639']\nlisten.admin = '127.0.0.1:640'\naccess.user_allocations = 7";
     let (status, answer) = reload(&mut daemon, low);
     assert_eq!((status, &answer["changed"]), (200, &json!(["access.user_allocations"])), "{answer}");
     assert_eq!(answer["needs_restart"], json!(["listen.udp", "listen.tcp", "listen.admin"]));
