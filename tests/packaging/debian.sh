@@ -127,7 +127,7 @@ install() { printf 'bash -c %q' ". '$work/inside.sh'; inside apt-get install --y
 export PACKAGED_PAGE=http://127.0.0.1:8080 PACKAGED_UPGRADE PACKAGED_BAD_UPGRADE
 PACKAGED_UPGRADE="$(install second) >$work/upgrade.log 2>&1"
 PACKAGED_BAD_UPGRADE="$(install broken) >$work/bad-upgrade.log 2>&1"
-tests="${PACKAGED_TESTS:-$(cargo test -p e2e --test e2e --no-run --message-format json 2>/dev/null | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)}"
+tests="${PACKAGED_TESTS:-$(cargo test -p e2e --test e2e --no-run --message-format json 2>/dev/null | sed -n '/"kind":\["test"\]/s/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)}"
 [[ -x $tests ]] || die "cargo test -p e2e --no-run"
 before="$(main_pid)"
 nsenter --target "$init" --net -- "$tests" --exact --ignored --nocapture packaged::calls_live_on_while_the_package_is_upgraded >"$work/calls.log" 2>&1 ||
