@@ -5,15 +5,12 @@
 //! program (worker numbers, reasons, codes), never from what a caller sent, so the number of series is bounded. The names of pools come
 //! from the app, and [`crate::calls::MOST_POOLS`] says how many there may be.
 
-mod exponential;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod protobuf;
 mod text;
 
 use std::fmt::Display;
-
-pub use exponential::Exponential;
 
 /// How a page of metrics is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -40,13 +40,13 @@ END
   apt-get install --quiet=2 --yes --download-only --no-install-recommends \
     rustc-web libstd-rust-web-dev libstd-rust-web-dev:arm64 libc6-dev:arm64 gcc-aarch64-linux-gnu >/dev/null
   # This machine's own C library serves these programs too.
-  rm -f "$away"/archives/libc{6,-bin}_*_amd64.deb
+  rm -f "$away"/archives/libc{6,-bin}_*_"$(dpkg --print-architecture)".deb
   for package in "$away"/archives/*.deb; do dpkg-deb --extract "$package" "$away/root"; done
   unset APT_CONFIG
   rm -rf "$away"/archives "$away"/lists
   touch "$away/made"
 fi
-export LD_LIBRARY_PATH="$away/root/usr/lib/x86_64-linux-gnu"
+export LD_LIBRARY_PATH="$away/root/usr/lib/$(gcc -print-multiarch)"
 export RUSTC="$away/root/usr/bin/rustc"
 bin="$away/root/usr/bin/aarch64-linux-gnu"
 export CC_aarch64_unknown_linux_gnu="$bin-gcc" AR_aarch64_unknown_linux_gnu="$bin-ar"

@@ -78,9 +78,9 @@ files >"$work/before.txt"
 version() { inside dpkg-query --show --showformat '${Version}' relay; }
 main_pid() { inside systemctl show --property MainPID --value relay; }
 processes() { inside sh -c 'grep -lx relay /proc/[0-9]*/comm' 2>/dev/null | cut -d / -f 3 | sort -n | tr '\n' ' '; }
-cp "$first" "$root/root/first.deb"
-cp "$second" "$root/root/second.deb"
-inside apt-get install --yes --quiet /root/first.deb >"$work/install.log" 2>&1 || { cat "$work/install.log" >&2; die "apt-get install"; }
+cp "$first" "$root/srv/first.deb"
+cp "$second" "$root/srv/second.deb"
+inside apt-get install --yes --quiet /srv/first.deb >"$work/install.log" 2>&1 || { cat "$work/install.log" >&2; die "apt-get install"; }
 inside dpkg --audit
 is_active() { inside systemctl --quiet is-active relay; }
 eventually "the daemon, as installed" is_active
@@ -121,9 +121,9 @@ sed -i "s/^Version: .*/Version: $(dpkg-deb --field "$second" Version)+broken/" "
 printf '#!/bin/sh\necho "no such instruction" >&2\nexit 1\n' >"$broken/usr/bin/relay"
 echo '# A line that is new.' >>"$broken/etc/relay/relay.toml"
 (cd "$broken" && find . -path ./DEBIAN -prune -o -path ./etc -prune -o -type f -printf '%P\0' | xargs -0 md5sum >DEBIAN/md5sums)
-dpkg-deb --root-owner-group --build "$broken" "$root/root/broken.deb" >/dev/null
+dpkg-deb --root-owner-group --build "$broken" "$root/srv/broken.deb" >/dev/null
 printf 'init=%q\nclean=(%s)\n%s\n' "$init" "${clean[*]}" "$(declare -f inside)" >"$work/inside.sh"
-install() { printf 'bash -c %q' ". '$work/inside.sh'; inside apt-get install --yes --quiet -o Dpkg::Options::=--force-confold /root/$1.deb"; }
+install() { printf 'bash -c %q' ". '$work/inside.sh'; inside apt-get install --yes --quiet -o Dpkg::Options::=--force-confold /srv/$1.deb"; }
 export PACKAGED_PAGE=http://127.0.0.1:8080 PACKAGED_UPGRADE PACKAGED_BAD_UPGRADE
 PACKAGED_UPGRADE="$(install second) >$work/upgrade.log 2>&1"
 PACKAGED_BAD_UPGRADE="$(install broken) >$work/bad-upgrade.log 2>&1"
@@ -146,7 +146,7 @@ seen "upgraded to $(dpkg-deb --field "$second" Version): process $before handed 
 seen "upgraded to $(version), which cannot run: said so, process $(main_pid) goes on"
 
 # --- Back to a version that runs, removed, purged ---
-inside apt-get install --yes --quiet --allow-downgrades -o Dpkg::Options::=--force-confold /root/second.deb >"$work/downgrade.log" 2>&1 || die "$(cat "$work/downgrade.log")"
+inside apt-get install --yes --quiet --allow-downgrades -o Dpkg::Options::=--force-confold /srv/second.deb >"$work/downgrade.log" 2>&1 || die "$(cat "$work/downgrade.log")"
 is_active || die "not active after a downgrade"
 # This one was not started by systemd but by the reload, and is watched all the same.
 inherited="$(main_pid)"
@@ -157,7 +157,7 @@ seen "killed after a hand-over: systemd noticed and started another"
 inside apt-get remove --yes --quiet relay >"$work/remove.log" 2>&1 || die "$(cat "$work/remove.log")"
 [[ -z $(processes) ]] || die "a removed relay runs"
 [[ $edited == "$(inside sha256sum /etc/relay/relay.toml)" ]] || die "removing took the configuration"
-inside apt-get install --yes --quiet /root/second.deb >"$work/again.log" 2>&1 || die "$(cat "$work/again.log")"
+inside apt-get install --yes --quiet /srv/second.deb >"$work/again.log" 2>&1 || die "$(cat "$work/again.log")"
 eventually "the daemon, installed again" is_active
 seen "removed: no process, the configuration stays; installed again: active"
 inside apt-get purge --yes --quiet relay >"$work/purge.log" 2>&1 || die "$(cat "$work/purge.log")"
@@ -173,8 +173,8 @@ seen "purged: no file, user, group or unit left"
 # --- Where no systemd runs, as in a container's image ---
 rm -rf "$root.still"
 cp -a --reflink=auto "$base" "$root.still"
-cp "$first" "$root.still/root/first.deb"
-chroot "$root.still" "${clean[@]}" sh -ec 'apt-get install --yes --quiet /root/first.deb; relay check --config /etc/relay/relay.toml; apt-get purge --yes --quiet relay' \
+cp "$first" "$root.still/srv/first.deb"
+chroot "$root.still" "${clean[@]}" sh -ec 'apt-get install --yes --quiet /srv/first.deb; relay check --config /etc/relay/relay.toml; apt-get purge --yes --quiet relay' \
   >"$work/still.log" 2>&1 || { cat "$work/still.log" >&2; die "without systemd"; }
 rm -rf "$root.still"
 seen "installed and purged where no systemd runs"

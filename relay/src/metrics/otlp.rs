@@ -3,8 +3,8 @@
 
 use serde_json::{Value as Json, json};
 
-use super::exponential::{FIRST, SCHEMA, ZERO};
 use super::{Durations, Exposition, Family, Kind, Sample, Value, seconds};
+use crate::exponential::{FIRST, SCHEMA, ZERO};
 
 /// AGGREGATION_TEMPORALITY_CUMULATIVE.
 const CUMULATIVE: u32 = 2;

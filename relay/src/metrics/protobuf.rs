@@ -1,8 +1,8 @@
 //! Prometheus' protobuf: messages `io.prometheus.client.MetricFamily` (prometheus/client_model, metrics.proto), each behind its length.
 //! Written by hand: seven small messages, and only what a scraper reads of them.
 
-use super::exponential::{FIRST, SCHEMA, ZERO};
 use super::{Durations, Family, Kind, Sample, Value, seconds};
+use crate::exponential::{FIRST, SCHEMA, ZERO};
 
 pub(super) fn write(families: &[Family]) -> Vec<u8> {
     let mut page = Message::default();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::codes::ErrorCode;
 use super::message::Why;
-use crate::metrics::Exponential;
+use crate::exponential::Exponential;
 
 /// Upper bounds of the histogram buckets, in milliseconds; what takes longer falls into one more bucket.
 pub const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000];

@@ -4,17 +4,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// 2^3 buckets for each doubling: `schema` in Prometheus, `scale` in OTLP.
-pub(super) const SCHEMA: i32 = 3;
+pub(crate) const SCHEMA: i32 = 3;
 /// Bucket `i` holds seconds above 2^((i-1)/8), up to 2^(i/8). The first one kept holds 1 ms, the last one an hour and everything above.
-pub(super) const FIRST: i32 = -79;
+pub(crate) const FIRST: i32 = -79;
 const LAST: i32 = 95;
 const BUCKETS: usize = (LAST - FIRST + 1) as usize;
 /// Seconds up to this count as none: the clock here does not tell them apart.
-pub(super) const ZERO: f64 = 0.000_5;
+pub(crate) const ZERO: f64 = 0.000_5;
 
 /// Durations counted. One writer or many: plain additions.
 #[derive(Debug)]
-pub struct Exponential {
+pub(crate) struct Exponential {
     /// Place 0 is for what took no time.
     counts: [AtomicU64; BUCKETS + 1],
 }
@@ -26,12 +26,12 @@ impl Default for Exponential {
 }
 
 impl Exponential {
-    pub fn observe(&self, millis: u64) {
+    pub(crate) fn observe(&self, millis: u64) {
         self.counts[place(millis)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// What took no time, then by bucket.
-    pub fn counts(&self) -> Vec<u64> {
+    pub(crate) fn counts(&self) -> Vec<u64> {
         self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 }
