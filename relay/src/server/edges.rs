@@ -80,6 +80,8 @@ struct Watched {
 pub(super) struct Edges {
     stop: watch::Sender<bool>,
     refuse: watch::Sender<bool>,
+    /// Whether it refuses by now.
+    refuses: watch::Receiver<bool>,
     changes: mpsc::Sender<(&'static str, Option<Service>)>,
     broken: watch::Receiver<Option<Broken>>,
     thread: Option<JoinHandle<()>>,
@@ -90,6 +92,7 @@ impl Edges {
         let (stop, stopped) = watch::channel(false);
         let (report, broken) = watch::channel(None);
         let (refuse, refused) = watch::channel(false);
+        let (says_it_refuses, refuses) = watch::channel(false);
         let (changes, changed) = mpsc::channel(MAX_CHANGES);
         let Work { services, https, signalling, workers, streams, splice, capacity } = work;
         let services = {
@@ -98,16 +101,21 @@ impl Edges {
         };
         let watched = Watched { signalling, workers, streams, splice, capacity };
         let thread = thread::Builder::new().name("edges".to_owned()).spawn(move || {
-            let asked = Asked { stopped, refused, changed };
+            let asked = Asked { stopped, refused, says_it_refuses, changed };
             let end = runtime.block_on(run(services, https, watched, asked));
             report.send_replace(end);
         })?;
-        Ok(Edges { stop, refuse, changes, broken, thread: Some(thread) })
+        Ok(Edges { stop, refuse, refuses, changes, broken, thread: Some(thread) })
     }
 
     /// Accepts nobody any more; whoever waits in the sockets is somebody else's. Connections that exist are served on.
     pub(super) fn refuse(&self) {
         self.refuse.send_replace(true);
+    }
+
+    /// Whether nobody is accepted any more since `refuse`.
+    pub(super) fn refuses(&self) -> bool {
+        *self.refuses.borrow()
     }
 
     /// Accepts at this listener from now on, if at any, and no more at the one of that key before; who came in by that stays. Whether the
@@ -153,6 +161,7 @@ type Open = (&'static str, Listener, Router);
 struct Asked {
     stopped: watch::Receiver<bool>,
     refused: watch::Receiver<bool>,
+    says_it_refuses: watch::Sender<bool>,
     changed: mpsc::Receiver<(&'static str, Option<Service>)>,
 }
 
@@ -209,7 +218,7 @@ async fn run(open: Vec<Open>, https: Option<(Pages, Router)>, watched: Watched, 
 async fn watch_over(
     services: &mut Services,
     watched: &Watched,
-    Asked { mut stopped, mut refused, mut changed }: Asked,
+    Asked { mut stopped, mut refused, says_it_refuses, mut changed }: Asked,
 ) -> Option<Broken> {
     let mut refuses = false;
     let (mut health, mut memory) = (interval(HEALTH_INTERVAL), Memory::default());
@@ -219,7 +228,8 @@ async fn watch_over(
             _ = stopped.wait_for(|stop| *stop) => return None,
             _ = refused.wait_for(|refuse| *refuse), if !refuses => {
                 refuses = true;
-                services.tasks.abort_all();
+                services.tasks.shutdown().await;
+                says_it_refuses.send_replace(true);
             }
             Some((key, service)) = changed.recv() => services.change(key, service),
             Some(ended) = services.tasks.join_next() => {

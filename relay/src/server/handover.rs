@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SET_UP: Duration = Duration::from_secs(10);
 /// For the workers to move their clients.
 const MOVING: Duration = Duration::from_secs(10);
+/// For the thread of the HTTP listeners to accept nobody any more.
+const REFUSING: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 /// A line is shorter.
 const MAX_LINE: usize = 128;
@@ -128,6 +130,13 @@ fn give(stream: &mut UnixStream, listening: &[(&'static str, SocketAddr, OwnedFd
     stream.read_exact(&mut [0; 2])
 }
 
+fn wait_while(at_most: Duration, what: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while begun.elapsed() < at_most && what() {
+        std::thread::sleep(LOOK);
+    }
+}
+
 impl Running {
     /// Gives everything to whoever has connected. After an error the next one may ask.
     pub(super) fn hand_over(
@@ -153,12 +162,8 @@ impl Running {
         }
         wanted?;
         self.close_to_newcomers();
-        let begun = Instant::now();
-        while begun.elapsed() < SET_UP
-            && self.signalling.as_ref().is_some_and(|(controls, _)| controls.calls_in_set_up() > 0)
-        {
-            std::thread::sleep(LOOK);
-        }
+        wait_while(SET_UP, || self.signalling.as_ref().is_some_and(|(controls, _)| controls.calls_in_set_up() > 0));
+        wait_while(REFUSING, || !self.edges.refuses());
         if !self.workers.depart(MOVING) {
             tracing::error!("a worker took too long to let its listeners go");
         }
