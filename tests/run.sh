@@ -79,7 +79,6 @@ fi
 skips=()
 for name in "${left_out[@]:-}"; do [[ -n $name ]] && skips+=(--skip "$name"); done
 
-export RUST_BACKTRACE=1
 ignored=()
 # All that is left for --long, but not the one that writes the fuzz targets' seeds into the tree, nor the one of an installed package.
 if ((long)); then

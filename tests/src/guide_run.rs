@@ -40,8 +40,10 @@ pub fn possible() -> Result<(), String> {
 }
 
 /// Runs everything in it, with these programs of ours in `/usr/local/bin` and all of them named in the environment (`RELAY`, `LOADGEN`).
-/// Panics with the line and the output of the block that failed, or that printed something else.
-pub fn follow(guide: &Guide, programs: &[&str]) -> Followed {
+///
+/// # Errors
+/// The line and the output of the block that failed, or that printed something else.
+pub fn follow(guide: &Guide, programs: &[&str]) -> Result<Followed, String> {
     let mut network = Network::public();
     let namespace = network.public_host("server", &ADDRESSES);
     let place = Place::new(guide.name());
@@ -59,10 +61,10 @@ pub fn follow(guide: &Guide, programs: &[&str]) -> Followed {
     let (last, at) = place.last();
     if status != Some(0) {
         let (file, log) = (guide.path.display(), process.log());
-        panic!("{file}:{last}: the commands ended with {status:?}:\n{}\n{log}", place.output(last));
+        return Err(format!("{file}:{last}: the commands ended with {status:?}:\n{}\n{log}", place.output(last)));
     }
-    place.compare(guide);
-    Followed { took: at }
+    place.compare(guide)?;
+    Ok(Followed { took: at })
 }
 
 /// A folder for a script, what its blocks print, and the directory it runs in.
@@ -128,22 +130,24 @@ impl Place {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn compare(&self, guide: &Guide) {
+    fn compare(&self, guide: &Guide) -> Result<(), String> {
         let mut ran = 0;
         for (line, step) in &guide.steps {
             match step {
                 Step::Run(_) | Step::Instead { .. } => ran = *line,
                 Step::Expect(text) => {
                     let got = self.output(ran);
-                    let file = guide.path.display();
-                    assert!(
-                        printed(text, &got),
-                        "{file}:{line}: expected\n{text}\nand the block of line {ran} printed\n{got}"
-                    );
+                    if !printed(text, &got) {
+                        let file = guide.path.display();
+                        return Err(format!(
+                            "{file}:{line}: expected\n{text}\nand the block of line {ran} printed\n{got}"
+                        ));
+                    }
                 }
                 Step::Write { .. } | Step::Shown { .. } => {}
             }
         }
+        Ok(())
     }
 }
 
