@@ -49,6 +49,7 @@ impl Channels {
         Channels { by_number, none_ends_before: Millis(u64::MAX), by_peer, seed }
     }
 
+    #[inline]
     pub(crate) fn get(&self, number: u16, now: Millis) -> Option<&Channel> {
         self.by_number.get(&number).filter(|channel| channel.until > now)
     }

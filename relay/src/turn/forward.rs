@@ -53,9 +53,13 @@ impl Turn {
         if let Some(own) = peer.own {
             match self.shared.routes.deliver(from, own, now) {
                 Delivery::Channel { to, number } => {
-                    return self.hairpin(to, Some(number), from, packet, payload);
+                    return self.by_channel(to, number, packet, payload, Path::Hairpin);
                 }
-                Delivery::Indication { to } => return self.hairpin(to, None, from, packet, payload),
+                Delivery::Indication { to } => {
+                    // What the receiver sees is the sender's relayed address, never the sender's own.
+                    let Some(source) = self.shared.routes.public(from) else { return self.dropped(Reason::PeerGone) };
+                    return self.by_indication(to, source, packet, payload, Path::Hairpin);
+                }
                 Delivery::NotPermitted => return self.dropped(Reason::NotPermittedByReceiver),
                 Delivery::Busy => return self.dropped(Reason::RouteBusy),
                 Delivery::AskOwner => {
@@ -96,36 +100,43 @@ impl Turn {
         if let Err(why) = self.meter(now, key, Direction::Received, packet.bytes()) {
             return self.dropped(why);
         }
-        self.deliver(client, number, source.name, packet, payload, Path::PeerToClient)
+        match number {
+            Some(number) => self.by_channel(client, number, packet, payload, Path::PeerToClient),
+            None => self.by_indication(client, source.name, packet, payload, Path::PeerToClient),
+        }
     }
 
-    fn hairpin(
+    /// With the header of a channel in front.
+    #[inline]
+    fn by_channel(
         &mut self,
         to: ClientPath,
-        number: Option<u16>,
-        from: RelayedPort,
+        number: u16,
         packet: &mut Packet<'_>,
         payload: Range<usize>,
+        path: Path,
     ) -> Forward {
-        // What the receiver sees is the sender's relayed address, never the sender's own.
-        let Some(source) = self.shared.routes.public(from) else { return self.dropped(Reason::PeerGone) };
-        self.deliver(to, number, source, packet, payload, Path::Hairpin)
+        let length = payload.len();
+        self.to_client(to, with_channel_header(packet.buffer, number, payload), length, path)
     }
 
-    fn deliver(
+    /// As a Data indication from `source`.
+    #[inline]
+    fn by_indication(
         &mut self,
         to: ClientPath,
-        number: Option<u16>,
         source: SocketAddr,
         packet: &mut Packet<'_>,
         payload: Range<usize>,
         path: Path,
     ) -> Forward {
         let length = payload.len();
-        let data = match number {
-            Some(number) => with_channel_header(packet.buffer, number, payload),
-            None => with_data_header(packet.buffer, source, payload, self.next_indication()),
-        };
+        let data = with_data_header(packet.buffer, source, payload, self.next_indication());
+        self.to_client(to, data, length, path)
+    }
+
+    #[inline]
+    fn to_client(&self, to: ClientPath, data: Option<Range<usize>>, length: usize, path: Path) -> Forward {
         let Some(data) = data else { return self.dropped(Reason::NoRoom) };
         self.counters.relay(path, length);
         Forward::ToClient { to, data }
@@ -167,6 +178,7 @@ impl Turn {
 impl Allocation {
     /// Whether this allocation's own permissions let it send to the peer. For call-bound allocations the route decides,
     /// which knows the call.
+    #[inline]
     pub(super) fn may_reach(&self, peer: &Peer, now: Millis) -> bool {
         self.is_call_bound() || self.permissions.allow(peer.name.ip(), now)
     }

@@ -46,6 +46,7 @@ impl Share {
     }
 
     /// Whether one more packet may be relayed. Counts it.
+    #[inline]
     pub(crate) fn admit(&mut self, total: &Total, now: Millis, payload: usize) -> bool {
         let packets = self.packets.as_mut().is_none_or(|lots| lots.spend(now, 1, &total.packets));
         packets && self.bits.as_mut().is_none_or(|lots| lots.spend(now, payload as u64 * 8, &total.bits))
@@ -53,6 +54,7 @@ impl Share {
 }
 
 impl Lots {
+    #[inline]
     fn spend(&mut self, now: Millis, amount: u64, bucket: &SharedBucket) -> bool {
         if self.left < amount {
             let lot = self.lot.max(amount);
