@@ -9,7 +9,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 if (($# < 2)); then
   limit="${CARGO_TARGET_DIR:-target}/soak-limit.json"
-  cargo run --quiet --release -p loadgen -- find-limit --from 60 --resolution 10% --confirm 1 --at-most 3m --hold exp:3s --json "$limit"
+  # 5: the generator gave out first, on this machine; so much was carried all the same.
+  cargo run --quiet --release -p loadgen -- find-limit --from 60 --resolution 10% --confirm 1 --at-most 3m --hold exp:3s --json "$limit" || [ $? = 5 ]
   set -- "${1:-3900}" "$(python3 -c 'import json, sys; print(round(0.6 * json.load(open(sys.argv[1]))["cps"]["low"]))' "$limit")"
 fi
 SOAK_SECS="$1" SOAK_CALLS_PER_SECOND="$2" \
