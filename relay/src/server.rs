@@ -5,6 +5,7 @@
 
 mod addresses;
 mod asks;
+mod bound;
 mod capacity;
 mod descriptors;
 mod drain;
@@ -19,6 +20,7 @@ mod inside;
 mod memory;
 mod notify;
 mod parts;
+mod prepared;
 mod pulse;
 mod reload;
 mod serving;
@@ -34,10 +36,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -47,32 +48,16 @@ pub use error::{Broken, ServeError, StartError};
 pub use reload::Reloaded;
 
 use crate::admin::Admin;
-use crate::auth::CallKeys;
-use crate::clock::Clock;
 use crate::config::Settings;
-use crate::prove;
-use crate::sandbox::Kept;
-use crate::signalling::{self, LocalRelay, Signalling};
-use crate::stream::{self, CertificateError, Certificates};
-use crate::{dataplane, splice, turn, web};
+use crate::dataplane;
+use crate::signalling;
+use crate::stream::{self, CertificateError};
 use asks::Wish;
-use capacity::Capacity;
-use edges::{Edges, Service, Work};
-use handover::Predecessor;
-use inherited::Inherited;
+use edges::Edges;
 use notify::Notify;
-use parts::Seeds;
+use prepared::Prepared;
 use pulse::Pulse;
-use reload::{Changeable, Past};
-use stats::Sources;
-
-/// For a scraper and a few curious people.
-const ADMIN_CONNECTIONS: usize = 32;
-/// More signalling connections than one desk serves well.
-const MOST_SESSIONS: u64 = 100_000;
-
-/// More TCP and TLS connections than one server serves well.
-const MOST_STREAMS: u64 = 100_000;
+use reload::Changeable;
 
 /// Looks over what `settings` name outside the configuration file.
 ///
@@ -109,220 +94,6 @@ pub struct Running {
 /// What could not be had and what to do about it. Nothing is left running or bound.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
     Prepared::new(settings, None)?.start(None, Vec::new())
-}
-
-/// Everything bound and loaded, and not one thread yet: what is given up now, no thread has.
-struct Prepared {
-    settings: Settings,
-    /// Signalling connections at once.
-    sessions: usize,
-    certificates: Option<Arc<Certificates>>,
-    seeds: Seeds,
-    clock: Clock,
-    bound: Bound,
-    addresses: Addresses,
-    keys: Arc<CallKeys>,
-    shared: Arc<turn::Shared>,
-    /// If there is to be any.
-    signalling: Option<signalling::Settings>,
-    runtime: Runtime,
-    /// The relay whose place this one takes.
-    predecessor: Option<Predecessor>,
-}
-
-impl Prepared {
-    /// In the place of a relay that listens at `hand_over`, if there is one.
-    fn new(settings: &Settings, hand_over: Option<&Path>) -> Result<Prepared, StartError> {
-        // A quarter of the descriptors is left for relayed sockets.
-        let descriptors = descriptors::raise_limit();
-        let sessions = (descriptors / 4 * 3).min(MOST_SESSIONS) as usize;
-        let streams = (descriptors / 2).min(MOST_STREAMS) as usize;
-        let certificates = parts::certificates(settings).map_err(StartError::Certificate)?;
-        let seeds = Seeds::from_system()?;
-        let clock = Clock::start();
-        let before = hand_over.map(handover::ask).transpose().map_err(StartError::HandOver)?.flatten();
-        let (predecessor, mut inherited) = match before {
-            Some((predecessor, inherited)) => (Some(predecessor), inherited),
-            None => (None, Inherited::from_environment()),
-        };
-        let bound = Bound::all(settings, streams, &mut inherited)?;
-        inherited.close();
-        let addresses = bound.addresses();
-        let keys = Arc::new(CallKeys::new(seeds.call_keys));
-        let udp = reload::udp_doors(settings, &addresses.udp);
-        let shared = parts::shared(settings, &addresses, &udp, &keys, &seeds)?;
-        let signalling = || parts::signalling(settings, &addresses, sessions, &seeds.demo);
-        let signalling = bound.signalling.is_some().then(signalling).transpose()?;
-        // What would fail when it is too late to give up.
-        #[cfg(feature = "otlp")]
-        parts::telemetry(settings)?;
-        let runtime = edges::runtime().map_err(StartError::Threads)?;
-        let settings = settings.clone();
-        Ok(Prepared {
-            settings,
-            sessions,
-            certificates,
-            seeds,
-            clock,
-            bound,
-            addresses,
-            keys,
-            shared,
-            signalling,
-            runtime,
-            predecessor,
-        })
-    }
-
-    /// `kept` is what the process has bound itself to; `others` are runtimes of threads that are there already.
-    fn start(self, kept: Option<Kept>, others: Vec<Handle>) -> Result<Running, StartError> {
-        let Prepared {
-            settings,
-            sessions,
-            certificates,
-            seeds,
-            clock,
-            bound,
-            addresses,
-            keys,
-            shared,
-            signalling,
-            runtime,
-            predecessor,
-        } = self;
-        let (sender, tasks) = dataplane::tasks();
-        // A reload may turn them on where connections may lead anywhere.
-        let with_tcp = inside::reaches_everybody(&settings);
-        let dataplane = if with_tcp { bound.dataplane.with_tcp(sender) } else { bound.dataplane };
-        let lent = |key, bound: &Option<http::Bound>| bound.as_ref().map(|it| Ok((key, it.address, it.lend()?)));
-        let http = [lent("signalling", &bound.signalling), lent("admin", &bound.admin)];
-        let http = http.into_iter().flatten().collect::<io::Result<_>>().map_err(StartError::Threads)?;
-        // Nothing that is likely to fail comes after this.
-        if let Some(predecessor) = predecessor {
-            predecessor.make_room().map_err(StartError::HandOver)?;
-        }
-        let workers = dataplane.start(&shared, clock, seeds.workers).map_err(StartError::Threads)?;
-        let workers = Arc::new(workers);
-        let splice =
-            with_tcp.then(|| splice::start(tasks, Arc::clone(&shared.tcp), workers.mailboxes(), clock)).transpose();
-        let splice = splice.map_err(StartError::Threads)?;
-        let signalling = signalling.map(|settings| {
-            let _inside = runtime.enter();
-            signalling::spawn(settings, Box::new(local_relay(&shared, &keys, &workers)), clock, seeds.desk)
-        });
-        let (sender, pages) = stream::pages();
-        let sender = signalling.as_ref().map(|_| sender);
-        let streams = bound.streams.start(workers.mailboxes(), certificates.as_deref(), sender);
-        let streams = Arc::new(streams.map_err(StartError::Threads)?);
-        let talking = signalling.as_ref().map(|signalling| (signalling.controls(), signalling.counters()));
-        let waits = talking.as_ref().map(|(_, counters)| Arc::clone(counters));
-        let knows = move || waits.as_ref().is_none_or(|counters| counters.awaiting_revocations() == 0);
-        let tcp = with_tcp.then(|| Arc::clone(&shared.tcp));
-        let sources = Arc::new(sources(&workers, &shared, tcp, signalling.as_ref(), &streams));
-        let pages_of = Arc::clone(&sources);
-        let render = move |format| pages_of.page().write(format);
-        let admin = Admin::new(render, knows);
-        let capacity = Arc::new(Capacity::default());
-        let seen = Arc::clone(&capacity);
-        let admin = admin.with_capacity(move || seen.says());
-        let website = signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
-        let https = website.clone().map(|router| (pages, router));
-        let calls = bound.signalling.zip(website.clone());
-        let calls = calls.map(|(listener, router)| ("signalling", Service { listener, connections: sessions, router }));
-        let (readiness, mailboxes) = (admin.clone(), workers.mailboxes());
-        let shut = move || {
-            readiness.set_ready(false);
-            mailboxes.post_all(turn::Command::Drain).is_ok()
-        };
-        let (asks, wishes) = asks::wishes();
-        let asks = asks.router(signalling.is_none().then(|| shut.clone()));
-        let backend = signalling.as_ref().map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
-        let runtimes =
-            [Some(runtime.handle().clone()), Some(streams.runtime()), splice.as_ref().map(|it| it.runtime())];
-        let named = ["edges", "streams", "splice"].into_iter().zip(runtimes.clone());
-        let named = named.filter_map(|(name, runtime)| Some((name, runtime?)));
-        let pulse = Pulse::new(&workers.mailboxes(), named);
-        let threads = prove::Threads::new(
-            workers.mailboxes(),
-            others.into_iter().chain(runtimes.into_iter().flatten()),
-            kept.as_ref(),
-        );
-        let facts = Arc::new(RwLock::new(parts::facts(&settings)));
-        let proof = prove::router(Arc::clone(&facts), kept, threads);
-        let operator = admin.clone().router().merge(asks).merge(backend).merge(proof);
-        let router = operator.clone();
-        let asked = bound.admin.map(|listener| Service { listener, connections: ADMIN_CONNECTIONS, router });
-        let services = calls.into_iter().chain(asked.map(|service| ("admin", service))).collect();
-        let (watched, accepting) = (Arc::clone(&workers), Arc::clone(&streams));
-        #[cfg(feature = "otlp")]
-        let telemetry = {
-            let (sender, target) = tokio::sync::watch::channel(parts::telemetry(&settings)?);
-            drop(runtime.spawn(telemetry::push(sources, target)));
-            sender
-        };
-        let work = Work { services, https, signalling, workers: watched, streams: accepting, splice, capacity };
-        let edges = Edges::start(runtime, work).map_err(StartError::Threads)?;
-        admin.set_ready(true);
-        tracing::info!(workers = workers.counters().len(), "started");
-        #[cfg(feature = "slowdown")]
-        tracing::warn!(
-            percent = crate::dataplane::slowdown::percent(),
-            "this build is slow on purpose: never serve people with it"
-        );
-        let changeable = Changeable {
-            doors: reload::doors(&settings, &addresses.tcp, &addresses.tls),
-            udp: reload::udp_doors(&settings, &addresses.udp),
-            past: Past::default(),
-            website,
-            operator,
-            facts,
-            #[cfg(feature = "otlp")]
-            telemetry,
-            entered: settings.clone(),
-            settings,
-            keys,
-            nonces: seeds.nonces,
-            demo: seeds.demo,
-            sessions,
-            shared,
-            certificates,
-        };
-        Ok(Running {
-            addresses,
-            admin,
-            edges,
-            signalling: talking,
-            changeable,
-            http,
-            given: Vec::new(),
-            makes_room: false,
-            wishes,
-            streams,
-            workers,
-            pulse,
-        })
-    }
-}
-
-/// What signalling may do to the relay in this process.
-fn local_relay(shared: &Arc<turn::Shared>, keys: &Arc<CallKeys>, workers: &dataplane::Running) -> LocalRelay {
-    let mailboxes = workers.mailboxes();
-    LocalRelay::new(Arc::clone(&shared.ledger), Arc::clone(keys), move |worker, command| {
-        // A full mailbox loses the command: routes are dead already, the allocation goes when it expires.
-        let _ = mailboxes.post(worker, command);
-    })
-}
-
-fn sources(
-    workers: &dataplane::Running,
-    shared: &turn::Shared,
-    tcp: Option<Arc<turn::Connections>>,
-    signalling: Option<&Signalling>,
-    streams: &stream::Running,
-) -> Sources {
-    let (turn, io) = (workers.counters(), workers.io_counters());
-    let (signalling, ledger) = (signalling.map(Signalling::counters), Arc::clone(&shared.ledger));
-    Sources { turn, io, streams: streams.counters(), signalling, ledger, tcp }
 }
 
 /// Runs until it is asked to end, calling `announce` once everything listens.
@@ -469,43 +240,5 @@ impl Running {
     /// Closes every connection and socket and waits for every thread; takes less than a second.
     pub fn stop(self) {
         self.admin.set_ready(false);
-    }
-}
-
-/// Every socket of the daemon, bound and silent.
-struct Bound {
-    dataplane: dataplane::Bound,
-    streams: stream::Bound,
-    signalling: Option<http::Bound>,
-    admin: Option<http::Bound>,
-}
-
-impl Bound {
-    fn all(settings: &Settings, connections: usize, inherited: &mut Inherited) -> Result<Bound, StartError> {
-        let dataplane = parts::dataplane(settings);
-        let dataplane = dataplane::bind_with(&dataplane, |address| inherited.udp(address)).map_err(StartError::Udp)?;
-        let streams = stream::bind_with(parts::stream(settings, connections), |key, at| inherited.tcp(key, at))
-            .map_err(|stream::BindError { key, address, source }| StartError::Tcp { key, address, source })?;
-        let mut tcp = |key: &'static str, address: Option<SocketAddr>| {
-            let bound = address.map(|address| {
-                let bound = inherited.tcp(key, address).map_or_else(|| http::bind(address), http::adopt);
-                bound.map_err(|source| StartError::Tcp { key, address, source })
-            });
-            bound.transpose()
-        };
-        let signalling = tcp("signalling", settings.listen.signalling)?;
-        let admin = tcp("admin", settings.listen.admin)?;
-        Ok(Bound { dataplane, streams, signalling, admin })
-    }
-
-    fn addresses(&self) -> Addresses {
-        let address = |bound: &Option<http::Bound>| bound.as_ref().map(|bound| bound.address);
-        Addresses {
-            udp: self.dataplane.addresses().to_vec(),
-            tcp: self.streams.tcp(),
-            tls: self.streams.tls(),
-            signalling: address(&self.signalling),
-            admin: address(&self.admin),
-        }
     }
 }

@@ -11,7 +11,8 @@ use axum::Router;
 
 use super::edges::Service;
 use super::error::StartError;
-use super::{ADMIN_CONNECTIONS, Running, inside, parts};
+use super::prepared::ADMIN_CONNECTIONS;
+use super::{Running, inside, parts};
 use crate::auth::CallKeys;
 use crate::config::{self, Key, RelayAddress, Settings};
 use crate::prove::Facts;

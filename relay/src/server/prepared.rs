@@ -1,0 +1,282 @@
+//! From settings to a daemon at work, in two steps: everything bound and loaded on one thread, then the threads.
+
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+use axum::Router;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::mpsc;
+
+use super::addresses::Addresses;
+use super::asks::{self, Wish};
+use super::bound::Bound;
+use super::capacity::Capacity;
+use super::edges::{self, Edges, Service, Work};
+use super::error::StartError;
+use super::handover::{self, Predecessor};
+use super::inherited::Inherited;
+use super::parts::{self, Seeds};
+use super::pulse::Pulse;
+use super::reload::{self, Changeable, Past};
+use super::stats::Sources;
+use super::{Running, descriptors, inside};
+use crate::admin::Admin;
+use crate::auth::CallKeys;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::prove;
+use crate::sandbox::Kept;
+use crate::signalling::{self, LocalRelay, Signalling};
+use crate::stream::{self, Certificates, Pages};
+use crate::{dataplane, splice, turn, web};
+
+/// For a scraper and a few curious people.
+pub(super) const ADMIN_CONNECTIONS: usize = 32;
+/// More signalling connections than one desk serves well.
+const MOST_SESSIONS: u64 = 100_000;
+/// More TCP and TLS connections than one server serves well.
+const MOST_STREAMS: u64 = 100_000;
+
+/// Everything bound and loaded, and not one thread yet: what is given up now, no thread has.
+pub(super) struct Prepared {
+    bound: Bound,
+    addresses: Addresses,
+    /// If there is to be any.
+    signalling: Option<signalling::Settings>,
+    /// The relay whose place this one takes.
+    pub(super) predecessor: Option<Predecessor>,
+    base: Base,
+}
+
+/// What all parts stand on.
+struct Base {
+    settings: Settings,
+    /// Signalling connections at once.
+    sessions: usize,
+    certificates: Option<Arc<Certificates>>,
+    seeds: Seeds,
+    clock: Clock,
+    keys: Arc<CallKeys>,
+    shared: Arc<turn::Shared>,
+    /// Of the edges; nobody drives it yet.
+    runtime: Runtime,
+}
+
+/// What has threads of its own.
+struct Works {
+    workers: Arc<dataplane::Running>,
+    streams: Arc<stream::Running>,
+    /// If there are TCP allocations.
+    splice: Option<splice::Running>,
+    signalling: Option<Signalling>,
+    /// Connections of TLS clients that want a page.
+    pages: Pages,
+}
+
+/// What the admin listener answers.
+struct Operator {
+    admin: Admin,
+    router: Router,
+    wishes: mpsc::Receiver<Wish>,
+    facts: Arc<RwLock<prove::Facts>>,
+}
+
+impl Prepared {
+    /// In the place of a relay that listens at `hand_over`, if there is one.
+    pub(super) fn new(settings: &Settings, hand_over: Option<&Path>) -> Result<Prepared, StartError> {
+        // A quarter of the descriptors is left for relayed sockets.
+        let descriptors = descriptors::raise_limit();
+        let sessions = (descriptors / 4 * 3).min(MOST_SESSIONS) as usize;
+        let streams = (descriptors / 2).min(MOST_STREAMS) as usize;
+        let certificates = parts::certificates(settings).map_err(StartError::Certificate)?;
+        let seeds = Seeds::from_system()?;
+        let clock = Clock::start();
+        let before = hand_over.map(handover::ask).transpose().map_err(StartError::HandOver)?.flatten();
+        let (predecessor, mut inherited) = match before {
+            Some((predecessor, inherited)) => (Some(predecessor), inherited),
+            None => (None, Inherited::from_environment()),
+        };
+        let bound = Bound::all(settings, streams, &mut inherited)?;
+        inherited.close();
+        let addresses = bound.addresses();
+        let keys = Arc::new(CallKeys::new(seeds.call_keys));
+        let udp = reload::udp_doors(settings, &addresses.udp);
+        let shared = parts::shared(settings, &addresses, &udp, &keys, &seeds)?;
+        let signalling = || parts::signalling(settings, &addresses, sessions, &seeds.demo);
+        let signalling = bound.signalling.is_some().then(signalling).transpose()?;
+        // What would fail when it is too late to give up.
+        #[cfg(feature = "otlp")]
+        parts::telemetry(settings)?;
+        let runtime = edges::runtime().map_err(StartError::Threads)?;
+        let settings = settings.clone();
+        let base = Base { settings, sessions, certificates, seeds, clock, keys, shared, runtime };
+        Ok(Prepared { bound, addresses, signalling, predecessor, base })
+    }
+
+    /// `kept` is what the process has bound itself to; `others` are runtimes of threads that are there already.
+    pub(super) fn start(self, kept: Option<Kept>, others: Vec<Handle>) -> Result<Running, StartError> {
+        let Prepared { bound, addresses, signalling, predecessor, base } = self;
+        let http = bound.lent().map_err(StartError::Threads)?;
+        // Nothing that is likely to fail comes after this.
+        if let Some(predecessor) = predecessor {
+            predecessor.make_room().map_err(StartError::HandOver)?;
+        }
+        let works = Works::start(bound.dataplane, bound.streams, signalling, &base)?;
+        let talking = works.signalling.as_ref().map(|signalling| (signalling.controls(), signalling.counters()));
+        let pulse = Pulse::new(&works.workers.mailboxes(), works.runtimes(&base));
+        let sources = Arc::new(works.sources(&base));
+        let capacity = Arc::new(Capacity::default());
+        let operator = Operator::new(&works, &base, &sources, &capacity, (kept, others));
+        let website = works.signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
+        let https = website.clone().map(|router| (works.pages, router));
+        let calls = bound
+            .signalling
+            .zip(website.clone())
+            .map(|(listener, router)| ("signalling", Service { listener, connections: base.sessions, router }));
+        let asked = bound.admin.map(|listener| {
+            ("admin", Service { listener, connections: ADMIN_CONNECTIONS, router: operator.router.clone() })
+        });
+        #[cfg(feature = "otlp")]
+        let telemetry = {
+            let (sender, target) = tokio::sync::watch::channel(parts::telemetry(&base.settings)?);
+            drop(base.runtime.spawn(super::telemetry::push(sources, target)));
+            sender
+        };
+        let work = Work {
+            services: calls.into_iter().chain(asked).collect(),
+            https,
+            signalling: works.signalling,
+            workers: Arc::clone(&works.workers),
+            streams: Arc::clone(&works.streams),
+            splice: works.splice,
+            capacity,
+        };
+        let edges = Edges::start(base.runtime, work).map_err(StartError::Threads)?;
+        operator.admin.set_ready(true);
+        tracing::info!(workers = works.workers.counters().len(), "started");
+        #[cfg(feature = "slowdown")]
+        tracing::warn!(
+            percent = crate::dataplane::slowdown::percent(),
+            "this build is slow on purpose: never serve people with it"
+        );
+        let changeable = Changeable {
+            doors: reload::doors(&base.settings, &addresses.tcp, &addresses.tls),
+            udp: reload::udp_doors(&base.settings, &addresses.udp),
+            past: Past::default(),
+            website,
+            operator: operator.router,
+            facts: operator.facts,
+            #[cfg(feature = "otlp")]
+            telemetry,
+            entered: base.settings.clone(),
+            settings: base.settings,
+            keys: base.keys,
+            nonces: base.seeds.nonces,
+            demo: base.seeds.demo,
+            sessions: base.sessions,
+            shared: base.shared,
+            certificates: base.certificates,
+        };
+        Ok(Running {
+            addresses,
+            admin: operator.admin,
+            edges,
+            signalling: talking,
+            changeable,
+            http,
+            given: Vec::new(),
+            makes_room: false,
+            wishes: operator.wishes,
+            streams: works.streams,
+            workers: works.workers,
+            pulse,
+        })
+    }
+}
+
+impl Works {
+    fn start(
+        packets: dataplane::Bound,
+        streams: stream::Bound,
+        signalling: Option<signalling::Settings>,
+        base: &Base,
+    ) -> Result<Works, StartError> {
+        let Base { settings, certificates, seeds, clock, keys, shared, runtime, .. } = base;
+        // A reload may turn them on where connections may lead anywhere.
+        let with_tcp = inside::reaches_everybody(settings);
+        let (sender, tasks) = dataplane::tasks();
+        let packets = if with_tcp { packets.with_tcp(sender) } else { packets };
+        let workers = Arc::new(packets.start(shared, *clock, seeds.workers).map_err(StartError::Threads)?);
+        let splice =
+            with_tcp.then(|| splice::start(tasks, Arc::clone(&shared.tcp), workers.mailboxes(), *clock)).transpose();
+        let splice = splice.map_err(StartError::Threads)?;
+        let signalling = signalling.map(|settings| {
+            let _inside = runtime.enter();
+            signalling::spawn(settings, Box::new(local_relay(shared, keys, &workers)), *clock, seeds.desk)
+        });
+        let (sender, pages) = stream::pages();
+        let sender = signalling.as_ref().map(|_| sender);
+        let streams = streams.start(workers.mailboxes(), certificates.as_deref(), sender);
+        let streams = Arc::new(streams.map_err(StartError::Threads)?);
+        Ok(Works { workers, streams, splice, signalling, pages })
+    }
+
+    /// By the names of their threads.
+    fn runtimes(&self, base: &Base) -> Vec<(&'static str, Handle)> {
+        let splice = self.splice.as_ref().map(|splice| ("splice", splice.runtime()));
+        let always = [("edges", base.runtime.handle().clone()), ("streams", self.streams.runtime())];
+        always.into_iter().chain(splice).collect()
+    }
+
+    fn sources(&self, base: &Base) -> Sources {
+        Sources {
+            turn: self.workers.counters(),
+            io: self.workers.io_counters(),
+            streams: self.streams.counters(),
+            signalling: self.signalling.as_ref().map(Signalling::counters),
+            ledger: Arc::clone(&base.shared.ledger),
+            tcp: self.splice.as_ref().map(|_| Arc::clone(&base.shared.tcp)),
+        }
+    }
+}
+
+impl Operator {
+    /// `kept` and `others` as for [`Prepared::start`].
+    fn new(
+        works: &Works,
+        base: &Base,
+        sources: &Arc<Sources>,
+        capacity: &Arc<Capacity>,
+        (kept, others): (Option<Kept>, Vec<Handle>),
+    ) -> Operator {
+        let signalling = works.signalling.as_ref();
+        let (sources, seen) = (Arc::clone(sources), Arc::clone(capacity));
+        let waits = signalling.map(Signalling::counters);
+        let knows = move || waits.as_ref().is_none_or(|counters| counters.awaiting_revocations() == 0);
+        let admin = Admin::new(move |format| sources.page().write(format), knows);
+        let admin = admin.with_capacity(move || seen.says());
+        let (readiness, mailboxes) = (admin.clone(), works.workers.mailboxes());
+        let shut = move || {
+            readiness.set_ready(false);
+            mailboxes.post_all(turn::Command::Drain).is_ok()
+        };
+        let (asks, wishes) = asks::wishes();
+        let asks = asks.router(signalling.is_none().then(|| shut.clone()));
+        let backend = signalling.map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
+        let runtimes = works.runtimes(base).into_iter().map(|(_, runtime)| runtime);
+        let threads = prove::Threads::new(works.workers.mailboxes(), others.into_iter().chain(runtimes), kept.as_ref());
+        let facts = Arc::new(RwLock::new(parts::facts(&base.settings)));
+        let proof = prove::router(Arc::clone(&facts), kept, threads);
+        let router = admin.clone().router().merge(asks).merge(backend).merge(proof);
+        Operator { admin, router, wishes, facts }
+    }
+}
+
+/// What signalling may do to the relay in this process.
+fn local_relay(shared: &Arc<turn::Shared>, keys: &Arc<CallKeys>, workers: &dataplane::Running) -> LocalRelay {
+    let mailboxes = workers.mailboxes();
+    LocalRelay::new(Arc::clone(&shared.ledger), Arc::clone(keys), move |worker, command| {
+        // A full mailbox loses the command: routes are dead already, the allocation goes when it expires.
+        let _ = mailboxes.post(worker, command);
+    })
+}
