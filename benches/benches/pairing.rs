@@ -268,6 +268,7 @@ fn settings(waiting: usize) -> Settings {
         min_band: Band::B13_15,
     };
     let desk = desk::Settings {
+        open: true,
         token,
         turn_urls: vec!["turn:127.0.0.1:3478?transport=udp".into()],
         direct_first: false,

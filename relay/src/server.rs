@@ -73,7 +73,8 @@ pub struct Running {
     admin: Admin,
     // Dropped before the workers: signalling ends first, while the calls it closes are still there.
     edges: Edges,
-    signalling: Option<(signalling::Controls, Arc<signalling::Counters>)>,
+    /// Closed where it does not listen.
+    signalling: (signalling::Controls, Arc<signalling::Counters>),
     changeable: Changeable,
     /// Listeners that speak HTTP, once more.
     http: Vec<(&'static str, SocketAddr, OwnedFd)>,

@@ -63,13 +63,17 @@ pub struct Daemon {
     pub(crate) directory: PathBuf,
 }
 
+/// Whose tokens [`crate::Claims`] are, as settings.
+pub fn app() -> String {
+    format!(
+        "auth.issuer = '{ISSUER}'\nauth.audience = '{AUDIENCE}'\nauth.tokens = [{{ kid = 'dev', alg = 'HS256', secret = '{DEV_KEY}' }}]"
+    )
+}
+
 impl Daemon {
     /// The settings most tests want; change single ones with [`Builder::set`].
     pub fn local() -> Builder {
-        let builder = Builder::default();
-        builder.set(LOCAL).set(&format!(
-            "auth.issuer = '{ISSUER}'\nauth.audience = '{AUDIENCE}'\nauth.tokens = [{{ kid = 'dev', alg = 'HS256', secret = '{DEV_KEY}' }}]"
-        ))
+        Builder::default().set(LOCAL).set(&app())
     }
 
     /// With one TURN listener, `udp`, `tcp` or `tls`, so that its clients are told of nothing else and nothing else would work.
@@ -155,6 +159,17 @@ impl Daemon {
     pub fn rewrite(&mut self, toml: &str) {
         let more: toml::Table = toml.parse().unwrap_or_else(|error| panic!("not TOML: {error}\n{toml}"));
         merge(&mut self.settings, more);
+        self.write();
+    }
+
+    /// Takes a key out of its configuration file. It is not told.
+    pub fn rewrite_without(&mut self, section: &str, key: &str) {
+        let section = self.settings.get_mut(section).and_then(toml::Value::as_table_mut);
+        assert!(section.is_some_and(|section| section.remove(key).is_some()), "no {key} in the configuration");
+        self.write();
+    }
+
+    fn write(&self) {
         std::fs::write(self.directory.join("relay.toml"), self.settings.to_string()).unwrap();
     }
 

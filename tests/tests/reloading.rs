@@ -11,9 +11,12 @@ use serde_json::{Value, json};
 use crate::operating::{Client, speak, talking};
 
 fn reload(daemon: &mut Daemon, toml: &str) -> (u16, Value) {
-    let admin = daemon.admin();
     daemon.rewrite(toml);
-    let answer = http::post(admin, "/v1/reload", &json!({}));
+    reread(daemon)
+}
+
+fn reread(daemon: &Daemon) -> (u16, Value) {
+    let answer = http::post(daemon.admin(), "/v1/reload", &json!({}));
     (answer.status, answer.json())
 }
 
@@ -190,6 +193,92 @@ async fn signalling_moves_and_who_is_connected_stays() {
     }
     let (one, other) = (first.matched().await, second.matched().await);
     assert_eq!(one["call"], other["call"], "through the old listener and the new");
+}
+
+/// Two people who are matched at `signalling`, and their call.
+async fn matched_at(signalling: SocketAddr, names: [&str; 2]) -> ([Caller; 2], Value) {
+    let mut pair = Vec::new();
+    for name in names {
+        let mut caller = Caller::open_at(signalling, None).await.unwrap();
+        caller.request(json!({ "t": "hello", "v": [1], "token": Claims::adult(name).token() })).await;
+        caller.expect("welcome").await;
+        caller.request(json!({ "t": "queue" })).await;
+        pair.push(caller);
+    }
+    let [mut one, mut other] = <[Caller; 2]>::try_from(pair).ok().unwrap();
+    let call = one.matched().await["call"].clone();
+    other.matched().await;
+    ([one, other], call)
+}
+
+/// Whether a page is to be had over TLS.
+async fn has_pages(daemon: &Daemon) -> bool {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = connect(daemon, daemon.tls(), &[]).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: relay.test\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    answer.starts_with(b"HTTP/1.1 200")
+}
+
+fn tells_of_calls(daemon: &Daemon) -> bool {
+    http::get(daemon.admin(), "/metrics").body.contains("relay_signalling_sessions ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signalling_is_turned_off_and_on_and_nobody_who_talks_notices() {
+    let mut daemon = Daemon::local().set("listen.tls = ['127.0.0.1:0']").with_certificate().start();
+    let mut relayed = talking(&daemon);
+    let before = daemon.signalling();
+    let ([mut one, mut other], call) = matched_at(before, ["one", "other"]).await;
+    let (mut waits, _) = Caller::connect(&daemon, &Claims::adult("waits").token()).await;
+    waits.request(json!({ "t": "queue" })).await;
+    assert!(has_pages(&daemon).await && tells_of_calls(&daemon));
+
+    daemon.rewrite_without("listen", "signalling");
+    // The demo page is on with it, and off without.
+    let gone = json!({ "changed": ["listen.signalling", "signalling.demo_page"], "needs_restart": [] });
+    assert_eq!(reread(&daemon), (200, gone));
+    waits.at_last("drain").await;
+    assert!(matches!(waits.next().await, Err(e2e::client::Ended::Closed(Some(1001)))), "away, to another server");
+    eventually("nobody listens", || TcpStream::connect(before).is_err().then_some(()));
+    assert!(!has_pages(&daemon).await && !tells_of_calls(&daemon));
+    one.send(json!({ "t": "text", "call": call, "k": 1, "b": "still here" })).await;
+    assert_eq!(other.at_last("text").await["b"], "still here");
+    speak(&mut relayed, b"without any signalling");
+    one.send(json!({ "t": "hangup", "call": call })).await;
+    other.at_last("ended").await;
+    assert!(
+        matches!(other.next().await, Err(e2e::client::Ended::Closed(Some(1001)))),
+        "the call was the last thing here"
+    );
+
+    let after = free_tcp();
+    let keys = ["listen.signalling", "signalling.demo_page"];
+    changes(&mut daemon, &format!("listen.signalling = '{after}'"), &keys);
+    eventually("signalling again", || TcpStream::connect(after).ok());
+    matched_at(after, ["three", "four"]).await;
+    assert!(has_pages(&daemon).await && tells_of_calls(&daemon));
+    speak(&mut relayed, b"all the while");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_turn_server_gets_signalling_without_a_restart() {
+    let plain = "listen = { udp = ['127.0.0.1:0'], admin = '127.0.0.1:0' }\nrelay = { realm = 'e2e.test', addresses = ['127.0.0.1'] }\n\
+                 auth.users = { alice = \"alice's long secret\" }";
+    let mut daemon = Daemon::configured(plain).start();
+    let mut relayed = talking(&daemon);
+    assert!(!tells_of_calls(&daemon));
+    // The relay alone, for an app that brings its own matchmaker.
+    let bound = http::post(daemon.admin(), "/v1/calls", &json!({}));
+    assert_eq!((bound.status, bound.json()["sides"].as_array().map(Vec::len)), (201, Some(2)));
+    let (at, app) = (free_tcp(), e2e::daemon::app());
+    let (status, answer) = reload(&mut daemon, &format!("listen.signalling = '{at}'\n{app}"));
+    assert_eq!((status, &answer["needs_restart"]), (200, &json!([])), "{answer}");
+    eventually("signalling", || TcpStream::connect(at).ok());
+    matched_at(at, ["five", "six"]).await;
+    assert!(tells_of_calls(&daemon));
+    speak(&mut relayed, b"all the while");
 }
 
 #[test]

@@ -123,7 +123,7 @@ const LISTEN: &[Key] = &[
         "signalling",
         Kind::Address,
         Reload::Live(
-            "at the new address from then on, and who is connected stays; to turn signalling on or off needs a restart",
+            "at the new address from then on, and who is connected stays; turned off, who is in no call is sent away",
         ),
         "\"127.0.0.1:8080\"",
     ),

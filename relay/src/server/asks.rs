@@ -1,15 +1,13 @@
-//! What an operator may ask of the whole server over the admin listener: `POST /v1/reload`, and `POST /v1/drain` where there is no
-//! signalling to ask it of.
+//! What an operator may ask of the whole server over the admin listener: `POST /v1/reload`.
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Json, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use axum::{Router, extract::rejection::JsonRejection};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -37,31 +35,10 @@ pub(super) fn wishes() -> (Asks, mpsc::Receiver<Wish>) {
 pub(super) struct Asks(mpsc::Sender<Wish>);
 
 impl Asks {
-    /// `shut`: nobody new from now on; whether every worker knows. `None` if signalling answers `/v1/drain`.
-    pub(super) fn router(self, shut: Option<impl Fn() -> bool + Clone + Send + Sync + 'static>) -> Router {
-        let mut router = Router::new().route("/v1/reload", post(reload)).with_state(self);
-        if let Some(shut) = shut {
-            let drain = move |body: Result<Json<Drain>, JsonRejection>| async move {
-                match body {
-                    Ok(_) if shut() => StatusCode::NO_CONTENT,
-                    Ok(_) => StatusCode::SERVICE_UNAVAILABLE,
-                    Err(rejection) => rejection.status(),
-                }
-            };
-            router = router.route("/v1/drain", post(drain));
-        }
+    pub(super) fn router(self) -> Router {
+        let router = Router::new().route("/v1/reload", post(reload)).with_state(self);
         router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).layer(from_fn(no_pages))
     }
-}
-
-/// As signalling takes it; without it there is nobody to tell when or where to.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "read for its form alone")]
-struct Drain {
-    in_ms: u64,
-    #[serde(default)]
-    to: Option<String>,
 }
 
 /// 200 with what changed, by key; 422 with why nothing did; 503 if nobody is there to do it.

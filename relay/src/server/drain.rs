@@ -33,9 +33,7 @@ impl Running {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.admin.set_ready(false);
         let mut told = self.let_nobody_in();
-        if let Some((signalling, _)) = &self.signalling {
-            signalling.drain(patience.as_millis() as u64);
-        }
+        self.signalling.0.drain(patience.as_millis() as u64);
         self.report("draining: nobody new is let in", deadline);
         while self.left() != (Left { allocations: 0, calls: 0 }) {
             tokio::select! {
@@ -76,7 +74,7 @@ impl Running {
     fn left(&self) -> Left {
         Left {
             allocations: self.workers.counters().iter().map(|worker| worker.allocations()).sum(),
-            calls: self.signalling.as_ref().map_or(0, |(_, counters)| counters.calls()),
+            calls: self.signalling.1.calls(),
         }
     }
 

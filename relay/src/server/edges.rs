@@ -57,8 +57,8 @@ pub(super) struct Work {
     /// By the keys of `[listen]`.
     pub(super) services: Vec<Named>,
     /// HTTP inside TLS, and what it is answered with.
-    pub(super) https: Option<(Pages, Router)>,
-    pub(super) signalling: Option<Signalling>,
+    pub(super) https: (Pages, Router),
+    pub(super) signalling: Signalling,
     pub(super) workers: Arc<dataplane::Running>,
     pub(super) streams: Arc<stream::Running>,
     /// If there are TCP allocations.
@@ -69,7 +69,7 @@ pub(super) struct Work {
 
 /// Parts that must not end before they are asked to.
 struct Watched {
-    signalling: Option<Signalling>,
+    signalling: Signalling,
     workers: Arc<dataplane::Running>,
     streams: Arc<stream::Running>,
     splice: Option<splice::Running>,
@@ -194,14 +194,12 @@ impl Services {
 }
 
 /// Serves until asked to stop (`None`) or until something ends that should not.
-async fn run(open: Vec<Open>, https: Option<(Pages, Router)>, watched: Watched, asked: Asked) -> Option<Broken> {
+async fn run(open: Vec<Open>, (pages, router): (Pages, Router), watched: Watched, asked: Asked) -> Option<Broken> {
     let mut services = Services::default();
     open.into_iter().for_each(|open| services.add(open));
-    if let Some((pages, router)) = https {
-        let listener = Https::new(pages, patience(MOST_PAGES));
-        services.crowds.push(listener.crowd());
-        services.tasks.spawn(listener.serve(router));
-    }
+    let listener = Https::new(pages, patience(MOST_PAGES));
+    services.crowds.push(listener.crowd());
+    services.tasks.spawn(listener.serve(router));
     let end = watch_over(&mut services, &watched, asked).await;
     services.tasks.abort_all();
     // Its end tells everybody who is connected; they get a moment to hear it.
@@ -244,7 +242,7 @@ async fn watch_over(
                 }
                 memory.look(&watched.workers);
                 watched.capacity.look(&watched.workers);
-                let signalling = watched.signalling.as_ref().is_some_and(Signalling::has_ended);
+                let signalling = watched.signalling.has_ended();
                 let spliced = watched.splice.as_ref().is_some_and(splice::Running::has_ended);
                 if signalling || spliced || watched.streams.has_ended() {
                     return Some(Broken::Edge);

@@ -162,7 +162,7 @@ impl Running {
         }
         wanted?;
         self.close_to_newcomers();
-        wait_while(SET_UP, || self.signalling.as_ref().is_some_and(|(controls, _)| controls.calls_in_set_up() > 0));
+        wait_while(SET_UP, || self.signalling.0.calls_in_set_up() > 0);
         wait_while(REFUSING, || !self.edges.refuses());
         if !self.workers.depart(MOVING) {
             tracing::error!("a worker took too long to let its listeners go");
@@ -185,9 +185,7 @@ impl Running {
         self.edges.refuse();
         let all = self.changeable.doors.iter().map(|door| (door.kind, door.listens)).collect();
         let _ = self.streams.change(stream::Bound::nothing(), all);
-        if let Some((signalling, _)) = &self.signalling {
-            signalling.drain(u64::from(self.changeable.settings.drain.deadline_secs) * 1000);
-        }
+        self.signalling.0.drain(u64::from(self.changeable.settings.drain.deadline_secs) * 1000);
     }
 
     /// Every listening socket, once more.

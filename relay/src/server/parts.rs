@@ -73,6 +73,7 @@ pub(super) fn stream(settings: &Settings, connections: usize) -> stream::Setting
         exempt: settings.limits.exempt.clone(),
         connections,
         connections_of_one_network: NETWORK_CONNECTIONS,
+        pages: settings.listen.signalling.is_some(),
         patience: stream::Patience::default(),
     }
 }
@@ -182,7 +183,7 @@ pub(super) fn shared(
     Ok(turn::Shared::new(turn(settings, udp), authenticator, policy, seeds.tables))
 }
 
-/// `sessions`: connections at once; `seed` signs the demo page's tokens.
+/// Closed if it is not to listen. `sessions`: connections at once; `seed` signs the demo page's tokens.
 pub(super) fn signalling(
     settings: &Settings,
     addresses: &Addresses,
@@ -190,8 +191,10 @@ pub(super) fn signalling(
     seed: &[u8; 32],
 ) -> Result<signalling::Settings, StartError> {
     let mut token = tokens(settings);
-    let demo = settings.signalling.demo_page.then(|| demo(&mut token, seed));
+    let open = settings.listen.signalling.is_some();
+    let demo = (open && settings.signalling.demo_page).then(|| demo(&mut token, seed));
     let desk = desk::Settings {
+        open,
         token,
         turn_urls: match settings.signalling.turn_urls.as_slice() {
             [] => turn_urls(&written(settings, addresses), &settings.relay_addresses()),
@@ -208,11 +211,12 @@ pub(super) fn signalling(
         heartbeat_ms: HEARTBEAT_MS,
         acceptance: settings.calls.acceptance,
         reports: settings.reports.is_some(),
-        await_revocations: settings.revocations.is_some(),
+        await_revocations: open && settings.revocations.is_some(),
         tag_secret: settings.reports.as_ref().map(|reports| tag_secret(&reports.secret)),
     };
     let reports = settings.reports.as_ref().map(|it| backend("reports", it)).transpose()?;
-    let revocations = settings.revocations.as_ref().map(|it| backend("revocations", it)).transpose()?;
+    let revocations = settings.revocations.as_ref().filter(|_| open);
+    let revocations = revocations.map(|it| backend("revocations", it)).transpose()?;
     let (origins, exempt) = (settings.signalling.origins.clone(), settings.limits.exempt.clone());
     Ok(signalling::Settings { desk, origins, exempt, demo, reports, revocations, gauges: signalling::Gauges::open() })
 }

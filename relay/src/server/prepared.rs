@@ -1,6 +1,7 @@
 //! From settings to a daemon at work, in two steps: everything bound and loaded on one thread, then the threads.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use axum::Router;
@@ -41,8 +42,7 @@ const MOST_STREAMS: u64 = 100_000;
 pub(super) struct Prepared {
     bound: Bound,
     addresses: Addresses,
-    /// If there is to be any.
-    signalling: Option<signalling::Settings>,
+    signalling: signalling::Settings,
     /// The relay whose place this one takes.
     pub(super) predecessor: Option<Predecessor>,
     base: Base,
@@ -68,7 +68,7 @@ struct Works {
     streams: Arc<stream::Running>,
     /// If there are TCP allocations.
     splice: Option<splice::Running>,
-    signalling: Option<Signalling>,
+    signalling: Signalling,
     /// Connections of TLS clients that want a page.
     pages: Pages,
 }
@@ -102,8 +102,7 @@ impl Prepared {
         let keys = Arc::new(CallKeys::new(seeds.call_keys));
         let udp = reload::udp_doors(settings, &addresses.udp);
         let shared = parts::shared(settings, &addresses, &udp, &keys, &seeds)?;
-        let signalling = || parts::signalling(settings, &addresses, sessions, &seeds.demo);
-        let signalling = bound.signalling.is_some().then(signalling).transpose()?;
+        let signalling = parts::signalling(settings, &addresses, sessions, &seeds.demo)?;
         // What would fail when it is too late to give up.
         #[cfg(feature = "otlp")]
         parts::telemetry(settings)?;
@@ -122,24 +121,23 @@ impl Prepared {
             predecessor.make_room().map_err(StartError::HandOver)?;
         }
         let works = Works::start(bound.dataplane, bound.streams, signalling, &base)?;
-        let talking = works.signalling.as_ref().map(|signalling| (signalling.controls(), signalling.counters()));
+        let talking = (works.signalling.controls(), works.signalling.counters());
         let pulse = Pulse::new(&works.workers.mailboxes(), works.runtimes(&base));
         let sources = Arc::new(works.sources(&base));
         let capacity = Arc::new(Capacity::default());
         let operator = Operator::new(&works, &base, &sources, &capacity, (kept, others));
-        let website = works.signalling.as_ref().map(|signalling| signalling.router().merge(web::router()));
-        let https = website.clone().map(|router| (works.pages, router));
+        let website = works.signalling.router().merge(web::router());
+        let https = (works.pages, website.clone());
         let calls = bound
             .signalling
-            .zip(website.clone())
-            .map(|(listener, router)| ("signalling", Service { listener, connections: base.sessions, router }));
+            .map(|listener| ("signalling", Service { listener, connections: base.sessions, router: website.clone() }));
         let asked = bound.admin.map(|listener| {
             ("admin", Service { listener, connections: ADMIN_CONNECTIONS, router: operator.router.clone() })
         });
         #[cfg(feature = "otlp")]
         let telemetry = {
             let (sender, target) = tokio::sync::watch::channel(parts::telemetry(&base.settings)?);
-            drop(base.runtime.spawn(super::telemetry::push(sources, target)));
+            drop(base.runtime.spawn(super::telemetry::push(Arc::clone(&sources), target)));
             sender
         };
         let work = Work {
@@ -164,6 +162,7 @@ impl Prepared {
             udp: reload::udp_doors(&base.settings, &addresses.udp),
             past: Past::default(),
             website,
+            sources,
             operator: operator.router,
             facts: operator.facts,
             #[cfg(feature = "otlp")]
@@ -198,7 +197,7 @@ impl Works {
     fn start(
         packets: dataplane::Bound,
         streams: stream::Bound,
-        signalling: Option<signalling::Settings>,
+        signalling: signalling::Settings,
         base: &Base,
     ) -> Result<Works, StartError> {
         let Base { settings, certificates, seeds, clock, keys, shared, runtime, .. } = base;
@@ -210,13 +209,12 @@ impl Works {
         let splice =
             with_tcp.then(|| splice::start(tasks, Arc::clone(&shared.tcp), workers.mailboxes(), *clock)).transpose();
         let splice = splice.map_err(StartError::Threads)?;
-        let signalling = signalling.map(|settings| {
+        let signalling = {
             let _inside = runtime.enter();
-            signalling::spawn(settings, Box::new(local_relay(shared, keys, &workers)), *clock, seeds.desk)
-        });
+            signalling::spawn(signalling, Box::new(local_relay(shared, keys, &workers)), *clock, seeds.desk)
+        };
         let (sender, pages) = stream::pages();
-        let sender = signalling.as_ref().map(|_| sender);
-        let streams = streams.start(workers.mailboxes(), certificates.as_deref(), sender);
+        let streams = streams.start(workers.mailboxes(), certificates.as_deref(), Some(sender));
         let streams = Arc::new(streams.map_err(StartError::Threads)?);
         Ok(Works { workers, streams, splice, signalling, pages })
     }
@@ -233,7 +231,8 @@ impl Works {
             turn: self.workers.counters(),
             io: self.workers.io_counters(),
             streams: self.streams.counters(),
-            signalling: self.signalling.as_ref().map(Signalling::counters),
+            signalling: self.signalling.counters(),
+            talks: AtomicBool::new(base.settings.listen.signalling.is_some()),
             ledger: Arc::clone(&base.shared.ledger),
             tcp: self.splice.as_ref().map(|_| Arc::clone(&base.shared.tcp)),
         }
@@ -249,10 +248,9 @@ impl Operator {
         capacity: &Arc<Capacity>,
         (kept, others): (Option<Kept>, Vec<Handle>),
     ) -> Operator {
-        let signalling = works.signalling.as_ref();
         let (sources, seen) = (Arc::clone(sources), Arc::clone(capacity));
-        let waits = signalling.map(Signalling::counters);
-        let knows = move || waits.as_ref().is_none_or(|counters| counters.awaiting_revocations() == 0);
+        let waits = works.signalling.counters();
+        let knows = move || waits.awaiting_revocations() == 0;
         let admin = Admin::new(move |format| sources.page().write(format), knows);
         let admin = admin.with_capacity(move || seen.says());
         let (readiness, mailboxes) = (admin.clone(), works.workers.mailboxes());
@@ -261,8 +259,7 @@ impl Operator {
             mailboxes.post_all(turn::Command::Drain).is_ok()
         };
         let (asks, wishes) = asks::wishes();
-        let asks = asks.router(signalling.is_none().then(|| shut.clone()));
-        let backend = signalling.map(|signalling| signalling.operator_router(shut)).unwrap_or_default();
+        let (asks, backend) = (asks.router(), works.signalling.operator_router(shut));
         let runtimes = works.runtimes(base).into_iter().map(|(_, runtime)| runtime);
         let threads = prove::Threads::new(works.workers.mailboxes(), others.into_iter().chain(runtimes), kept.as_ref());
         let facts = Arc::new(RwLock::new(parts::facts(&base.settings)));

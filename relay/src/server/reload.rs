@@ -5,6 +5,7 @@ mod listeners;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
@@ -12,6 +13,7 @@ use axum::Router;
 use super::edges::Service;
 use super::error::StartError;
 use super::prepared::ADMIN_CONNECTIONS;
+use super::stats::Sources;
 use super::{Running, inside, parts};
 use crate::auth::CallKeys;
 use crate::config::{self, Key, RelayAddress, Settings};
@@ -45,9 +47,11 @@ pub(super) struct Changeable {
     pub(super) doors: Vec<Door>,
     pub(super) udp: Vec<UdpDoor>,
     pub(super) past: Past,
-    /// What listeners for HTTP answer with: signalling and the page, if there are any, and the operator's.
-    pub(super) website: Option<Router>,
+    /// What listeners for HTTP answer with: signalling and the page, and the operator's.
+    pub(super) website: Router,
     pub(super) operator: Router,
+    /// Are told whether there is signalling.
+    pub(super) sources: Arc<Sources>,
     pub(super) facts: Arc<RwLock<Facts>>,
     /// Says where metrics are pushed to.
     #[cfg(feature = "otlp")]
@@ -120,18 +124,12 @@ impl Running {
         let certificate = Certificate::prepare(old.certificates.as_ref(), &settings)?;
         let (authenticator, policy) =
             parts::gatekeepers(&settings, &addresses.all(), &past, &old.keys, old.nonces).map_err(Kept::Other)?;
-        let talking = match &self.signalling {
-            Some((controls, _)) => {
-                let fresh = parts::signalling(&settings, &addresses, old.sessions, &old.demo).map_err(Kept::Other)?;
-                let (was, is) = (&old.settings, &settings);
-                let fresh = signalling::Fresh {
-                    settings: fresh,
-                    reports_changed: was.reports != is.reports,
-                    revocations_changed: was.revocations != is.revocations,
-                };
-                Some((controls, fresh))
-            }
-            None => None,
+        let (was, is) = (&old.settings, &settings);
+        let (talked, talks) = (was.listen.signalling.is_some(), is.listen.signalling.is_some());
+        let fresh = signalling::Fresh {
+            settings: parts::signalling(&settings, &addresses, old.sessions, &old.demo).map_err(Kept::Other)?,
+            reports_changed: was.reports != is.reports,
+            revocations_changed: talked != talks || was.revocations != is.revocations,
         };
         #[cfg(feature = "otlp")]
         let target = parts::telemetry(&settings).map_err(Kept::Other)?;
@@ -139,15 +137,17 @@ impl Running {
         if !self.workers.hears_of_listeners() {
             return Err(Kept::Busy);
         }
-        if let Some((controls, fresh)) = talking
-            && !controls.adopt(fresh)
-        {
+        if !self.signalling.0.adopt(fresh) {
             return Err(Kept::Busy);
         }
         if self.show(certificate) {
             tracing::info!("tls: the certificate was read again");
             let key = "tls.certificate".to_owned();
             changed.extend(Some(key).filter(|key| !changed.contains(key)));
+        }
+        if talked != talks {
+            self.changeable.sources.talks.store(talks, Relaxed);
+            self.streams.set_pages(talks, self.changeable.certificates.as_deref());
         }
         let Wanted { udp, doors, streams, signalling, admin } = wanted;
         let udp = self.listen_over_udp(udp);
@@ -231,7 +231,7 @@ impl Running {
     fn listen_for_http(&mut self, key: &'static str, wanted: Http) {
         let router = match key {
             "signalling" => self.changeable.website.clone(),
-            _ => Some(self.changeable.operator.clone()),
+            _ => self.changeable.operator.clone(),
         };
         let connections = if key == "signalling" { self.changeable.sessions } else { ADMIN_CONNECTIONS };
         let service = match wanted {
@@ -242,7 +242,7 @@ impl Running {
                 self.http.retain(|(other, ..)| *other != key);
                 // Without a descriptor for it a successor has to bind it itself.
                 self.http.extend(lent.ok().map(|socket| (key, listener.address, socket)));
-                router.map(|router| Service { listener, connections, router })
+                Some(Service { listener, connections, router })
             }
         };
         if service.is_none() {
@@ -314,15 +314,6 @@ fn effective(changeable: &Changeable, new: &Settings) -> Settings {
 /// `entered`: the settings the process went into its sandbox with. `takes`: whether the relayed addresses can be these.
 fn effective_of(old: &Settings, entered: &Settings, takes: impl Fn(&Settings) -> bool, new: &Settings) -> Settings {
     let mut settings = new.clone();
-    if new.listen.signalling.is_some() != old.listen.signalling.is_some() {
-        // Who may come in and what they are told belongs to it.
-        settings.listen.signalling = old.listen.signalling;
-        settings.signalling.clone_from(&old.signalling);
-        settings.auth.issuer.clone_from(&old.auth.issuer);
-        settings.auth.audience.clone_from(&old.auth.audience);
-        settings.auth.tokens.clone_from(&old.auth.tokens);
-        settings.auth.username_anonymity = old.auth.username_anonymity;
-    }
     settings.relay.workers = old.relay.workers;
     if !inside::reaches_everybody(entered) {
         settings.relay.tcp_allocations &= old.relay.tcp_allocations;
@@ -414,14 +405,5 @@ mod tests {
             assert_eq!(changed.contains(&name), live, "{name} is said to change: {live}");
             assert_eq!(stays.contains(&name), !live, "{name}");
         }
-    }
-
-    #[test]
-    fn signalling_is_not_half_turned_off() {
-        let app = "listen.signalling = '127.0.0.1:8080'\nauth.issuer = 'i'\nauth.audience = 'a'\n\
-            auth.tokens = [{ kid = 'a', alg = 'HS256', secret = '0123456789abcdef0123456789abcdef' }]\n";
-        let old = read(app);
-        let settings = effective_of(&old, &old, |_| true, &read(""));
-        assert_eq!((&settings.auth.tokens, settings.listen.signalling), (&old.auth.tokens, old.listen.signalling));
     }
 }

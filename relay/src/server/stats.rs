@@ -1,6 +1,8 @@
 //! All counters of the daemon, as one page of metrics.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::calls::{Ledger, PoolTraffic};
 use crate::dataplane::IoCounters;
@@ -16,7 +18,9 @@ pub(super) struct Sources {
     /// By worker number.
     pub(super) io: Vec<Arc<IoCounters>>,
     pub(super) streams: Arc<stream::Counters>,
-    pub(super) signalling: Option<Arc<signalling::Counters>>,
+    pub(super) signalling: Arc<signalling::Counters>,
+    /// Whether it is on: if not, nothing is told of it.
+    pub(super) talks: AtomicBool,
     pub(super) ledger: Arc<Ledger>,
     /// If there may be TCP allocations.
     pub(super) tcp: Option<Arc<turn::Connections>>,
@@ -37,9 +41,9 @@ impl Sources {
         if let Some(connections) = &self.tcp {
             tcp(connections, &mut page);
         }
-        if let Some(counters) = &self.signalling {
-            calls(counters, &mut page);
-            desk(counters, &mut page);
+        if self.talks.load(Relaxed) {
+            calls(&self.signalling, &mut page);
+            desk(&self.signalling, &mut page);
             pools(&self.ledger.pool_traffic(), &mut page);
         }
         page

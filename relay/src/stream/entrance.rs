@@ -8,7 +8,7 @@
 //! Each has its deadline.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub(super) struct Entrance {
     pub(super) next_worker: AtomicU16,
     /// Where HTTP goes, if there is a server for it.
     pub(super) pages: Option<mpsc::Sender<Page>>,
+    /// Whether any goes there now.
+    pub(super) serves_pages: AtomicBool,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -128,7 +130,8 @@ impl Entrance {
                 self.to_turn(visitor, stream, first, Some(Box::new(session)), Fate::TurnTls)
             }
             Spoken::Http | Spoken::Http2 => {
-                let pages = self.pages.as_ref().ok_or(Fate::OtherProtocol)?;
+                let pages = self.pages.as_ref().filter(|_| self.serves_pages.load(Relaxed));
+                let pages = pages.ok_or(Fate::OtherProtocol)?;
                 let Visitor { endpoints, place, .. } = visitor;
                 let http2 = spoken == Spoken::Http2;
                 let page = Page { stream: Prefixed::new(first, stream), from: endpoints.source, http2, place };

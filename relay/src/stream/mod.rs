@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::AtomicU16;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -72,6 +72,8 @@ pub struct Settings {
     pub connections: usize,
     /// Connections at once of one /24 or /56.
     pub connections_of_one_network: u32,
+    /// Whether HTTP is spoken inside TLS, if there is somewhere for it to go.
+    pub pages: bool,
     pub patience: Patience,
 }
 
@@ -232,10 +234,11 @@ impl Bound {
             patience: settings.patience,
             proxies: RwLock::new(settings.proxies),
             places: Arc::clone(&places),
-            tls: RwLock::new(certificates.map(|certificates| acceptor(certificates, pages.is_some()))),
+            tls: RwLock::new(certificates.map(|certificates| acceptor(certificates, settings.pages))),
             workers,
             next_worker: AtomicU16::new(0),
             pages: pages.map(|PagesSender(sender)| sender),
+            serves_pages: AtomicBool::new(settings.pages),
             counters: Arc::clone(&counters),
         });
         let listeners = {
@@ -290,9 +293,16 @@ impl Running {
         self.places.set_exempt(exempt);
     }
 
+    /// New connections may speak HTTP inside TLS from now on, or not.
+    pub fn set_pages(&self, pages: bool, certificates: Option<&Certificates>) {
+        self.entrance.serves_pages.store(pages, Relaxed);
+        self.set_certificates(certificates);
+    }
+
     /// New connections may speak TLS with these from now on, or not at all.
     pub fn set_certificates(&self, certificates: Option<&Certificates>) {
-        let acceptor = certificates.map(|certificates| acceptor(certificates, self.entrance.pages.is_some()));
+        let with_pages = self.entrance.serves_pages.load(Relaxed);
+        let acceptor = certificates.map(|certificates| acceptor(certificates, with_pages));
         *self.entrance.tls.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
     }
 

@@ -12,6 +12,17 @@ impl Desk {
     pub fn handle_drain(&mut self, now: Now, in_ms: u64, to: Option<&str>) {
         self.clock = now;
         self.draining = true;
+        self.send_away(in_ms, to);
+        self.settle(now);
+    }
+
+    /// Whether nobody new sits down at anything.
+    pub(super) const fn closes(&self) -> bool {
+        self.draining || !self.settings.open
+    }
+
+    /// Tells everybody, and sees off at the end of this input who is in no call.
+    pub(super) fn send_away(&mut self, in_ms: u64, to: Option<&str>) {
         let known = self.sessions.iter().filter(|(_, session)| session.caller.is_some());
         let mut known: Vec<Connection> = known.map(|(connection, _)| *connection).collect();
         known.sort_unstable();
@@ -20,7 +31,6 @@ impl Desk {
         }
         let idle = self.sessions.iter().filter(|(_, session)| !matches!(session.place, Place::InCall(..)));
         self.leaving.extend(idle.map(|(connection, _)| *connection));
-        self.settle(now);
     }
 
     /// Calls whose two sides have not both said that they are connected.
@@ -39,9 +49,9 @@ impl Desk {
         }
     }
 
-    /// A seat is empty: while draining there is nothing else to sit down at.
+    /// A seat is empty: while it closes there is nothing else to sit down at.
     pub(super) fn stands_up(&mut self, connection: Connection) {
-        if self.draining {
+        if self.closes() {
             self.leaving.push(connection);
         }
     }

@@ -100,6 +100,8 @@ pub struct Connection(pub u64);
 /// The operator's choices.
 #[derive(Clone)]
 pub struct Settings {
+    /// Whether signalling is on: if not, nobody is let in, and who is in no call is sent away.
+    pub open: bool,
     pub token: token::Settings,
     /// What clients put into `iceServers`, as URLs (RFC 7065).
     pub turn_urls: Vec<String>,
@@ -249,7 +251,7 @@ impl Desk {
 
     /// Whether newcomers are let in. The last tenth of the sessions is for those who come back.
     fn admits(&self) -> bool {
-        !self.draining && !self.sealed && !self.strained && self.sids.len() < self.settings.max_sessions / 10 * 9
+        !self.closes() && !self.sealed && !self.strained && self.sids.len() < self.settings.max_sessions / 10 * 9
     }
 
     /// A text frame arrived.

@@ -45,7 +45,7 @@ impl Desk {
         if let Err(retry_ms) = session.meters.take(Meter::Queue, now.mono) {
             return self.too_often(now, from, q, Some(retry_ms));
         }
-        if self.draining {
+        if self.closes() {
             return self.busy(from, q);
         }
         let Some(criteria) = self.criteria(from, queue) else { return self.refuse(now, from, q, ErrorCode::Criteria) };
@@ -81,7 +81,7 @@ impl Desk {
 
     /// Puts an idle caller into the queue: place on the relay, ticket, `queued`.
     pub(super) fn enqueue(&mut self, now: Now, from: Connection, entry: Entry) {
-        if self.draining {
+        if self.closes() {
             return; // seen off within this input
         }
         let Some(caller) = self.sessions.get_mut(&from).and_then(|session| session.caller.as_deref_mut()) else {

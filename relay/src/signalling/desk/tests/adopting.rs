@@ -44,6 +44,36 @@ fn a_call_that_stands_goes_on_as_it_began() {
 }
 
 #[test]
+fn turned_off_calls_end_by_themselves_and_nobody_sits_down_until_it_is_on_again() {
+    let mut world = World::new();
+    let call = world.talking();
+    world.enter(3);
+    world.desk.adopt(world.now, Settings { open: false, ..settings() });
+    world.collect();
+    for who in [1, 2, 3] {
+        world.hear(who, "drain");
+    }
+    assert_eq!((world.closed.get(&1), world.closed.get(&3)), (None, Some(&1001)));
+    world.say(1, json!({ "t": "text", "call": call, "k": 1, "b": "still here" }));
+    assert_eq!(world.hear(2, "text")["b"], "still here");
+    world.turned_away(4);
+    world.say(1, json!({ "t": "next", "q": 9, "call": call }));
+    assert_eq!((world.closed.get(&1), world.closed.get(&2)), (Some(&1001), Some(&1001)));
+    world.desk.adopt(world.now, settings());
+    world.enter(5);
+}
+
+#[test]
+fn turned_on_it_waits_for_the_revocations_of_before() {
+    let mut world = World::with(Settings { open: false, ..settings() });
+    world.desk.adopt(world.now, Settings { await_revocations: true, ..settings() });
+    world.open(1);
+    world.hear_error(1, "E_BUSY");
+    world.desk.recall(world.now, std::iter::empty()).unwrap();
+    world.enter(2);
+}
+
+#[test]
 fn whether_people_who_just_met_meet_again_changes_for_who_comes_then() {
     let mut world = World::new();
     let with = |recent| Settings { matching: Policy { recent, ..settings().matching }, ..settings() };

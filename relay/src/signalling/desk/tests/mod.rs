@@ -125,6 +125,7 @@ pub(super) fn handle_of(frame: &Value) -> [u8; 12] {
 
 pub(super) fn settings() -> Settings {
     Settings {
+        open: true,
         token: token::Settings {
             issuer: ISSUER.into(),
             audience: AUDIENCE.into(),
