@@ -219,6 +219,8 @@ async fn nothing_that_people_say_or_are_is_found_in_logs_metrics_error_pages_mem
     let mut daemon = Daemon::local().argument("--log=trace").env("RUST_LOG", "trace").start();
     let directory = daemon.authority().parent().unwrap().to_owned();
     let before = names_in(&directory);
+    // Reading a file that is new writes down when it was read, which the kernel counts for who read it: its configuration, at the start.
+    let (_, at_start) = disk(&daemon);
     let mut marks = Marks::default();
     marks.add("an address", HOME);
     let in_binary = marks.bytes();
@@ -233,7 +235,7 @@ async fn nothing_that_people_say_or_are_is_found_in_logs_metrics_error_pages_mem
     marks.are_absent_from("the metrics", &http::get(daemon.admin(), "/metrics").body);
     let (files, written) = disk(&daemon);
     assert!(files.is_empty(), "open files: {files:?}");
-    assert_eq!(written, 0, "bytes sent to a disk");
+    assert_eq!(written, at_start, "bytes sent to a disk");
     assert_eq!(names_in(&directory), before);
     the_memory_forgets(&daemon, &marks).await;
     // What would make a core file of any other process, or wake a handler of such.
