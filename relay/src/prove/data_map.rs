@@ -21,7 +21,7 @@ const fn datum(what: &'static str, lives: &'static str, how_long: &'static str, 
 const NEVER: &str = "none: it never reaches this process";
 const NOBODY: &str = "nobody";
 const PARTNER: &str = "the partner of the call";
-const NO_SIGNALLING: &str = "none: signalling is off";
+const NO_SIGNALLING: &str = "none: signalling is off, and what it had before ends with the last call of then";
 
 /// The whole map. `facts` decides about rows that depend on the configuration.
 pub fn data_map(facts: &Facts) -> Vec<Datum> {
@@ -55,6 +55,12 @@ pub fn data_map(facts: &Facts) -> Vec<Datum> {
             },
             NOBODY,
         ),
+        datum(
+            "calls of an app with its own matchmaker",
+            "random names of the call and its two sides, in memory",
+            "until it ends, a day at most",
+            "the app's backend, which asked for it",
+        ),
         datum("log lines, metrics", "counts without names", "as the operator keeps them", "whoever reads /metrics"),
         datum(
             "payment, contacts, location, devices, cookies, advertising identifiers, analytics, crash reports",
@@ -66,7 +72,7 @@ pub fn data_map(facts: &Facts) -> Vec<Datum> {
     map.extend(if facts.signalling {
         signalling(facts)
     } else {
-        vec![datum("everything about matching and calls", NO_SIGNALLING, "never", NOBODY)]
+        vec![datum("everything about people, matching and texts", NO_SIGNALLING, "never", NOBODY), banned(facts)]
     });
     map
 }
@@ -131,17 +137,21 @@ fn signalling(facts: &Facts) -> Vec<Datum> {
             },
             if facts.reports { "the app's backend" } else { NOBODY },
         ),
-        datum(
-            "bans and revocations",
-            if facts.revocations {
-                "keyed hashes; fetched from the backend at start"
-            } else {
-                "keyed hashes, as the app's backend tells"
-            },
-            "until the tokens concerned have expired, a day at most",
-            NOBODY,
-        ),
+        banned(facts),
     ]
+}
+
+fn banned(facts: &Facts) -> Datum {
+    datum(
+        "bans and revocations",
+        if facts.revocations {
+            "keyed hashes; fetched from the backend at start"
+        } else {
+            "keyed hashes, as the app's backend tells"
+        },
+        "until the tokens concerned have expired, a day at most",
+        NOBODY,
+    )
 }
 
 #[cfg(test)]
