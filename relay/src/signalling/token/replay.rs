@@ -1,6 +1,6 @@
 //! Which tokens were used: each opens one connection (matching.md §4.2).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
@@ -13,8 +13,8 @@ const MAX_REMEMBERED: usize = 1 << 20;
 
 #[derive(Default)]
 pub(super) struct Replay {
-    // Digests of names an app's backend chose, which no stranger can, so an ordinary hasher does.
-    used: HashSet<u128>,
+    // A tree keeps its size where as many come as go; a hash table would double once more for the holes they leave.
+    used: BTreeSet<u128>,
     by_expiry: BTreeMap<u64, Vec<u128>>,
 }
 
