@@ -3,8 +3,13 @@
 
 mod support;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use relay::matchmaking::{Band, Policy, Recent};
+use relay::signalling::desk::{Connection, Desk};
+use relay::signalling::token::{self, Key, Minter, Profile};
+use relay::signalling::{Counters, NoRelay, desk};
+use relay::time::{Millis, Now, Unix};
 use support::{Client, Counting, World, live_bytes, resident_bytes};
 
 #[global_allocator]
@@ -107,4 +112,65 @@ fn the_last_port_can_be_had_again_the_moment_refresh_0_is_answered() {
         assert_eq!(one.relayed, other.relayed, "there is no other port");
         world.free(&other);
     }
+}
+
+/// Two people a quarter of a second who meet and leave, ever new ones, in virtual time. Recent partners are kept for half an hour, used tokens for
+/// ten minutes; a table that takes more room for the holes of those who went does so within the three hours.
+#[test]
+fn with_ever_new_people_a_desk_holds_after_three_hours_what_it_held_after_one() {
+    const STEP_MS: u64 = 250;
+    const HOUR: u64 = 3_600_000 / STEP_MS;
+    let _alone = alone();
+    let secret = b"thirty-two bytes or more for this";
+    let token = token::Settings {
+        issuer: "i".into(),
+        audience: "a".into(),
+        keys: vec![("k".into(), Key::hs256(secret).unwrap())],
+        min_band: Band::Adult,
+    };
+    let settings = desk::Settings {
+        open: true,
+        token,
+        turn_urls: vec!["turn:192.0.2.1:3478".into()],
+        direct_first: false,
+        direct_bands: Vec::new(),
+        topics: Vec::new(),
+        matching: Policy { recent: Recent::Avoid, ..Policy::default() },
+        max_sessions: 1_000,
+        heartbeat_ms: 20_000,
+        acceptance: false,
+        reports: false,
+        await_revocations: false,
+        tag_secret: None,
+    };
+    let minter = Minter::hs256("k", secret, "i", "a");
+    let counters = Arc::new(Counters::default());
+    let mut desk = Desk::new(settings, Box::<NoRelay>::default(), [7; 32], Arc::clone(&counters));
+    let mut held = Vec::new();
+    for step in 0..3 * HOUR {
+        let mono = Millis(1_000 + step * STEP_MS);
+        let now = Now { mono, unix: Unix(1_800_000_000 + mono.0 / 1_000) };
+        for number in [2 * step, 2 * step + 1] {
+            let token =
+                minter.mint(now.unix, 300, &number.to_string(), &Profile::adult(format!("pseudonym-{number:08}")));
+            desk.handle_open(now, Connection(number));
+            desk.handle_frame(now, Connection(number), &format!(r#"{{"t":"hello","v":[1],"token":"{token}"}}"#));
+            desk.handle_frame(now, Connection(number), r#"{"t":"queue"}"#);
+        }
+        for number in [2 * step, 2 * step + 1] {
+            desk.handle_close(now, Connection(number));
+        }
+        while desk.poll_timeout().is_some_and(|at| at <= mono) {
+            desk.handle_timeout(now);
+        }
+        while desk.poll_output().is_some() {}
+        if (step + 1) % (HOUR / 12) == 0 {
+            held.push(live_bytes() / 1024);
+        }
+    }
+    assert_eq!(counters.matched(), 3 * HOUR);
+    println!("KiB of the heap, every five minutes: {held:?}");
+    let (after_one, later) = held.split_at(12);
+    let (before, most) = (after_one[11], later.iter().max().unwrap());
+    assert!(*most <= before + before / 20, "from {before} KiB to {most} KiB");
 }
