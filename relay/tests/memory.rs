@@ -114,11 +114,11 @@ fn the_last_port_can_be_had_again_the_moment_refresh_0_is_answered() {
     }
 }
 
-/// Two people a quarter of a second who meet and leave, ever new ones, in virtual time. Recent partners are kept for half an hour, used tokens for
+/// Two people every 150 ms who meet and leave, ever new ones, in virtual time. Recent partners are kept for half an hour, used tokens for
 /// ten minutes; a table that takes more room for the holes of those who went does so within the three hours.
 #[test]
 fn with_ever_new_people_a_desk_holds_after_three_hours_what_it_held_after_one() {
-    const STEP_MS: u64 = 250;
+    const STEP_MS: u64 = 150;
     const HOUR: u64 = 3_600_000 / STEP_MS;
     let _alone = alone();
     let secret = b"thirty-two bytes or more for this";

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// The key of [`crate::Claims::sign`], known to every daemon started here.
 pub const DEV_KEY: &str = "a secret that only these tests know, 32 bytes or more";
@@ -182,6 +183,15 @@ impl Daemon {
     /// Sends the process a signal.
     pub fn signal(&mut self, signal: i32) {
         self.process.signal(signal);
+    }
+
+    /// Returns when it has printed these words: what it says on one stream may be read after what it said later on the other.
+    pub fn says(&self, words: &str) {
+        let start = Instant::now();
+        while !self.log().contains(words) {
+            assert!(start.elapsed() < crate::PATIENCE, "it does not say {words:?}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Everything the daemon has printed.

@@ -73,7 +73,7 @@ fn it_prints_the_data_map_and_the_paragraphs_of_this_configuration() {
 #[test]
 fn without_the_sandbox_it_fails_and_says_where() {
     let daemon = Daemon::local().set("sandbox.mode = 'off'").start();
-    assert!(daemon.log().contains("sandbox.mode is \"off\""), "{}", daemon.log());
+    daemon.says("sandbox.mode is \"off\"");
     let (code, proof) = proof(&daemon);
     assert_eq!((code, &proof["proven"]), (Some(1), &Value::Bool(false)));
     let broken: Vec<_> = proof["checks"].as_array().unwrap().iter().filter(|it| it["holds"] == "no").collect();

@@ -78,7 +78,7 @@ fn where_landlock_is_missing_required_starts_nothing_and_on_says_so() {
     assert!(output.stdout.is_empty(), "nothing was announced");
 
     let daemon = Daemon::local().under(&[RECORDER, "without-landlock"]).start();
-    assert!(daemon.log().contains("the sandbox has a hole: this system has no Landlock"), "{}", daemon.log());
+    daemon.says("the sandbox has a hole: this system has no Landlock");
     let (code, proof) = proof(&daemon);
     assert_eq!(code, Some(1), "what cannot be shown is not proven");
     let holds =
