@@ -23,7 +23,7 @@ away="$tools/aarch64"
 if [[ ! -e $away/made ]]; then
   command -v apt-get >/dev/null || { echo "aarch64.sh: rustup target add $triple, and install gcc for it" >&2; exit 1; }
   rm -rf "$away"
-  mkdir -p "$away"/{lists/partial,archives/partial,root}
+  mkdir -p "$away"/{lists/partial,archives/partial,sysroot}
   # What is installed here plays no part, and what is fetched changes nothing here.
   : >"$away/status"
   cat >"$away/apt.conf" <<END
@@ -41,14 +41,14 @@ END
     rustc-web libstd-rust-web-dev libstd-rust-web-dev:arm64 libc6-dev:arm64 gcc-aarch64-linux-gnu >/dev/null
   # This machine's own C library serves these programs too.
   rm -f "$away"/archives/libc{6,-bin}_*_"$(dpkg --print-architecture)".deb
-  for package in "$away"/archives/*.deb; do dpkg-deb --extract "$package" "$away/root"; done
+  for package in "$away"/archives/*.deb; do dpkg-deb --extract "$package" "$away/sysroot"; done
   unset APT_CONFIG
   rm -rf "$away"/archives "$away"/lists
   touch "$away/made"
 fi
-export LD_LIBRARY_PATH="$away/root/usr/lib/$(gcc -print-multiarch)"
-export RUSTC="$away/root/usr/bin/rustc"
-bin="$away/root/usr/bin/aarch64-linux-gnu"
+export LD_LIBRARY_PATH="$away/sysroot/usr/lib/$(gcc -print-multiarch)"
+export RUSTC="$away/sysroot/usr/bin/rustc"
+bin="$away/sysroot/usr/bin/aarch64-linux-gnu"
 export CC_aarch64_unknown_linux_gnu="$bin-gcc" AR_aarch64_unknown_linux_gnu="$bin-ar"
-export CFLAGS_aarch64_unknown_linux_gnu="--sysroot=$away/root"
+export CFLAGS_aarch64_unknown_linux_gnu="--sysroot=$away/sysroot"
 check
