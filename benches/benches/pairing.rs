@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use axum::extract::connect_info::MockConnectInfo;
 use futures_util::{SinkExt as _, StreamExt as _};
 use relay::clock::Clock;
-use relay::matchmaking::{Band, Gender, Policy};
+use relay::matchmaking::{Band, Gender};
 use relay::signalling::desk::{self, Connection, Desk};
 use relay::signalling::token::{self, Key, Minter, Profile};
 use relay::signalling::{Gauges, NoRelay, Peer, Settings, spawn_prepared};
@@ -268,19 +268,9 @@ fn settings(waiting: usize) -> Settings {
         min_band: Band::B13_15,
     };
     let desk = desk::Settings {
-        open: true,
-        token,
-        turn_urls: vec!["turn:127.0.0.1:3478?transport=udp".into()],
-        direct_first: false,
-        direct_bands: Vec::new(),
         topics: vec!["travel".into()],
-        matching: Policy::default(),
         max_sessions: 2 * waiting + 10_000,
-        heartbeat_ms: 20_000,
-        acceptance: false,
-        reports: false,
-        await_revocations: false,
-        tag_secret: None,
+        ..desk::Settings::for_tokens(token)
     };
     let exempt = vec!["127.0.0.0/8".parse().unwrap()];
     Settings { desk, origins: Vec::new(), exempt, demo: None, reports: None, revocations: None, gauges: Gauges::open() }

@@ -129,19 +129,8 @@ fn with_ever_new_people_a_desk_holds_after_three_hours_what_it_held_after_forty_
         min_band: Band::Adult,
     };
     let settings = desk::Settings {
-        open: true,
-        token,
-        turn_urls: vec!["turn:192.0.2.1:3478".into()],
-        direct_first: false,
-        direct_bands: Vec::new(),
-        topics: Vec::new(),
         matching: Policy { recent: Recent::Avoid, ..Policy::default() },
-        max_sessions: 1_000,
-        heartbeat_ms: 20_000,
-        acceptance: false,
-        reports: false,
-        await_revocations: false,
-        tag_secret: None,
+        ..desk::Settings::for_tokens(token)
     };
     let minter = Minter::hs256("k", secret, "i", "a");
     let counters = Arc::new(Counters::default());

@@ -43,21 +43,7 @@ fn settings() -> Settings {
         keys: vec![("dev".into(), Key::hs256(SECRET).unwrap())],
         min_band: Band::B13_15,
     };
-    let desk = desk::Settings {
-        open: true,
-        token,
-        turn_urls: vec!["turn:127.0.0.1:3478?transport=udp".into()],
-        direct_first: false,
-        direct_bands: Vec::new(),
-        topics: vec!["travel".into()],
-        matching: crate::matchmaking::Policy::default(),
-        max_sessions: 1_000,
-        heartbeat_ms: 20_000,
-        acceptance: false,
-        reports: false,
-        await_revocations: false,
-        tag_secret: None,
-    };
+    let desk = desk::Settings { topics: vec!["travel".into()], ..desk::Settings::for_tokens(token) };
     Settings {
         desk,
         origins: vec!["https://app.example".into()],

@@ -124,25 +124,17 @@ pub(super) fn handle_of(frame: &Value) -> [u8; 12] {
 }
 
 pub(super) fn settings() -> Settings {
+    let token = token::Settings {
+        issuer: ISSUER.into(),
+        audience: AUDIENCE.into(),
+        keys: vec![("dev".into(), Key::hs256(SECRET).unwrap())],
+        min_band: Band::B13_15,
+    };
     Settings {
-        open: true,
-        token: token::Settings {
-            issuer: ISSUER.into(),
-            audience: AUDIENCE.into(),
-            keys: vec![("dev".into(), Key::hs256(SECRET).unwrap())],
-            min_band: Band::B13_15,
-        },
-        turn_urls: vec!["turn:127.0.0.1:3478?transport=udp".into()],
-        direct_first: false,
         direct_bands: vec![Band::Adult],
         topics: ["travel", "films", "work", "food", "music"].map(str::to_owned).to_vec(),
-        matching: Policy::default(),
-        max_sessions: 1_000,
-        heartbeat_ms: 20_000,
-        acceptance: false,
         reports: true,
-        await_revocations: false,
-        tag_secret: None,
+        ..Settings::for_tokens(token)
     }
 }
 
