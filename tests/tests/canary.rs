@@ -2,7 +2,7 @@
 
 use e2e::raw::message::method;
 use e2e::raw::{Ask, Client, Link, Login, Transport};
-use e2e::voice::{ANSWER, OFFER, Voice, Ways};
+use e2e::voice::{ANSWER, OFFER, Voice, Ways, rtp};
 use e2e::{Caller, Claims, Daemon, eventually, http, memory};
 use serde_json::json;
 use std::net::Ipv4Addr;
@@ -94,8 +94,9 @@ async fn call(daemon: &Daemon, marks: &mut Marks) {
     ana.caller.send(json!({ "t": "cand", "call": call, "gen": 1, "c": bad })).await;
     assert_eq!(ana.caller.at_last("error").await["code"], "E_CAND");
     let payload = marks.add("media", "CANARYmedia");
-    ana.turn.send_to(ben.relayed, payload.as_bytes());
-    assert_eq!(ben.turn.expect_data().payload, payload.as_bytes());
+    let packet = [&rtp(0)[..12], payload.as_bytes()].concat();
+    ana.turn.send_to(ben.relayed, &packet);
+    assert_eq!(ben.turn.expect_data().payload, packet);
     for voice in [&mut ana, &mut ben] {
         voice.caller.send(json!({ "t": "ice", "call": call, "s": "connected" })).await;
     }

@@ -3,7 +3,7 @@
 use e2e::client::Ended;
 use e2e::raw::message::{attr, method};
 use e2e::raw::{Ask, Client, Link};
-use e2e::voice::{CHANNEL, OFFER, Voice, Ways, login, talk};
+use e2e::voice::{CHANNEL, OFFER, Voice, Ways, login, rtp, talk};
 use e2e::{Caller, Claims, Daemon, eventually, vitals::metric};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -58,7 +58,7 @@ async fn who_tries_to_learn_the_others_address_learns_the_relays() {
         refused(&mut victim.caller, json!({ "t": "cand", "call": call, "gen": 1, "mid": "0", "c": line }), "E_CAND")
             .await;
     }
-    victim.turn.send_to(spy.relayed, b"a check");
+    victim.turn.send_to(spy.relayed, &rtp(0));
     assert_eq!(spy.turn.expect_data().peer, Some(victim.relayed), "the relay's address and no other");
     let mut said = everything_said(&mut spy.caller).await;
     assert!(said.iter().any(|it| it["t"] == "cand"), "the issued one came: {said:?}");
@@ -70,7 +70,7 @@ async fn who_tries_to_learn_the_others_address_learns_the_relays() {
     let bait = "candidate:1 1 udp 2122260223 127.0.0.1 9 typ host";
     refused(&mut spy.caller, json!({ "t": "cand", "call": call, "gen": 1, "mid": "0", "c": bait }), "E_CAND").await;
     assert_eq!((spy.turn.permit(at_home), spy.turn.bind(CHANNEL, at_home)), (403, 403));
-    spy.turn.send_to(at_home, b"found you");
+    spy.turn.send_to(at_home, &rtp(0));
     assert_eq!(victim.turn.data(A_MOMENT), None);
     assert!(everything_said(&mut victim.caller).await.iter().all(|it| it["t"] != "cand"));
 }
@@ -135,7 +135,7 @@ async fn who_names_another_call_reads_and_ends_nothing_of_it() {
     // Their media, with an own place on the relay.
     for target in [one.relayed, two.relayed] {
         assert_eq!((eve.turn.permit(target), eve.turn.bind(0x4001, target)), (403, 403));
-        eve.turn.send_to(target, b"let me in");
+        eve.turn.send_to(target, &rtp(0));
     }
     one.caller.send(json!({ "t": "text", "call": call, "k": 1, "b": "between us" })).await;
     assert_eq!(two.caller.at_last("text").await["b"], "between us");
@@ -185,6 +185,53 @@ async fn who_skips_the_age_gate_stands_before_it() {
     for caller in [&mut adult, &mut teen] {
         caller.send(json!({ "t": "leave" })).await;
         caller.expect("left").await;
+    }
+}
+
+/// How the packets of a tunnel begin: IP as it is, and in what people wrap it.
+const TUNNELS: [&[u8]; 9] = [
+    // An ICMP echo request from 10.0.0.1 to 10.0.0.2, and the same over IPv6.
+    &[0x45, 0, 0, 84, 0x12, 0x34, 0x40, 0, 64, 1, 0x14, 0x73, 10, 0, 0, 1, 10, 0, 0, 2, 8, 0],
+    &[0x60, 0, 0, 0, 0, 64, 58, 64, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+    // An Ethernet frame between two virtual machines.
+    &[0x02, 0x42, 0xAC, 0x11, 0, 2, 0x02, 0x42, 0xAC, 0x11, 0, 3, 8, 0, 0x45],
+    // GRE; WireGuard's handshake and data; OpenVPN's; QUIC; TLS.
+    &[0, 0, 8, 0, 0x45],
+    &[1, 0, 0, 0],
+    &[4, 0, 0, 0],
+    &[0x38, 1, 2, 3, 4, 5, 6, 7, 8],
+    &[0xC0, 0, 0, 0, 1, 8],
+    &[22, 3, 1, 2, 0, 1],
+];
+
+/// Two who share the credentials of a call, or who stole them, have a line for voice and none for IP packets.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_ip_packets_with_the_credentials_of_a_call_has_no_tunnel() {
+    let packets = || TUNNELS.iter().map(|head| [head, &[0x5A; 140][..]].concat());
+    let daemon = Daemon::local().start();
+    let (mut one, mut other) = (Voice::enter(&daemon, "one").await, Voice::enter(&daemon, "other").await);
+    talk(&mut one, &mut other).await;
+    for packet in packets() {
+        one.turn.send_on(CHANNEL, &packet);
+        one.turn.send_to(other.relayed, &packet);
+        other.turn.send_on(CHANNEL, &packet);
+        other.turn.send_to(one.relayed, &packet);
+    }
+    // What arrives first was sent last: nothing of the tunnel came before it, on either side.
+    one.speak(1);
+    assert_eq!(other.turn.expect_data().payload, rtp(1));
+    other.speak(1);
+    assert_eq!(one.turn.expect_data().payload, rtp(1));
+    let tried = 4 * TUNNELS.len() as u64;
+    assert_eq!(metric(&daemon, "relay_drops_total", "reason=\"payload_shape\""), tried);
+
+    // The same packets pass where the operator lets them: it is the shape that stopped them.
+    let lenient = Daemon::local().set("calls.payload = 'any'").start();
+    let (mut one, mut other) = (Voice::enter(&lenient, "one").await, Voice::enter(&lenient, "other").await);
+    talk(&mut one, &mut other).await;
+    for packet in packets() {
+        one.turn.send_on(CHANNEL, &packet);
+        assert_eq!(other.turn.expect_data().payload, packet);
     }
 }
 

@@ -9,8 +9,8 @@ use super::listeners::listen;
 use super::problems::{Collector, quoted};
 use super::secret::Secret;
 use super::settings::{
-    Access, Auth, CallPath, Calls, Listen, Matching, RecentPartners, Relay, RelayAddress, Settings, Signalling, Tls,
-    User,
+    Access, Auth, CallPath, CallPayload, Calls, Listen, Matching, RecentPartners, Relay, RelayAddress, Settings,
+    Signalling, Tls, User,
 };
 use super::table::At;
 use super::{drain, limits, sandbox, telemetry, tokens, users_file, values};
@@ -304,6 +304,7 @@ fn hidden_names_can_be_recognised(file: &File, settings: &Settings, found: &mut 
 fn calls(written: &file::Calls, found: &mut Collector) -> Calls {
     let default = Calls::default();
     let paths = [("relay", CallPath::Relay), ("direct-first", CallPath::DirectFirst)];
+    let payloads = [("webrtc", CallPayload::WebRtc), ("any", CallPayload::Any)];
     let bands = written.direct_bands.as_ref();
     Calls {
         path: written
@@ -315,6 +316,11 @@ fn calls(written: &file::Calls, found: &mut Collector) -> Calls {
             items.iter().filter_map(|item| values::band("calls.direct_bands", item, found)).collect()
         }),
         acceptance: written.acceptance.as_ref().is_some_and(|it| it.value),
+        payload: written
+            .payload
+            .as_ref()
+            .and_then(|it| values::choice("calls.payload", it, &payloads, found))
+            .unwrap_or(default.payload),
     }
 }
 

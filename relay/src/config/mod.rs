@@ -44,8 +44,8 @@ pub use problems::{Problem, Problems};
 pub use sandbox::{Sandbox, SandboxMode};
 pub use secret::Secret;
 pub use settings::{
-    Access, AgeBand, Auth, Backend, CallPath, Calls, Listen, Matching, RecentPartners, Relay, RelayAddress, Settings,
-    Signalling, Tls, TokenKey, User, VerifyingKey,
+    Access, AgeBand, Auth, Backend, CallPath, CallPayload, Calls, Listen, Matching, RecentPartners, Relay,
+    RelayAddress, Settings, Signalling, Tls, TokenKey, User, VerifyingKey,
 };
 pub use telemetry::Telemetry;
 

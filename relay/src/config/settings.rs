@@ -244,6 +244,15 @@ pub enum CallPath {
     DirectFirst,
 }
 
+/// What the two sides of a call may send each other through the relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallPayload {
+    /// What browsers send, by the first header: STUN, DTLS, SRTP, SRTCP.
+    #[default]
+    WebRtc,
+    Any,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calls {
     pub path: CallPath,
@@ -251,11 +260,17 @@ pub struct Calls {
     pub direct_bands: Vec<AgeBand>,
     /// People are asked before they are connected.
     pub acceptance: bool,
+    pub payload: CallPayload,
 }
 
 impl Default for Calls {
     fn default() -> Calls {
-        Calls { path: CallPath::Relay, direct_bands: vec![AgeBand::Adult], acceptance: false }
+        Calls {
+            path: CallPath::Relay,
+            direct_bands: vec![AgeBand::Adult],
+            acceptance: false,
+            payload: CallPayload::WebRtc,
+        }
     }
 }
 
@@ -364,6 +379,10 @@ impl Settings {
         say(
             self.calls.path == CallPath::DirectFirst,
             "calls.path is \"direct-first\": callers who may go direct learn each other's addresses",
+        );
+        say(
+            self.calls.payload == CallPayload::Any,
+            "calls.payload is \"any\": who gets hold of both credentials of a call has a tunnel through this relay",
         );
         say(
             self.listen.signalling.is_some_and(|address| !address.ip().is_loopback()),

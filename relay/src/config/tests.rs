@@ -127,6 +127,7 @@ fn the_agreed_names_are_understood() {
         [calls]
         path = "direct-first"
         direct_bands = ["16-17", "18+"]
+        payload = "any"
         [matching]
         topics = ["travel", "films"]
         min_band = "18+"
@@ -143,6 +144,7 @@ fn the_agreed_names_are_understood() {
     assert!(matches!(settings.auth.tokens[0].key, VerifyingKey::EdDsa(_)));
     assert_eq!(settings.access.deny_peers, ["10.1.2.3/32".parse().unwrap()]);
     assert_eq!(settings.calls.path, CallPath::DirectFirst);
+    assert_eq!(settings.calls.payload, CallPayload::Any);
     assert_eq!(settings.matching.min_band, AgeBand::Adult);
     assert_eq!(settings.matching.recent_partners, RecentPartners::AvoidUntilLastStage);
     assert!(!settings.signalling.demo_page);
@@ -254,6 +256,7 @@ fn meaningless_values_are_refused_with_what_would_be_right() {
         ("[access]\nuser_allocations = 0\n", "nobody could allocate"),
         ("[limits]\nexempt = [\"here\"]\n", "\"here\" is not a prefix"),
         ("[calls]\npath = \"relayed\"\n", "did you mean \"relay\"?"),
+        ("[calls]\npayload = \"web-rtc\"\n", "did you mean \"webrtc\"?"),
         ("[calls]\ndirect_bands = [\"18\"]\n", "\"18\" is not an age band"),
         ("[matching]\nmin_band = \"12+\"\n", "\"12+\" is not an age band"),
         ("[matching]\nrecent_partners = \"later\"\n", "matching.recent_partners"),

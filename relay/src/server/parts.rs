@@ -12,7 +12,7 @@ use super::error::StartError;
 use super::reload::{Past, UdpDoor};
 use super::webhook_trust;
 use crate::auth::{self, Authenticator, CallKeys};
-use crate::config::{AgeBand, CallPath, RecentPartners, RelayAddress, Settings, TokenKey, VerifyingKey};
+use crate::config::{AgeBand, CallPath, CallPayload, RecentPartners, RelayAddress, Settings, TokenKey, VerifyingKey};
 use crate::matchmaking::{self, Band, Recent};
 use crate::signalling::token::{self, Minter};
 use crate::signalling::{self, desk, webhook};
@@ -136,6 +136,10 @@ pub(super) fn turn(settings: &Settings, udp: &[UdpDoor]) -> turn::Settings {
             exempt: limits.exempt.clone(),
         },
         call_limits: rates(limits.call),
+        call_payload: match settings.calls.payload {
+            CallPayload::WebRtc => turn::Payload::WebRtc,
+            CallPayload::Any => turn::Payload::Any,
+        },
         user_limits: rates(limits.user),
         total_limits: rates(limits.total),
         nat_discovery: nat_discovery(settings, udp),

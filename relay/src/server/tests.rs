@@ -219,6 +219,7 @@ fn what_an_empty_file_means_is_what_the_relay_does_by_default() {
         (written.call_limits, written.user_limits, written.total_limits),
         (default.call_limits, default.user_limits, default.total_limits)
     );
+    assert_eq!(written.call_payload, default.call_payload);
     let replies = |settings: &crate::turn::Settings| {
         (settings.unauthenticated.per_second, settings.unauthenticated.burst, settings.unauthenticated.exempt.len())
     };

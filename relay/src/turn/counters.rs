@@ -39,6 +39,8 @@ pub enum Reason {
     InProgress,
     /// Somebody unknown, from a network that has had enough answers.
     ReplyLimit,
+    /// In a call, what no WebRTC peer sends.
+    PayloadShape,
     /// More packets than the allocation may relay.
     PacketRate,
     /// More bits than the allocation may relay.
@@ -60,7 +62,7 @@ pub enum Path {
     Hairpin,
 }
 
-const REASONS: [(Reason, &str); 20] = [
+const REASONS: [(Reason, &str); 21] = [
     (Reason::Unrecognised, "unrecognised"),
     (Reason::Malformed, "malformed"),
     (Reason::NotForServers, "not_for_servers"),
@@ -76,6 +78,7 @@ const REASONS: [(Reason, &str); 20] = [
     (Reason::NoRoom, "no_room"),
     (Reason::InProgress, "in_progress"),
     (Reason::ReplyLimit, "reply_limit"),
+    (Reason::PayloadShape, "payload_shape"),
     (Reason::PacketRate, "packet_rate"),
     (Reason::Bandwidth, "bandwidth"),
     (Reason::TotalRate, "total_rate"),

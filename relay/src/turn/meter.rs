@@ -1,11 +1,12 @@
-//! How much one allocation may relay: token buckets for packets and for bandwidth, on the data path. What goes beyond is
-//! dropped and counted.
+//! How much one allocation may relay, and in a call also of what shape: token buckets for packets and for bandwidth, and a look at the
+//! first header, on the data path. Whatever else is dropped and counted.
 
 use super::Turn;
 use super::allocation::Key;
 use super::counters::Reason;
 use crate::access::{Bucket, Rate};
 use crate::time::Millis;
+use crate::wire;
 
 /// What one allocation may relay in one direction. Both hold what they let through in a second, so that bursts pass.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +15,15 @@ pub struct Limits {
     pub packets_per_second: u32,
     /// Of payload. Zero: no limit.
     pub bits_per_second: u64,
+}
+
+/// What the sides of a call may send each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Payload {
+    /// STUN, DTLS, SRTP and SRTCP ([`wire::demultiplex`]): who has got hold of a call's credentials has no tunnel for IP packets.
+    #[default]
+    WebRtc,
+    Any,
 }
 
 /// The longest payload: any single packet fits into a full bucket, however low the limit.
@@ -56,6 +66,9 @@ impl Turn {
         let rates = if allocation.is_call_bound() { &self.call_rates } else { &self.user_rates };
         match which {
             Direction::Sent => {
+                if allocation.is_call_bound() && !self.call_payload.admits(payload) {
+                    return Err(Reason::PayloadShape);
+                }
                 allocation.heard = now;
                 if let Some(ear) = &mut allocation.ear {
                     ear.hear(now, payload);
@@ -66,6 +79,12 @@ impl Turn {
             Direction::Received => allocation.received.admit(now, payload.len(), rates)?,
         }
         if self.share.admit(&self.shared.total, now, payload.len()) { Ok(()) } else { Err(Reason::TotalRate) }
+    }
+}
+
+impl Payload {
+    fn admits(self, payload: &[u8]) -> bool {
+        self == Payload::Any || wire::demultiplex(payload).is_some()
     }
 }
 

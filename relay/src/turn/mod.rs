@@ -57,7 +57,7 @@ use crate::wire::{Class, classify, indication};
 pub use crate::routes::{AddressId, ClientPath, Connection, FiveTuple, RelayedAddress, RelayedPort, Routes, Transport};
 pub use counters::{Counters, Path, Reason, Relayed};
 pub use io::{Action, Command, Forward, HEADROOM, OpenError, Packet, TAILROOM};
-pub use meter::Limits;
+pub use meter::{Limits, Payload};
 pub use nat_discovery::{NatDiscovery, Site};
 pub use ports::Ports;
 pub use settings::Settings;
@@ -72,6 +72,7 @@ pub struct Turn {
     openings: Openings,
     limiter: Limiter,
     call_rates: Rates,
+    call_payload: Payload,
     user_rates: Rates,
     share: Share,
     icmp_rate: Option<Rate>,
@@ -91,6 +92,7 @@ impl Turn {
         Turn {
             limiter: Limiter::new(&settings.unauthenticated, random.next_u64()),
             call_rates: Rates::new(settings.call_limits),
+            call_payload: settings.call_payload,
             user_rates: Rates::new(settings.user_limits),
             share: Share::new(settings.total_limits),
             icmp_rate: icmp::icmp_rate(),
@@ -199,6 +201,7 @@ impl Turn {
         let settings = &self.shared.settings;
         self.limiter.set_limits(&settings.unauthenticated);
         self.call_rates = Rates::new(settings.call_limits);
+        self.call_payload = settings.call_payload;
         self.user_rates = Rates::new(settings.user_limits);
         self.share = Share::new(settings.total_limits);
         self.allocations.refill_meters();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
-use super::meter::Limits;
+use super::meter::{Limits, Payload};
 use super::nat_discovery::NatDiscovery;
 use crate::access::ReplyLimits;
 use crate::routes::RelayedAddress;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub unauthenticated: ReplyLimits,
     /// What one allocation of a call may send. Before the call there is nobody to send to.
     pub call_limits: Limits,
+    /// What it may look like.
+    pub call_payload: Payload,
     /// What one allocation of a user may send, and as much again may reach it from outside.
     pub user_limits: Limits,
     /// What everybody together may relay, all workers together.
@@ -69,6 +71,7 @@ impl Default for Settings {
             max_handles: 100_000,
             unauthenticated: ReplyLimits::default(),
             call_limits: Limits::VOICE,
+            call_payload: Payload::WebRtc,
             user_limits: Limits::NONE,
             total_limits: Limits::NONE,
             nat_discovery: None,

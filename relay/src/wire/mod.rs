@@ -4,7 +4,8 @@
 //!
 //! 0. [`framing`] finds the messages in a stream; a UDP datagram is one already.
 //! 1. [`classify`] looks at the first bytes and the length.
-//! 2. [`channel_data`] and [`indication`] are the data path: no allocation, written in place.
+//! 2. [`channel_data`] and [`indication`] are the data path: no allocation, written in place. [`demultiplex`] tells what a WebRTC call
+//!    carries in them, by the first header of the payload.
 //! 3. [`Message`] is the control path: a strictly checked view, then typed getters.
 //! 4. [`Reply`] answers; [`Request`] is the client's side, for tests and the load generator.
 //!
@@ -29,6 +30,7 @@ mod integrity;
 mod key;
 mod malformed;
 mod message;
+mod multiplexed;
 mod password_algorithm;
 mod reply;
 mod request;
@@ -49,6 +51,7 @@ pub use integrity::Integrity;
 pub use key::{Key, USERHASH, userhash};
 pub use malformed::{BadAttribute, Malformed};
 pub use message::Message;
+pub use multiplexed::{Multiplexed, demultiplex};
 pub use password_algorithm::PasswordAlgorithm;
 pub use reply::Reply;
 pub use request::Request;

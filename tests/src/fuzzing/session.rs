@@ -202,7 +202,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let bind = |caller: u8, peer: u8| vec![1, caller, 3, 1, 2, 0x41, 3, 0x40, peer];
     let refresh = |caller: u8, value: u8| vec![2, caller, 1, 0, 1, 0x42, value];
     let send = |caller: u8, peer: u8| [&[4, caller, 1, peer, 0, 5][..], b"voice"].concat();
-    let channel = |caller: u8| [&[4, caller, 3, 3, 0, 5][..], b"voice"].concat();
+    // RTP by its header, as it must be in a call.
+    let channel = |caller: u8| [&[4, caller, 3, 3, 0, 12][..], &[0x80, 111, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2]].concat();
     let outside = |which: u8, peer: u8| [&[5, which, peer, 0, 5][..], b"voice"].concat();
     let wait = |words: u16| [&[6][..], &words.to_be_bytes()].concat();
     vec![

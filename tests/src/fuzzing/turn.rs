@@ -60,7 +60,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let allocate = |caller| [[0, caller, 0, 0], [0, caller, 0, 0]].concat();
     let permit = |caller, peer| vec![2, caller, 0, peer];
     let bind = |caller, peer| vec![3, caller, 1, peer];
-    let data = |caller| [&[4, caller, 1, 0, 5][..], b"voice"].concat();
+    // RTP by its header, as it must be in a call.
+    let data = |caller| [&[4, caller, 1, 0, 12, 0x80, 111, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2][..], b"voice"].concat();
     let send = |caller, peer| [&[5, caller, peer, 0, 0, 5][..], b"voice"].concat();
     let from_outside = [&[6, 0, 0x80, 0, 5][..], b"voice"].concat();
     let wait = |tenths: u16| [&[7][..], &tenths.to_be_bytes()].concat();

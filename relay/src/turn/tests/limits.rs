@@ -136,6 +136,27 @@ fn a_call_may_send_so_many_packets_and_bits_and_the_rest_is_dropped_and_counted(
 }
 
 #[test]
+fn in_a_call_passes_what_webrtc_peers_send_and_nothing_else_by_either_way() {
+    let mut world = World::new(Settings { call_payload: Payload::WebRtc, ..settings() }, 1);
+    let (a, b) = world.call();
+    let (a, b) = (world.caller(a, 1), world.caller(b, 2));
+    world.allocate(&a);
+    let to_b = world.allocate(&b);
+    assert_eq!(world.bind(&a, 0x4000, to_b), 0);
+    let ip = [&[0x45, 0, 0, 84, 0, 0, 0x40, 0, 64, 1][..], &[0; 74]].concat();
+    let rtp = [&[0x80, 111][..], &[7; 120]].concat();
+    for (payload, passes) in [(&rtp, true), (&ip, false), (&Vec::new(), false)] {
+        assert_eq!(world.channel(&a, 0x4000, payload) != Out::Nothing, passes, "{payload:?}");
+        assert_eq!(world.send(&a, to_b, payload) != Out::Nothing, passes, "{payload:?}");
+    }
+    assert_eq!(world.dropped(Reason::PayloadShape), 4);
+    let (user, peer) = (world.user("alice", 3), outside(1));
+    world.allocate(&user);
+    assert_eq!(world.bind(&user, 0x4000, peer), 0);
+    assert_ne!(world.channel(&user, 0x4000, &ip), Out::Nothing, "who has a password relays what they like");
+}
+
+#[test]
 fn before_its_call_a_handle_reaches_nobody_whatever_it_sends() {
     let mut world = world();
     let [lonely, other] = [1, 2].map(|n| Handle([n; 12]));

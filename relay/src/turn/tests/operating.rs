@@ -140,6 +140,18 @@ fn a_reload_changes_every_limit_and_ends_no_allocation() {
 }
 
 #[test]
+fn a_reload_changes_what_calls_may_carry_from_the_next_packet_on() {
+    let mut world = World::new(Settings { call_payload: Payload::WebRtc, ..settings() }, 1);
+    let (a, b) = world.call();
+    let (a, b) = (world.caller(a, 1), world.caller(b, 2));
+    world.allocate(&a);
+    let to_b = world.allocate(&b);
+    assert_eq!(world.send(&a, to_b, b"anything"), Out::Nothing);
+    reload(&mut world, settings(), alice_and_bob(), &access::Settings::default());
+    assert_ne!(world.send(&a, to_b, b"anything"), Out::Nothing);
+}
+
+#[test]
 fn a_reload_changes_what_strangers_get() {
     let mut world = world();
     let alice = world.user("alice", 1);

@@ -89,6 +89,8 @@ pub(super) fn settings() -> Settings {
             RelayedAddress::same("2001:db8:7::1".parse().unwrap()),
         ],
         ports: 50_000..=50_999,
+        // These tests say who may reach whom; what payloads of a call look like has its own (`calls.rs`).
+        call_payload: Payload::Any,
         ..Settings::default()
     }
 }
