@@ -8,7 +8,7 @@ use e2e::{Caller, Claims, Daemon, eventually, http};
 use relay::wire::{Message, Method, Request, TransactionId};
 use serde_json::{Value, json};
 
-use crate::operating::{Client, speak, talking};
+use crate::operating::{Client, discovered, free_ports, speak, talking};
 
 fn reload(daemon: &mut Daemon, toml: &str) -> (u16, Value) {
     daemon.rewrite(toml);
@@ -135,6 +135,29 @@ fn udp_listeners_come_and_go_and_whoever_came_by_one_is_served_to_the_end() {
     assert_eq!(client.refresh(0), 0);
     eventually("the last has left and it is closed", || UdpSocket::bind(before).ok());
     alice_at(after).allocate().unwrap();
+}
+
+#[test]
+fn nat_discovery_comes_and_goes_and_calls_go_on() {
+    let mut daemon = Daemon::local().start();
+    let mut call = talking(&daemon);
+    let [a, b] = free_ports();
+    let pair = format!("listen.nat_discovery = ['127.0.0.1:{a}', '127.0.0.2:{b}']");
+    changes(&mut daemon, &pair, &["listen.nat_discovery"]);
+    let four = [("127.0.0.1", a), ("127.0.0.1", b), ("127.0.0.2", a), ("127.0.0.2", b)];
+    let mut four = four.map(|(ip, port)| SocketAddr::new(ip.parse().unwrap(), port));
+    four.sort_unstable();
+    assert_eq!(discovered(four[0]), four, "each once");
+    speak(&mut call, b"with four more sockets");
+    changes(&mut daemon, "listen.nat_discovery = []", &["listen.nat_discovery"]);
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    stranger.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let request = Request::new(Method::Binding, TransactionId([9; 12])).finish(None);
+    eventually("silence where discovery was", || {
+        stranger.send_to(&request, four[3]).unwrap();
+        stranger.recv(&mut [0; 256]).is_err().then_some(())
+    });
+    speak(&mut call, b"and without them");
 }
 
 #[test]

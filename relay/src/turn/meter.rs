@@ -63,10 +63,11 @@ impl Turn {
     /// Counts a packet that is about to be relayed, or says why it is not.
     pub(super) fn meter(&mut self, now: Millis, key: Key, which: Direction, payload: &[u8]) -> Result<(), Reason> {
         let Some(allocation) = self.allocations.get_mut(key) else { return Err(Reason::NoAllocation) };
-        let rates = if allocation.is_call_bound() { &self.call_rates } else { &self.user_rates };
+        let in_call = allocation.is_call_bound();
+        let rates = if in_call { &self.call_rates } else { &self.user_rates };
         match which {
             Direction::Sent => {
-                if allocation.is_call_bound() && !self.call_payload.admits(payload) {
+                if in_call && !self.call_payload.admits(payload) {
                     return Err(Reason::PayloadShape);
                 }
                 allocation.heard = now;
@@ -83,6 +84,7 @@ impl Turn {
 }
 
 impl Payload {
+    #[inline]
     fn admits(self, payload: &[u8]) -> bool {
         self == Payload::Any || wire::demultiplex(payload).is_some()
     }

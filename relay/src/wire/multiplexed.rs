@@ -22,8 +22,18 @@ pub enum Multiplexed {
 /// `None` for whatever no WebRTC peer sends: IP, TURN, QUIC, VPNs and noise.
 #[inline]
 pub fn demultiplex(payload: &[u8]) -> Option<Multiplexed> {
-    match *payload.first()? {
-        128..=191 => (payload.len() >= RTP_HEADER).then_some(Multiplexed::Srtp),
+    let first = *payload.first()?;
+    // 128 to 191, and nearly every packet of a call.
+    if first >> 6 == 2 {
+        return (payload.len() >= RTP_HEADER).then_some(Multiplexed::Srtp);
+    }
+    handshake(first, payload)
+}
+
+/// What comes before media, and keeps it alive.
+#[inline(never)]
+fn handshake(first: u8, payload: &[u8]) -> Option<Multiplexed> {
+    match first {
         0..=3 => header::check(payload).is_ok().then_some(Multiplexed::Stun),
         20..=63 => is_dtls(payload).then_some(Multiplexed::Dtls),
         _ => None,
