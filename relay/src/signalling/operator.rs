@@ -2,7 +2,7 @@
 //!
 //! `POST /v1/revoke` ends a person or a token now · `POST /v1/calls` the relay alone, for an app with its own matchmaker ·
 //! `GET`, `DELETE /v1/subjects/{sub}` what is held, and its end · `POST /v1/drain` nobody new from here on:
-//! what SIGTERM begins with, without the end.
+//! what SIGTERM begins with, without the end · `GET /v1/waiting` who waits, for the operator.
 //!
 //! The listener is on loopback and asks nobody who they are, so a page in a browser on the same machine must not get through: whatever
 //! names another host, or comes from a page, is refused.
@@ -25,10 +25,14 @@ use super::gate::is_loopback_host;
 use super::ids::CallRef;
 use super::message::Ice;
 use super::socket::Event;
+use super::waiting::{PAUSE, Told};
+use crate::matchmaking::Census;
 use crate::time::Now;
 
 /// Longest request body, in bytes.
 const MAX_BODY_BYTES: usize = 1024;
+/// For a person who looks at it by a name of their own.
+const NO_PAGES: &str = "refused: ask for localhost or a loopback address (a tunnel will do), and not from another page\n";
 /// Longest notice of a stop.
 const MAX_DRAIN_MS: u64 = 3_600_000;
 
@@ -36,11 +40,12 @@ const MAX_DRAIN_MS: u64 = 3_600_000;
 #[derive(Clone)]
 pub(super) struct Operator {
     desk: mpsc::Sender<Event>,
+    told: Told,
 }
 
 impl Operator {
-    pub(super) const fn new(desk: mpsc::Sender<Event>) -> Operator {
-        Operator { desk }
+    pub(super) fn new(desk: mpsc::Sender<Event>) -> Operator {
+        Operator { desk, told: Told::default() }
     }
 
     pub(super) fn router(self, shut: impl Fn() -> bool + Send + Sync + 'static) -> Router {
@@ -56,6 +61,7 @@ impl Operator {
             .route("/v1/calls/{call}/credentials", post(rebind_call))
             .route("/v1/subjects/{sub}", get(held).delete(erase))
             .route("/v1/drain", post(drain))
+            .route("/v1/waiting", get(waiting))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .layer(from_fn(no_pages))
             .with_state(self)
@@ -91,7 +97,7 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 /// Refuses whatever comes from a page in a browser, or names another host than this machine.
 pub(crate) async fn no_pages(request: Request, next: Next) -> Response {
     if comes_from_a_page(request.headers()) {
-        return StatusCode::FORBIDDEN.into_response();
+        return (StatusCode::FORBIDDEN, NO_PAGES).into_response();
     }
     next.run(request).await
 }
@@ -206,4 +212,21 @@ struct Drain {
 async fn drain(operator: Operator, (Drain { in_ms, to }, shut): (Drain, bool)) -> Answer {
     operator.ask(move |desk, now| desk.handle_drain(now, in_ms.min(MAX_DRAIN_MS), to.as_deref())).await?;
     if shut { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(Refusal(StatusCode::SERVICE_UNAVAILABLE)) }
+}
+
+async fn waiting(State(operator): State<Operator>) -> Answer {
+    let census = async {
+        let mut census = Census::default();
+        loop {
+            let slice = move |desk: &mut Desk, now| (desk.count_waiting(now, &mut census), census);
+            let (done, counted) = operator.ask(slice).await?;
+            if done {
+                return Ok(counted);
+            }
+            census = counted;
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let told = operator.told.or(census).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response())
 }
