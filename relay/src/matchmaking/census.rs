@@ -123,8 +123,10 @@ impl Census {
         let group = Group { bands: Some(engine.bands), level: Some(bucket.level()), wants: Some(bucket.wants()) };
         let tally = self.groups.entry(group).or_default();
         tally.people += engine.crowd(class);
-        tally.longest_ms =
-            oldest.iter().map(|(rank, _)| now.since(rank.t0())).fold(tally.longest_ms, |longest, wait| longest.max(wait));
+        tally.longest_ms = oldest
+            .iter()
+            .map(|(rank, _)| now.since(rank.t0()))
+            .fold(tally.longest_ms, |longest, wait| longest.max(wait));
         for (_, cell) in oldest.into_iter().take(SAMPLES_OF_CLASS).filter(|(rank, _)| now.since(rank.t0()) >= LONG_MS) {
             let list = name(Bucket::of_cell(class, cell), LIST_ALL);
             if tally.samples < SAMPLES

@@ -32,7 +32,8 @@ use crate::time::Now;
 /// Longest request body, in bytes.
 const MAX_BODY_BYTES: usize = 1024;
 /// For a person who looks at it by a name of their own.
-const NO_PAGES: &str = "refused: ask for localhost or a loopback address (a tunnel will do), and not from another page\n";
+const NO_PAGES: &str =
+    "refused: ask for localhost or a loopback address (a tunnel will do), and not from another page\n";
 /// Longest notice of a stop.
 const MAX_DRAIN_MS: u64 = 3_600_000;
 

@@ -71,7 +71,8 @@ fn row(Waiting { group: Group { bands, level, wants }, people, longest_ms, starv
     Row {
         cohort: bands.map(|bands| bands.iter().map(|band| BandWord::from(*band)).collect()),
         lvl: level.map(LevelWord::from),
-        gender: wants.map(|wants| Gender::ALL.into_iter().filter(|it| wants.contains(*it)).map(GenderWord::from).collect()),
+        gender: wants
+            .map(|wants| Gender::ALL.into_iter().filter(|it| wants.contains(*it)).map(GenderWord::from).collect()),
         people,
         longest_secs: longest_ms / 1_000,
         starved_of,

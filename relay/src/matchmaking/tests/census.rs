@@ -25,11 +25,8 @@ fn women_who_want_men(engine: &mut Matchmaker, numbers: std::ops::Range<u64>, le
 fn a_group_is_told_with_its_longest_wait_in_whole_tens_and_steps() {
     let mut engine = Matchmaker::new(steady());
     women_who_want_men(&mut engine, 0..29, Level::B1);
-    let group = Group {
-        bands: Some(&[Band::Adult]),
-        level: Some(Level::B1),
-        wants: Some(GenderSet::NONE.with(Gender::M)),
-    };
+    let group =
+        Group { bands: Some(&[Band::Adult]), level: Some(Level::B1), wants: Some(GenderSet::NONE.with(Gender::M)) };
     let waiting = Waiting { group, people: 20, longest_ms: 5_000, starved: Starved::No };
     assert_eq!(told(&engine, 9_999), [waiting]);
 }
@@ -45,7 +42,8 @@ fn small_groups_are_told_with_the_rest_of_their_level_their_cohort_and_all_and_f
     let all_adults = Group { bands: adults, level: None, wants: None };
     assert_eq!(of(told(&engine, 1)), [(all_adults, 10)]);
     for number in 20..23 {
-        let picky = Ticket { gender: Gender::F, wants: GenderSet::NONE.with(Gender::M).with(Gender::X), ..ticket(number, 0) };
+        let picky =
+            Ticket { gender: Gender::F, wants: GenderSet::NONE.with(Gender::M).with(Gender::X), ..ticket(number, 0) };
         assert_eq!(enqueue(&mut engine, 0, picky), []);
     }
     let level = Group { bands: adults, level: Some(Level::B1), wants: None };
@@ -63,7 +61,11 @@ fn the_wish_that_keeps_most_waiting_is_named_once_they_have_waited_long() {
     women_who_want_men(&mut engine, 0..12, Level::B1);
     wait_until(&mut engine, 60_000);
     let starved = |engine: &Matchmaker, now| told(engine, now).into_iter().map(|it| it.starved).collect::<Vec<_>>();
-    assert_eq!(starved(&engine, 60_000), [Starved::OfPeople], "women who want men do not fit each other whatever they give up");
+    assert_eq!(
+        starved(&engine, 60_000),
+        [Starved::OfPeople],
+        "women who want men do not fit each other whatever they give up"
+    );
     // Men who take anybody would fit at once; these take nobody of another level.
     for number in 100..110 {
         let far = Ticket { level: Level::C2, max_distance: 0, ..man(number, 0) };
