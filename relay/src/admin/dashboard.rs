@@ -9,7 +9,7 @@
 use axum::Router;
 use axum::middleware::from_fn;
 
-use crate::signalling::no_pages;
+use crate::signalling::own_page;
 use crate::web::site::{CSS, File, HTML, SCRIPT, SVG, Site};
 
 static DASHBOARD: Site = Site {
@@ -31,7 +31,7 @@ static FILES: [File; 8] = [
 ];
 
 pub(super) fn router() -> Router {
-    DASHBOARD.router().layer(from_fn(no_pages))
+    DASHBOARD.router().layer(from_fn(own_page))
 }
 
 #[cfg(test)]
@@ -64,6 +64,14 @@ mod tests {
         for own in ["localhost", "localhost:9641", "127.0.0.1:9641", "127.8.8.8", "[::1]:9641"] {
             let (head, _) = checks::request(router(), "GET", "/", Some(own)).await;
             assert!(head.starts_with("http/1.1 200"), "{own}: {head}");
+        }
+        // A browser sends the page's own origin with its module.
+        for (origin, status) in
+            [("http://localhost:9641", 200), ("http://localhost:8080", 403), ("https://evil.example", 403)]
+        {
+            let host = format!("localhost:9641\r\norigin: {origin}");
+            let (head, _) = checks::request(router(), "GET", "/dashboard/dashboard.js", Some(&host)).await;
+            assert!(head.starts_with(&format!("http/1.1 {status}")), "{origin}: {head}");
         }
         for other in ["rebound.example", "rebound.example:9641", "localhost.rebound.example", "10.0.0.4:9641", ""] {
             for path in ["/", "/dashboard/dashboard.js"] {

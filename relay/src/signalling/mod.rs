@@ -33,6 +33,6 @@ pub mod webhook;
 
 pub use counters::Counters;
 pub use listener::{Controls, Fresh, Peer, Settings, Signalling, spawn, spawn_prepared};
-pub(crate) use operator::no_pages;
+pub(crate) use operator::{no_pages, own_page};
 pub use pressure::Gauges;
 pub use relay_desk::{LocalRelay, NoRelay, RelayDesk};

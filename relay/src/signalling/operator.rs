@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::{BOUND_SECS, CREDENTIAL_SECS, DENY_SECS, Desk, Lifetime, Subject};
-use super::gate::is_loopback_host;
+use super::gate::{is_loopback_host, is_own_loopback};
 use super::ids::CallRef;
 use super::message::Ice;
 use super::socket::Event;
@@ -62,9 +62,9 @@ impl Operator {
             .route("/v1/calls/{call}/credentials", post(rebind_call))
             .route("/v1/subjects/{sub}", get(held).delete(erase))
             .route("/v1/drain", post(drain))
-            .route("/v1/waiting", get(waiting))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .layer(from_fn(no_pages))
+            .merge(Router::new().route("/v1/waiting", get(waiting)).layer(from_fn(own_page)))
             .with_state(self)
     }
 
@@ -98,9 +98,21 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 /// Refuses whatever comes from a page in a browser, or names another host than this machine.
 pub(crate) async fn no_pages(request: Request, next: Next) -> Response {
     if comes_from_a_page(request.headers()) {
-        return (StatusCode::FORBIDDEN, NO_PAGES).into_response();
+        return StatusCode::FORBIDDEN.into_response();
     }
     next.run(request).await
+}
+
+/// Refuses what names another host than this machine or comes from a page of somebody else's. The page that this listener itself serves may:
+/// a browser sends its origin with a module, for one.
+pub(crate) async fn own_page(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.as_bytes());
+    let is_own = |host: &[u8]| is_loopback_host(host) && origin.is_none_or(|origin| is_own_loopback(origin, host));
+    if headers.get(header::HOST).is_some_and(|host| is_own(host.as_bytes())) {
+        return next.run(request).await;
+    }
+    (StatusCode::FORBIDDEN, NO_PAGES).into_response()
 }
 
 fn comes_from_a_page(headers: &HeaderMap) -> bool {
