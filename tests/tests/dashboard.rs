@@ -79,7 +79,7 @@ async fn waits(
 async fn stay(mut callers: Vec<Caller>) {
     loop {
         for caller in &mut callers {
-            caller.send(json!({ "t": "ping" })).await;
+            caller.send(json!({ "t": "ping", "p": 1 })).await;
         }
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
