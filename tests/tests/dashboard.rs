@@ -265,7 +265,7 @@ fn pictures_of_the_dashboard_for_the_documentation() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../relay/docs");
     let world = World::new(&daemon);
     let target = format!("ws://{}/v1/ws", daemon.signalling());
-    let line = "run --arrivals ramp:0.5..2/240s --hold exp:15s --warmup 1s --for 340s --plain --quiet --target";
+    let line = "run --arrivals ramp:0.5..2/240s --hold exp:15s --warmup 1s --for 340s --quiet --target";
     let mut crowd = Command::new(e2e::daemon::build("loadgen"));
     crowd.args(line.split_whitespace()).args([&target, "--token-secret", e2e::daemon::DEV_KEY]);
     let mut crowd = crowd.spawn().unwrap();
