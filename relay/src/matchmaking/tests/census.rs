@@ -14,7 +14,7 @@ fn told(engine: &Matchmaker, now: u64) -> Vec<Waiting> {
     taken(engine, now).told()
 }
 
-/// Women who want women wait in vain: as many as wanted, each a blocked partner of all others would be too much to write down.
+/// They fit nobody of their own.
 fn women_who_want_men(engine: &mut Matchmaker, numbers: std::ops::Range<u64>, level: Level) {
     for number in numbers {
         assert_eq!(enqueue(engine, 0, Ticket { level, ..woman(number, 0) }), []);
