@@ -227,7 +227,7 @@ fn how_to_try(addresses: &Addresses, password: &str) -> String {
         "\nTry it; everything stays on this machine, Ctrl-C ends it:\n\
          \x20 a call     open {page} in two tabs\n\
          \x20 TURN       turnutils_uclient -y -c -u {LOCAL_USER} -w {password} -p {port} {ip}\n\
-         \x20 numbers    curl {admin}/metrics\n\
+         \x20 numbers    open {admin} in a browser, or curl {admin}/metrics\n\
          \x20 secret     user {LOCAL_USER}, password {password}: made for this run, gone when it ends\n\
          \x20 real use   relay --help\n",
         page = http(addresses.signalling),

@@ -64,7 +64,7 @@ fn every_screen_obeys_the_rules_of_accessibility_in_both_schemes_and_on_a_phone(
 }
 
 /// All schemes and widths of one screen.
-fn looks_at(page: &Browser<'_>, screen: &str, axe: Option<&str>) {
+pub(crate) fn looks_at(page: &Browser<'_>, screen: &str, axe: Option<&str>) {
     for scheme in ["light", "dark"] {
         let media = json!({ "features": [
             { "name": "prefers-color-scheme", "value": scheme }, { "name": "prefers-reduced-motion", "value": "reduce" }

@@ -10,13 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Speaks fifty times a second until it is told to stop.
-struct Speaker {
+pub(crate) struct Speaker {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<(Client, u16)>,
 }
 
 impl Speaker {
-    fn start(mut turn: Client, mut number: u16) -> Speaker {
+    pub(crate) fn start(mut turn: Client, mut number: u16) -> Speaker {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
@@ -30,7 +30,7 @@ impl Speaker {
         Speaker { stop, thread }
     }
 
-    fn stop(self) -> (Client, u16) {
+    pub(crate) fn stop(self) -> (Client, u16) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }

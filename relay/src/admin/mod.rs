@@ -1,8 +1,11 @@
-//! The operator's listener: metrics and health. Always on loopback, because it asks nobody who they are.
+//! The operator's listener: metrics, health and the dashboard. Always on loopback, because it asks nobody who they are.
 //!
 //! `GET /metrics` Prometheus text, or OpenMetrics or protobuf with native histograms for who accepts it · `GET /livez` 200 while the process answers · `GET /readyz` 200 once
 //! everything listens and the list of `[revocations]` is here, 503 before that, from the moment it drains or stops, and while the workers
 //! have no time or their receive buffers overflow: what it says in both cases tells how much of them is used.
+//! `GET /` the [`dashboard`].
+
+mod dashboard;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -56,6 +59,7 @@ impl Admin {
             .route("/livez", get(async || "alive\n"))
             .route("/readyz", get(readyz))
             .with_state(self)
+            .merge(dashboard::router())
     }
 }
 
@@ -77,4 +81,21 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
         return (StatusCode::OK, format!("ready\n{numbers}"));
     };
     (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why_not}\n{numbers}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::site::checks::request;
+
+    #[tokio::test]
+    async fn scrapers_and_balancers_may_call_it_by_any_name() {
+        let admin = Admin::new(|_| b"relay_calls 0\n".to_vec(), || true);
+        for path in ["/metrics", "/livez", "/readyz"] {
+            let (head, _) = request(admin.clone().router(), "GET", path, Some("relay-1.monitoring.example:9641")).await;
+            let status = if path == "/readyz" { "http/1.1 503" } else { "http/1.1 200" };
+            assert!(head.starts_with(status), "{path}: {head}");
+            assert!(!head.contains("access-control-"), "{path}: {head}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::policy::{Policy, is_free};
 use super::region::Countries;
-use super::ticket::{Criteria, Gender, Level, STAGES, TopicMode, TopicSet};
+use super::ticket::{Criteria, Gender, GenderSet, Level, STAGES, TopicMode, TopicSet};
 
 /// Outer part of a bucket: gender (3) and wish (8).
 pub(super) const GROUPS: usize = 3 * 8;
@@ -76,14 +76,16 @@ impl Bucket {
 
     /// The wishes of a ticket in here that chose `topics` and any country.
     pub(super) fn criteria(self, topics: TopicSet) -> Criteria {
-        let wants =
-            Gender::ALL.into_iter().filter(|&gender| (self.group() % 8) & (1 << gender as usize) != 0).collect();
         let (level, max_distance, topic_mode) = (self.level(), self.limit(), self.mode());
-        Criteria { wants, level, max_distance, topics, topic_mode, countries: Countries::ANY }
+        Criteria { wants: self.wants(), level, max_distance, topics, topic_mode, countries: Countries::ANY }
     }
 
     pub(super) fn gender(self) -> Gender {
         Gender::ALL[self.group() / 8]
+    }
+
+    pub(super) fn wants(self) -> GenderSet {
+        Gender::ALL.into_iter().filter(|&gender| (self.group() % 8) & (1 << gender as usize) != 0).collect()
     }
 
     pub(super) fn level(self) -> Level {

@@ -16,12 +16,12 @@ enum Minors {
 }
 
 impl Cohorts {
-    /// Asks `engine` for a fresh engine per cohort.
-    pub(super) fn new(minor_bands_meet: bool, mut engine: impl FnMut() -> u16) -> Cohorts {
-        let adults = engine();
+    /// Asks `engine` for a fresh engine per cohort, and says whom it is for.
+    pub(super) fn new(minor_bands_meet: bool, mut engine: impl FnMut(&'static [Band]) -> u16) -> Cohorts {
+        let adults = engine(&[Band::Adult]);
         let minors = match minor_bands_meet {
-            true => Minors::Together(engine()),
-            false => Minors::Apart { younger: engine(), older: engine() },
+            true => Minors::Together(engine(&[Band::B13_15, Band::B16_17])),
+            false => Minors::Apart { younger: engine(&[Band::B13_15]), older: engine(&[Band::B16_17]) },
         };
         Cohorts { adults, minors }
     }

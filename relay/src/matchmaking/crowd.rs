@@ -46,6 +46,10 @@ impl Crowd {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.shelves.iter().map(|shelf| shelf.count).sum()
+    }
+
     /// How many are smaller than `rank`.
     pub(super) fn below(&self, rank: Rank) -> usize {
         let at = self.shelves.partition_point(|shelf| shelf.max < rank);

@@ -16,7 +16,7 @@ use super::region::Region;
 use super::scan::Scan;
 use super::search::{Field, Found, Seeker, search};
 use super::stages::{Stages, reached};
-use super::ticket::{Criteria, Person, Ticket, TicketId};
+use super::ticket::{Band, Criteria, Person, Ticket, TicketId};
 use super::{Position, Refused, ticket::MAX_AVOID};
 use crate::time::Millis;
 
@@ -72,6 +72,8 @@ pub(super) struct Prospect {
 
 pub(super) struct Engine {
     rules: Arc<Rules>,
+    /// Whom it is for.
+    pub(super) bands: &'static [Band],
     pub(super) arena: Arena,
     index: Index,
     stages: Stages,
@@ -84,9 +86,10 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(rules: Arc<Rules>) -> Engine {
+    pub(super) fn new(rules: Arc<Rules>, bands: &'static [Band]) -> Engine {
         Engine {
             rules,
+            bands,
             arena: Arena::default(),
             index: Index::default(),
             stages: Stages::new(),
@@ -181,6 +184,11 @@ impl Engine {
         let slot = self.arena.slot(at);
         let ahead = self.crowds[slot.bucket.class()].below(self.arena.rank(at)) as u32;
         Position { ahead, stage: slot.bucket.stage(), eta: self.rates.eta(now, slot.bucket, ahead) }
+    }
+
+    /// How many wait in a class.
+    pub(super) fn crowd(&self, class: usize) -> u32 {
+        self.crowds[class].len() as u32
     }
 
     /// Does what is due, until `budget` is used up; pairs go to `out`.

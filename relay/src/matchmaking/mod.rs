@@ -12,6 +12,7 @@
 
 mod arena;
 mod bucket;
+mod census;
 mod cohorts;
 mod crowd;
 mod deadlines;
@@ -45,6 +46,7 @@ use engine::{Engine, Limits, Pairing, Prospect, Rules};
 use meetings::Meetings;
 use search::Found;
 
+pub use census::{Census, Group, Starved, TOLD_TOGETHER, Waiting};
 pub use hint::{Hint, Relax};
 pub use policy::{Policy, Recent, compatible};
 pub use recent::{MAX_RECENT, Pepper, RECENT_TTL_MS, RecentPartners};
@@ -303,6 +305,11 @@ impl Matchmaker {
         self.waiting + self.meetings.len()
     }
 
+    /// Goes on with a census for one slice, a fraction of a millisecond; whether all have been counted.
+    pub fn count(&self, now: Millis, census: &mut Census) -> bool {
+        census.advance(now, &self.engines, self.meetings.len())
+    }
+
     /// Searches that go on from the timer.
     #[cfg(test)]
     fn unfinished(&self) -> usize {
@@ -342,14 +349,14 @@ impl Matchmaker {
             self.drop_empty_pool()?;
         }
         let Matchmaker { rules, engines, spare, .. } = self;
-        let fresh = || Engine::new(Arc::clone(rules));
-        let cohorts = Cohorts::new(rules.policy.minor_bands_meet, || match spare.pop() {
+        let fresh = |bands| Engine::new(Arc::clone(rules), bands);
+        let cohorts = Cohorts::new(rules.policy.minor_bands_meet, |bands| match spare.pop() {
             Some(number) => {
-                engines[usize::from(number)] = fresh();
+                engines[usize::from(number)] = fresh(bands);
                 number
             }
             None => {
-                engines.push(fresh());
+                engines.push(fresh(bands));
                 (engines.len() - 1) as u16
             }
         });

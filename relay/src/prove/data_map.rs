@@ -96,7 +96,7 @@ fn signalling(facts: &Facts) -> Vec<Datum> {
             "topics, wishes, place in the queue",
             "the ticket, in memory",
             "until matched or left",
-            "topics in common: the partner",
+            "topics in common: the partner; how many wait with which level and preference, ten and more together: whoever reads /v1/waiting",
         ),
         datum("display name and picture (card)", "the session, in memory; never parsed", "as the pseudonym", PARTNER),
         datum(

@@ -79,7 +79,7 @@ impl Origins {
 /// `Origin: http://127.0.0.1:8080` with `Host: 127.0.0.1:8080`, or `https://`: the same page is served inside TLS too. The host
 /// is compared with loopback names so that a name of somebody else's that resolves to loopback (DNS rebinding) is not one of
 /// ours.
-fn is_own_loopback(origin: &[u8], host: &[u8]) -> bool {
+pub(super) fn is_own_loopback(origin: &[u8], host: &[u8]) -> bool {
     let bare = origin.strip_prefix(b"https://").or_else(|| origin.strip_prefix(b"http://"));
     bare == Some(host) && is_loopback_host(host)
 }

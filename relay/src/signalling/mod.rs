@@ -3,7 +3,7 @@
 //! Pure: `message` the language, `token` who is calling, `sdp` and `candidate` what of a description may pass, `limits`
 //! how much one may ask, `evidence` how to prove what was said, `desk` the machine of sessions, tickets and calls, which knows the relay only as a
 //! [`RelayDesk`]. Edges: `listener` the WebSocket endpoint, one task per connection and one that owns the desk;
-//! `operator` what an app's backend may ask; `webhook` reports on their way to it, `revocations` what it says at start;
+//! `operator` what an app's backend may ask; `waiting` who waits, for an operator to see; `webhook` reports on their way to it, `revocations` what it says at start;
 //! `pressure` how near this process is to its limits.
 //!
 //! Nothing here is written anywhere, and no address, name, token, description or text is ever logged.
@@ -28,10 +28,11 @@ mod revocations;
 pub mod sdp;
 mod socket;
 pub mod token;
+mod waiting;
 pub mod webhook;
 
 pub use counters::Counters;
 pub use listener::{Controls, Fresh, Peer, Settings, Signalling, spawn, spawn_prepared};
-pub(crate) use operator::no_pages;
+pub(crate) use operator::{no_pages, own_page};
 pub use pressure::Gauges;
 pub use relay_desk::{LocalRelay, NoRelay, RelayDesk};

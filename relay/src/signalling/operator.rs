@@ -2,7 +2,7 @@
 //!
 //! `POST /v1/revoke` ends a person or a token now · `POST /v1/calls` the relay alone, for an app with its own matchmaker ·
 //! `GET`, `DELETE /v1/subjects/{sub}` what is held, and its end · `POST /v1/drain` nobody new from here on:
-//! what SIGTERM begins with, without the end.
+//! what SIGTERM begins with, without the end · `GET /v1/waiting` who waits, for the operator.
 //!
 //! The listener is on loopback and asks nobody who they are, so a page in a browser on the same machine must not get through: whatever
 //! names another host, or comes from a page, is refused.
@@ -21,14 +21,19 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::{BOUND_SECS, CREDENTIAL_SECS, DENY_SECS, Desk, Lifetime, Subject};
-use super::gate::is_loopback_host;
+use super::gate::{is_loopback_host, is_own_loopback};
 use super::ids::CallRef;
 use super::message::Ice;
 use super::socket::Event;
+use super::waiting::{PAUSE, Told};
+use crate::matchmaking::Census;
 use crate::time::Now;
 
 /// Longest request body, in bytes.
 const MAX_BODY_BYTES: usize = 1024;
+/// For a person who looks at it by a name of their own.
+const NO_PAGES: &str =
+    "refused: ask for localhost or a loopback address (a tunnel will do), and not from another page\n";
 /// Longest notice of a stop.
 const MAX_DRAIN_MS: u64 = 3_600_000;
 
@@ -36,11 +41,12 @@ const MAX_DRAIN_MS: u64 = 3_600_000;
 #[derive(Clone)]
 pub(super) struct Operator {
     desk: mpsc::Sender<Event>,
+    told: Told,
 }
 
 impl Operator {
-    pub(super) const fn new(desk: mpsc::Sender<Event>) -> Operator {
-        Operator { desk }
+    pub(super) fn new(desk: mpsc::Sender<Event>) -> Operator {
+        Operator { desk, told: Told::default() }
     }
 
     pub(super) fn router(self, shut: impl Fn() -> bool + Send + Sync + 'static) -> Router {
@@ -58,6 +64,7 @@ impl Operator {
             .route("/v1/drain", post(drain))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .layer(from_fn(no_pages))
+            .merge(Router::new().route("/v1/waiting", get(waiting)).layer(from_fn(own_page)))
             .with_state(self)
     }
 
@@ -94,6 +101,18 @@ pub(crate) async fn no_pages(request: Request, next: Next) -> Response {
         return StatusCode::FORBIDDEN.into_response();
     }
     next.run(request).await
+}
+
+/// Refuses what names another host than this machine or comes from a page of somebody else's. The page that this listener itself serves may:
+/// a browser sends its origin with a module, for one.
+pub(crate) async fn own_page(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.as_bytes());
+    let is_own = |host: &[u8]| is_loopback_host(host) && origin.is_none_or(|origin| is_own_loopback(origin, host));
+    if headers.get(header::HOST).is_some_and(|host| is_own(host.as_bytes())) {
+        return next.run(request).await;
+    }
+    (StatusCode::FORBIDDEN, NO_PAGES).into_response()
 }
 
 fn comes_from_a_page(headers: &HeaderMap) -> bool {
@@ -206,4 +225,21 @@ struct Drain {
 async fn drain(operator: Operator, (Drain { in_ms, to }, shut): (Drain, bool)) -> Answer {
     operator.ask(move |desk, now| desk.handle_drain(now, in_ms.min(MAX_DRAIN_MS), to.as_deref())).await?;
     if shut { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(Refusal(StatusCode::SERVICE_UNAVAILABLE)) }
+}
+
+async fn waiting(State(operator): State<Operator>) -> Answer {
+    let census = async {
+        let mut census = Census::default();
+        loop {
+            let slice = move |desk: &mut Desk, now| (desk.count_waiting(now, &mut census), census);
+            let (done, counted) = operator.ask(slice).await?;
+            if done {
+                return Ok(counted);
+            }
+            census = counted;
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let told = operator.told.or(census).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response())
 }

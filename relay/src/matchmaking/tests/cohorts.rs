@@ -45,7 +45,7 @@ fn in_bucket(
 fn the_engines_of_adults_and_of_minors_are_different_ones_in_every_pool() {
     for minor_bands_meet in [false, true] {
         let mut fresh = 0..;
-        let pools: Vec<Cohorts> = (0..50).map(|_| Cohorts::new(minor_bands_meet, || fresh.next().unwrap())).collect();
+        let pools: Vec<Cohorts> = (0..50).map(|_| Cohorts::new(minor_bands_meet, |_| fresh.next().unwrap())).collect();
         let mut seen = BTreeSet::new();
         for pool in &pools {
             for a in BANDS {

@@ -17,6 +17,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod census;
 mod cohorts;
 mod meetings;
 mod metamorphic;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::deny::{Denied, DenyFull};
 use super::session::Place;
 use super::{Connection, Desk};
+use crate::matchmaking::Census;
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::token::{MAX_LIFE_SECS, SKEW_SECS, token_digest};
 use crate::time::{Now, Unix};
@@ -107,6 +108,11 @@ impl Desk {
             blocks: self.blocks.of(now.mono, person).count(),
             denied_until: self.deny.holds(now.unix, Denied::Person(person)).map(|until| until.0),
         }
+    }
+
+    /// One slice of a census of those who wait; whether it was the last.
+    pub fn count_waiting(&self, now: Now, census: &mut Census) -> bool {
+        self.matchmaker.count(now.mono, census)
     }
 
     /// Ends what is there of a person and forgets the rest, on every side. No revocation: who has a token may come back.

@@ -252,11 +252,38 @@ async fn pages_in_a_browser_on_the_same_machine_ask_in_vain() {
     assert_eq!(ask(operator, "POST", "/v1/revoke", &origin, &body).await.0, 403);
     assert_eq!(ask(operator, "POST", "/v1/revoke", "Content-Type: text/plain\r\n", &body).await.0, 415);
     let mut stream = TcpStream::connect(operator).await.unwrap();
-    let rebound = "GET /v1/subjects/x HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n";
+    let rebound = "GET /v1/waiting HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n";
     stream.write_all(rebound.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.ends_with("not from another page\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_operator_sees_who_waits_from_ten_people_on() {
+    let server = serve(settings()).await;
+    let operator = server.operator().await;
+    let mut sockets = Vec::new();
+    let mut told = Vec::new();
+    for names in [0..9, 9..12] {
+        if !told.is_empty() {
+            // Until another may be taken.
+            tokio::time::sleep(Duration::from_millis(5_100)).await;
+        }
+        for number in names {
+            let mut socket = server.enter(&number.to_string()).await;
+            // Each wants who is not there.
+            say(&mut socket, json!({ "t": "queue", "gender": ["m"] })).await;
+            hear(&mut socket, "queued").await;
+            sockets.push(socket);
+        }
+        let (status, page) = ask(operator, "GET", "/v1/waiting", "", "").await;
+        assert_eq!((status, &page["together"], &page["appointments"]), (200, &json!(10), &json!(0)));
+        told.push(page["groups"].clone());
+    }
+    assert_eq!(told[0], json!([]));
+    let row = &told[1][0];
+    assert_eq!((&row["people"], &row["gender"], &row["cohort"]), (&json!(10), &json!(["m"]), &json!(["18+"])), "{row}");
 }
 
 #[tokio::test]
