@@ -315,6 +315,7 @@ fn calls(written: &file::Calls, found: &mut Collector) -> Calls {
             items.iter().filter_map(|item| values::band("calls.direct_bands", item, found)).collect()
         }),
         acceptance: written.acceptance.as_ref().is_some_and(|it| it.value),
+        quality: written.quality.as_ref().map_or(default.quality, |it| it.value),
     }
 }
 

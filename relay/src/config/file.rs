@@ -123,6 +123,7 @@ pub(super) struct Calls {
     pub(super) path: Option<At<String>>,
     pub(super) direct_bands: Strings,
     pub(super) acceptance: Option<At<bool>>,
+    pub(super) quality: Option<At<bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -324,6 +325,7 @@ fn calls(table: &Table<'_>, found: &mut Collector) -> Calls {
         path: table.string("path", found),
         direct_bands: table.strings("direct_bands", found),
         acceptance: table.boolean("acceptance", found),
+        quality: table.boolean("quality", found),
     }
 }
 

@@ -282,6 +282,7 @@ const CALLS: &[Key] = &[
     key("path", Kind::OneOf(&["relay", "direct-first"]), NEW_SESSIONS, "\"direct-first\""),
     key("direct_bands", Kind::SomeOf(BANDS), NEW_SESSIONS, "[\"16-17\", \"18+\"]"),
     key("acceptance", Kind::Flag, NEW_CALLS, "true"),
+    key("quality", Kind::Flag, EVERYBODY, "false"),
 ];
 
 const MATCHING: &[Key] = &[

@@ -251,11 +251,13 @@ pub struct Calls {
     pub direct_bands: Vec<AgeBand>,
     /// People are asked before they are connected.
     pub acceptance: bool,
+    /// How the streams of calls are doing is heard.
+    pub quality: bool,
 }
 
 impl Default for Calls {
     fn default() -> Calls {
-        Calls { path: CallPath::Relay, direct_bands: vec![AgeBand::Adult], acceptance: false }
+        Calls { path: CallPath::Relay, direct_bands: vec![AgeBand::Adult], acceptance: false, quality: true }
     }
 }
 

@@ -127,6 +127,7 @@ fn the_agreed_names_are_understood() {
         [calls]
         path = "direct-first"
         direct_bands = ["16-17", "18+"]
+        quality = false
         [matching]
         topics = ["travel", "films"]
         min_band = "18+"
@@ -143,6 +144,7 @@ fn the_agreed_names_are_understood() {
     assert!(matches!(settings.auth.tokens[0].key, VerifyingKey::EdDsa(_)));
     assert_eq!(settings.access.deny_peers, ["10.1.2.3/32".parse().unwrap()]);
     assert_eq!(settings.calls.path, CallPath::DirectFirst);
+    assert!(!settings.calls.quality && Settings::default().calls.quality);
     assert_eq!(settings.matching.min_band, AgeBand::Adult);
     assert_eq!(settings.matching.recent_partners, RecentPartners::AvoidUntilLastStage);
     assert!(!settings.signalling.demo_page);

@@ -57,9 +57,7 @@ impl Turn {
         match which {
             Direction::Sent => {
                 allocation.heard = now;
-                if let Some(ear) = &mut allocation.ear {
-                    ear.hear(now, payload);
-                }
+                allocation.hear(self.arrival, payload, &self.shared);
                 allocation.sent.admit(now, payload.len(), rates)?;
                 allocation.carried.add(payload.len());
             }
