@@ -66,7 +66,7 @@ impl Media {
             received: sum(|it| it.received),
             duplicates: sum(|it| it.duplicates),
             reordered: sum(|it| it.reordered),
-            jitter_micros: other.jitter_micros,
+            jitter_micros: if other.received > 0 { other.jitter_micros } else { self.jitter_micros },
             spoken_ms: sum(|it| it.spoken_ms),
             silent_ms: sum(|it| it.silent_ms),
             round_trip_micros: other.round_trip_micros.or(self.round_trip_micros),
@@ -139,6 +139,10 @@ mod tests {
         assert_eq!(sound.media(), both);
         sound.note(0, MEDIA);
         assert_eq!((sound.media().lost(), sound.media().jitter_micros), (30, 4_000));
+        let all = sound.media();
+        sound.end(1);
+        sound.end(0);
+        assert_eq!(sound.media(), all, "the last one may be gone before the call is");
     }
 
     #[test]
