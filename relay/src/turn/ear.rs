@@ -72,7 +72,7 @@ struct Header {
     sequence: u16,
     timestamp: u32,
     source: u32,
-    ticks_per_milli: u32,
+    payload_type: u8,
 }
 
 impl Turn {
@@ -100,8 +100,7 @@ impl Allocation {
             }
             return;
         };
-        ear.hear(at, payload);
-        if payload.first().is_some_and(|first| *first < 4) {
+        if !ear.hear(at, payload) && payload.first().is_some_and(|first| *first < 4) {
             self.notice_check(at, payload, shared);
         }
     }
@@ -143,14 +142,20 @@ impl Ear {
         Ear { first_only: true, ..Ear::default() }
     }
 
-    /// A packet of that side, at `at` in microseconds. Data path.
+    /// A packet of that side, at `at` in microseconds; whether it was media. Data path.
     #[inline]
-    fn hear(&mut self, at: u64, payload: &[u8]) {
-        let Some(header) = Header::read(payload) else { return };
+    fn hear(&mut self, at: u64, payload: &[u8]) -> bool {
+        let Some(header) = Header::read(payload) else { return false };
         let stream = &mut self.streams[0];
-        if stream.is_next(&header) { stream.next(at, &header) } else { self.hear_what_was_not_expected(at, &header) }
+        if stream.is_next(&header) {
+            stream.next(at, &header)
+        } else {
+            self.hear_what_was_not_expected(at, &header)
+        }
+        true
     }
 
+    #[cold]
     fn hear_what_was_not_expected(&mut self, at: u64, header: &Header) {
         self.since.get_or_insert(Millis(at / 1000));
         if self.first_only {
@@ -241,7 +246,8 @@ impl Stream {
             return false;
         }
         let ticks = header.timestamp.wrapping_sub(self.timestamp).cast_signed();
-        let micros = i64::from(ticks) * 1_000 / i64::from(header.ticks_per_milli);
+        let ticks_per_milli = header.ticks_per_milli();
+        let micros = i64::from(ticks) * 1_000 / i64::from(ticks_per_milli);
         let waited = at.wrapping_sub(self.arrival).cast_signed();
         self.steady(waited.abs_diff(micros));
         let highest = self.timestamp.wrapping_add(self.behind);
@@ -249,7 +255,7 @@ impl Stream {
         if (1..=MAX_DROPOUT).contains(&step) {
             self.behind = 0;
             self.advance(step.into());
-            self.pass(step.into(), header.timestamp.wrapping_sub(highest).cast_signed(), header.ticks_per_milli);
+            self.pass(step.into(), header.timestamp.wrapping_sub(highest).cast_signed(), ticks_per_milli);
         } else {
             self.behind = highest.wrapping_sub(header.timestamp);
             self.look_back(back.into());
@@ -325,8 +331,12 @@ impl Header {
             sequence: u16::from_be_bytes([s0, s1]),
             timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
             source: u32::from_be_bytes([r0, r1, r2, r3]),
-            ticks_per_milli: if second & 0x7F < STATIC_TYPES { 8 } else { 48 },
+            payload_type: second & 0x7F,
         })
+    }
+
+    fn ticks_per_milli(&self) -> u32 {
+        if self.payload_type < STATIC_TYPES { 8 } else { 48 }
     }
 }
 

@@ -18,7 +18,9 @@ fn stamped(number: u32, timestamp: u32) -> [u8; 20] {
 /// Packets by number, and when they come, in milliseconds.
 fn listen(packets: impl Iterator<Item = (u32, u64)>) -> Media {
     let mut ear = Ear::default();
-    packets.for_each(|(number, at)| ear.hear(START + at * 1_000, &packet(number)));
+    packets.for_each(|(number, at)| {
+        ear.hear(START + at * 1_000, &packet(number));
+    });
     ear.heard()
 }
 
@@ -99,7 +101,9 @@ fn jitter_is_that_of_rfc_3550_on_every_packet_in_order_of_arrival() {
 #[test]
 fn half_a_millisecond_is_jitter_too() {
     let mut ear = Ear::default();
-    (0..500).for_each(|n| ear.hear(START + u64::from(n) * 20_000 + u64::from(n % 2) * 500, &packet(n)));
+    (0..500).for_each(|n| {
+        ear.hear(START + u64::from(n) * 20_000 + u64::from(n % 2) * 500, &packet(n));
+    });
     assert!((480..=500).contains(&ear.heard().jitter_micros), "{}", ear.heard().jitter_micros);
 }
 
@@ -122,7 +126,9 @@ fn neither_loss_nor_longer_frames_nor_late_packets_are_silence() {
     let lossy = evenly((0..500).filter(|number| number % 50 > 10));
     let longer = |n: u32| if n < 50 { n * 960 } else { 50 * 960 + (n - 50) * 2_880 };
     let mut ear = Ear::default();
-    (0..100).for_each(|n| ear.hear(START + u64::from(longer(n)) * 1_000 / 48, &stamped(n, longer(n))));
+    (0..100).for_each(|n| {
+        ear.hear(START + u64::from(longer(n)) * 1_000 / 48, &stamped(n, longer(n)));
+    });
     let late =
         evenly((0..100).filter(|number| *number != 40).flat_map(|n| if n == 60 { vec![n, 40] } else { vec![n] }));
     assert_eq!((lossy.silent_ms, ear.heard().silent_ms, late.silent_ms, late.lost()), (0, 0, 0, 0));
@@ -131,7 +137,9 @@ fn neither_loss_nor_longer_frames_nor_late_packets_are_silence() {
 #[test]
 fn a_new_source_or_a_leap_begins_anew_and_loses_nothing() {
     let mut ear = Ear::default();
-    (0..10).for_each(|number| ear.hear(START + u64::from(number) * 20_000, &packet(number)));
+    (0..10).for_each(|number| {
+        ear.hear(START + u64::from(number) * 20_000, &packet(number));
+    });
     let mut other = packet(40_000);
     ear.hear(START + 300_000, &other);
     other[11] = 1;
@@ -191,7 +199,9 @@ fn only_rtp_is_media() {
 #[test]
 fn an_ear_for_the_first_packet_hears_no_more_than_that_it_came() {
     let mut ear = Ear::for_the_first_packet();
-    (0..100).for_each(|number| ear.hear(START + u64::from(number) * 20_000, &packet(number)));
+    (0..100).for_each(|number| {
+        ear.hear(START + u64::from(number) * 20_000, &packet(number));
+    });
     assert_eq!(ear.heard(), Media { since: Some(Millis(5_000)), ..Media::default() });
 }
 
