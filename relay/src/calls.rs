@@ -3,6 +3,7 @@
 //! Signalling opens a handle per ticket, pairs two handles into a call and closes them. TURN allocates only for open
 //! handles and lets each side reach exactly the other. Everything here is control path.
 
+mod heard;
 mod pools;
 
 use std::collections::HashMap;
@@ -14,6 +15,8 @@ use crate::hashing::{Seeded, give_back, seeded};
 use crate::routes::{CallSide, ClientPath, Kind, RelayedPort, Route, Routes};
 use crate::time::Millis;
 
+use heard::Sound;
+pub use heard::{Heard, Media};
 pub(crate) use pools::Carried;
 pub use pools::{MOST_POOLS, PoolTraffic};
 use pools::{PoolId, Pools};
@@ -37,23 +40,6 @@ pub(crate) enum NoLeg {
     Closed,
     /// The handle has [`MAX_ALLOCATIONS`] already.
     Enough,
-}
-
-/// What was last heard of one side of a call, over all its allocations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heard {
-    /// When anything was; zero for never.
-    pub last: Millis,
-    pub media: Media,
-}
-
-/// What was heard of a side's media since it is listened to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Media {
-    pub since: Option<Millis>,
-    pub expected: u32,
-    pub received: u32,
-    pub jitter_ms: u32,
 }
 
 /// Allocations of one handle: one per address family, or one old and one new around an ICE restart.
@@ -82,7 +68,10 @@ struct Leg {
     /// This side of the call, for the routes; the default before there is one.
     side: CallSide,
     allocations: Held,
-    heard: Heard,
+    /// When anything of it was last heard; zero for never.
+    heard: Millis,
+    /// What was heard of its media, once there is any.
+    sound: Option<Box<Sound>>,
     /// Where what its side relays is counted.
     pool: PoolId,
 }
@@ -175,16 +164,20 @@ impl Ledger {
 
     /// What was heard of that side when its workers were last asked ([`crate::turn::Command::Listen`]), and whom to ask now.
     pub fn heard(&self, handle: &Handle) -> Option<(Heard, Held)> {
-        self.lock().legs.get(handle).map(|leg| (leg.heard, leg.allocations))
+        let inner = self.lock();
+        let leg = inner.legs.get(handle)?;
+        let media = leg.sound.as_deref().map(Sound::media).unwrap_or_default();
+        Some((Heard { last: leg.heard, media }, leg.allocations))
     }
 
-    /// One allocation's answer. Another one of the same side may be the one that speaks.
-    pub(crate) fn note_heard(&self, handle: &Handle, heard: Heard) {
-        if let Some(leg) = self.lock().legs.get_mut(handle) {
-            leg.heard.last = leg.heard.last.max(heard.last);
-            if heard.media.received > 0 {
-                leg.heard.media = heard.media;
-            }
+    /// One allocation's answer.
+    pub(crate) fn note_heard(&self, handle: &Handle, port: RelayedPort, heard: Heard) {
+        let inner = &mut *self.lock();
+        let Some(leg) = inner.legs.get_mut(handle) else { return };
+        leg.heard = leg.heard.max(heard.last);
+        let place = leg.allocations.iter().position(|held| held.is_some_and(|(_, held)| held == port));
+        if let Some(place) = place.filter(|_| heard.media != Media::default()) {
+            leg.sound.get_or_insert_default().note(place, heard.media);
         }
     }
 
@@ -228,8 +221,12 @@ impl Ledger {
         let pool = inner.legs.get(handle).map(|leg| leg.pool);
         inner.pools.freed(port, pool, carried);
         if let Some(leg) = inner.legs.get_mut(handle) {
-            for place in &mut leg.allocations {
-                *place = place.filter(|&(_, held)| held != port);
+            for (place, held) in leg.allocations.iter_mut().enumerate() {
+                if held.take_if(|(_, held)| *held == port).is_some()
+                    && let Some(sound) = &mut leg.sound
+                {
+                    sound.end(place);
+                }
             }
         }
     }

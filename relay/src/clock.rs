@@ -1,6 +1,6 @@
 //! Reads the clocks. The core never does: it is handed a [`Now`] with each input.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::{Millis, Now, Unix};
 
@@ -18,11 +18,16 @@ impl Clock {
     /// Both clocks now. A wall clock before 1970 reads as 1970.
     pub fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        Now { mono: self.mono(), unix: Unix(unix) }
+        let mono = self.start.elapsed();
+        Now { mono: millis(mono), unix: Unix(unix), micros: (mono.subsec_micros() % 1000) as u16 }
     }
 
     /// The monotonic clock alone.
     pub fn mono(&self) -> Millis {
-        Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+        millis(self.start.elapsed())
     }
+}
+
+fn millis(since_start: Duration) -> Millis {
+    Millis(u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX))
 }

@@ -19,6 +19,7 @@
 //! `turn::forward` (its hairpin, or towards an outside peer) → `dataplane::batch` sends. The payload is never copied. To and from a
 //! TCP or TLS client it is copied once: `dataplane::worker_streams`.
 
+pub mod emodel;
 mod exponential;
 mod hashing;
 pub mod time;

@@ -90,7 +90,7 @@ enum Value {
     Durations(Durations),
 }
 
-/// Durations in buckets, none of them cumulative.
+/// Durations in buckets, none of them cumulative; or shares and scores, counted in thousandths likewise.
 #[derive(Clone, Debug)]
 pub struct Durations {
     pub bounds_ms: &'static [u64],

@@ -13,6 +13,8 @@ pub struct Unix(pub u64);
 pub struct Now {
     pub mono: Millis,
     pub unix: Unix,
+    /// Microseconds since `mono` began, for what is finer than lifetimes.
+    pub micros: u16,
 }
 
 impl Millis {
@@ -30,6 +32,11 @@ impl Millis {
 impl Now {
     /// The moment `millis` later on both clocks.
     pub const fn after(self, millis: u64) -> Now {
-        Now { mono: self.mono.after(millis), unix: Unix(self.unix.0.saturating_add(millis / 1000)) }
+        Now { mono: self.mono.after(millis), unix: Unix(self.unix.0.saturating_add(millis / 1000)), ..self }
+    }
+
+    /// Microseconds on the monotonic clock.
+    pub const fn fine(self) -> u64 {
+        self.mono.0.saturating_mul(1000).saturating_add(self.micros as u64)
     }
 }

@@ -138,7 +138,7 @@ fn with_ever_new_people_a_desk_holds_after_three_hours_what_it_held_after_forty_
     let (empty, mut held) = (live_bytes(), Vec::new());
     for step in 0..3 * HOUR {
         let mono = Millis(1_000 + step * STEP_MS);
-        let now = Now { mono, unix: Unix(1_800_000_000 + mono.0 / 1_000) };
+        let now = Now { mono, unix: Unix(1_800_000_000 + mono.0 / 1_000), micros: 0 };
         for number in [2 * step, 2 * step + 1] {
             let token =
                 minter.mint(now.unix, 300, &number.to_string(), &Profile::adult(format!("pseudonym-{number:08}")));

@@ -84,9 +84,9 @@ impl Caller {
         }
     }
 
-    /// The next message of this type; `position` and `pong` in between are passed over, anything else fails the test.
+    /// The next message of this type; `position`, `quality` and `pong` in between are passed over, anything else fails the test.
     pub async fn expect(&mut self, t: &str) -> Value {
-        self.expect_past(&["position", "pong"], t).await
+        self.expect_past(&["position", "quality", "pong"], t).await
     }
 
     async fn expect_past(&mut self, passed_over: &[&str], t: &str) -> Value {
@@ -112,7 +112,7 @@ impl Caller {
 
     /// Waits in the queue for a partner, and says that somebody is awake.
     pub async fn matched(&mut self) -> Value {
-        let matched = self.expect_past(&["queued", "position", "pong"], "matched").await;
+        let matched = self.expect_past(&["queued", "position", "quality", "pong"], "matched").await;
         self.send(json!({ "t": "ack", "call": matched["call"] })).await;
         matched
     }

@@ -73,6 +73,6 @@ impl VirtualRelay {
     fn now(&self) -> Now {
         let since = |duration: Duration| u64::try_from(duration.as_millis()).unwrap();
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        Now { mono: Millis(1_000 + since(self.began.elapsed())), unix: Unix(unix) }
+        Now { mono: Millis(1_000 + since(self.began.elapsed())), unix: Unix(unix), micros: 0 }
     }
 }

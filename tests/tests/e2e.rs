@@ -31,6 +31,7 @@ mod page_call;
 mod pair_browser;
 mod people;
 mod prove;
+mod quality;
 mod reloading;
 mod report_formats;
 mod report_page;

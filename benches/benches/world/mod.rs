@@ -22,7 +22,7 @@ pub const PAYLOAD: usize = 172; // Opus at 64 kbit/s in SRTP
 /// Receive buffers in turn, as in a worker's batch: what arrives is warm, what the machine remembers may not be.
 const BUFFERS: usize = 64;
 pub const CHANNEL: u16 = 0x4000;
-pub const NOW: Now = Now { mono: Millis(1_000_000), unix: Unix(1_800_000_000) };
+pub const NOW: Now = Now { mono: Millis(1_000_000), unix: Unix(1_800_000_000), micros: 0 };
 
 /// A worker with allocations, and the packets that arrive for them in random order.
 pub struct Scene {
@@ -34,6 +34,8 @@ pub struct Scene {
     /// Packets of the peer to these ports instead of the clients' own.
     ports: Option<Vec<RelayedPort>>,
     buffers: Vec<Vec<u8>>,
+    /// Where the payload is RTP: packets handed over so far.
+    spoken: Option<usize>,
 }
 
 pub struct Client {
@@ -51,7 +53,7 @@ impl Scene {
         let mut buffer = vec![0; HEADROOM + length + TAILROOM];
         buffer[HEADROOM..HEADROOM + length].copy_from_slice(&datagrams[0]);
         let fronts = datagrams.iter().map(|datagram| datagram[..length.min(48)].to_vec()).collect();
-        Scene { turn, order, fronts, length, ports: None, buffers: vec![buffer; BUFFERS] }
+        Scene { turn, order, fronts, length, ports: None, buffers: vec![buffer; BUFFERS], spoken: None }
     }
 
     /// Hands the machine so many packets.
@@ -61,6 +63,10 @@ impl Scene {
             let front = &self.fronts[index as usize % self.fronts.len()];
             let buffer = &mut self.buffers[done % BUFFERS];
             buffer[HEADROOM..HEADROOM + front.len()].copy_from_slice(front);
+            if let Some(spoken) = &mut self.spoken {
+                write_rtp(&mut buffer[HEADROOM + 4..], (*spoken / self.order.len()) as u32);
+                *spoken += 1;
+            }
             let mut packet = Packet::new(buffer, HEADROOM..HEADROOM + self.length);
             let forward = match &self.ports {
                 None => self.turn.handle_client(NOW, &five_tuple(index as usize), &mut packet),
@@ -73,7 +79,21 @@ impl Scene {
     }
 
     pub fn calls(allocations: usize) -> Scene {
-        let (mut world, clients) = World::in_calls(allocations);
+        Scene::of_calls(World::new(), allocations)
+    }
+
+    /// Calls in which everybody speaks in 20 ms frames; what is heard of them is counted.
+    pub fn heard_voices(allocations: usize) -> Scene {
+        Scene { spoken: Some(0), ..Scene::of_calls(World::with(true), allocations) }
+    }
+
+    /// The same, not listened to.
+    pub fn unheard_voices(allocations: usize) -> Scene {
+        Scene { spoken: Some(0), ..Scene::calls(allocations) }
+    }
+
+    fn of_calls(world: World, allocations: usize) -> Scene {
+        let (mut world, clients) = world.in_calls(allocations);
         for client in &clients {
             world.bind(client, clients[client.index ^ 1].relayed);
         }
@@ -81,7 +101,7 @@ impl Scene {
     }
 
     pub fn calls_by_indication(allocations: usize) -> Scene {
-        let (world, clients) = World::in_calls(allocations);
+        let (world, clients) = World::new().in_calls(allocations);
         let send = |peer| Request::indication(Method::Send, TransactionId([1; 12])).xor_peer_address(peer);
         let datagram = |client: &Client| send(clients[client.index ^ 1].relayed).data(&[0xAB; PAYLOAD]).finish(None);
         Scene::new(world.turn, allocations, &clients.iter().map(datagram).collect::<Vec<_>>())
@@ -99,6 +119,13 @@ impl Scene {
     }
 }
 
+/// Opus in 20 ms frames, packet `number` of its stream.
+fn write_rtp(payload: &mut [u8], number: u32) {
+    payload[..2].copy_from_slice(&[0x80, 111]);
+    payload[2..4].copy_from_slice(&(number as u16).to_be_bytes());
+    payload[4..8].copy_from_slice(&number.wrapping_mul(960).to_be_bytes());
+}
+
 impl Client {
     fn new(index: usize, username: String, password: &str) -> Client {
         let key = Key::long_term(username.as_bytes(), REALM.as_bytes(), password.as_bytes());
@@ -114,6 +141,11 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
+        World::with(false)
+    }
+
+    /// `quality`: the streams of calls are listened to.
+    pub fn with(quality: bool) -> World {
         let call_keys = Arc::new(CallKeys::new([1; 32]));
         let users = vec![("user".to_owned(), "secret".to_owned())];
         let auth = auth::Settings { realm: REALM.to_owned(), users, ..auth::Settings::default() };
@@ -126,6 +158,7 @@ impl World {
             // Counted as in a call, but never reached in the one moment all this happens in.
             call_limits: Limits { packets_per_second: u32::MAX, bits_per_second: u64::MAX >> 8 },
             unauthenticated: ReplyLimits { per_second: 0, ..ReplyLimits::default() },
+            quality,
             ..Settings::default()
         };
         let shared = Shared::new(settings, authenticator, Policy::new(&access::Settings::default()), [3; 32]);
@@ -133,14 +166,14 @@ impl World {
     }
 
     /// Clients 2n and 2n + 1 are in a call.
-    pub fn in_calls(allocations: usize) -> (World, Vec<Client>) {
-        let mut world = World::new();
+    pub fn in_calls(mut self, allocations: usize) -> (World, Vec<Client>) {
+        let world = &mut self;
         let mut random = rand_chacha::ChaCha12Rng::seed_from_u64(8);
         let handles: Vec<_> = (0..allocations).map(|_| Handle(random.random())).collect();
         handles.iter().for_each(|&handle| world.shared.ledger.open(handle).unwrap());
         handles.chunks_exact(2).for_each(|pair| world.shared.ledger.pair(pair[0], pair[1]).unwrap());
         let clients = handles.iter().enumerate().map(|(index, handle)| world.caller(index, *handle)).collect();
-        (world, clients)
+        (self, clients)
     }
 
     /// Allocates with a credential for the handle: both round trips.

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     const HANDLE: Handle = Handle([0xAB; 12]);
-    const START: Now = Now { mono: Millis(0), unix: Unix(1_700_000_000) };
+    const START: Now = Now { mono: Millis(0), unix: Unix(1_700_000_000), micros: 0 };
 
     fn good(keys: &CallKeys, now: Now, credential: &Credential) -> bool {
         keys.passwords(now.mono, credential.username.as_bytes()).any(|password| password == credential.password)

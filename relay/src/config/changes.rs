@@ -79,6 +79,7 @@ fn same(section: &str, name: &str, a: &Settings, b: &Settings) -> Option<bool> {
         ("calls", "direct_bands") => same!(calls.direct_bands),
         ("calls", "acceptance") => same!(calls.acceptance),
         ("calls", "payload") => same!(calls.payload),
+        ("calls", "quality") => same!(calls.quality),
         ("matching", "topics") => same!(matching.topics),
         ("matching", "min_band") => same!(matching.min_band),
         ("matching", "recent_partners") => same!(matching.recent_partners),

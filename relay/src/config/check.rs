@@ -321,6 +321,7 @@ fn calls(written: &file::Calls, found: &mut Collector) -> Calls {
             .as_ref()
             .and_then(|it| values::choice("calls.payload", it, &payloads, found))
             .unwrap_or(default.payload),
+        quality: written.quality.as_ref().map_or(default.quality, |it| it.value),
     }
 }
 

@@ -124,6 +124,7 @@ pub(super) struct Calls {
     pub(super) direct_bands: Strings,
     pub(super) acceptance: Option<At<bool>>,
     pub(super) payload: Option<At<String>>,
+    pub(super) quality: Option<At<bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -326,6 +327,7 @@ fn calls(table: &Table<'_>, found: &mut Collector) -> Calls {
         direct_bands: table.strings("direct_bands", found),
         acceptance: table.boolean("acceptance", found),
         payload: table.string("payload", found),
+        quality: table.boolean("quality", found),
     }
 }
 

@@ -283,6 +283,7 @@ const CALLS: &[Key] = &[
     key("direct_bands", Kind::SomeOf(BANDS), NEW_SESSIONS, "[\"16-17\", \"18+\"]"),
     key("acceptance", Kind::Flag, NEW_CALLS, "true"),
     key("payload", Kind::OneOf(&["webrtc", "any"]), EVERYBODY, "\"any\""),
+    key("quality", Kind::Flag, EVERYBODY, "false"),
 ];
 
 const MATCHING: &[Key] = &[

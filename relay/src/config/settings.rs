@@ -261,6 +261,8 @@ pub struct Calls {
     /// People are asked before they are connected.
     pub acceptance: bool,
     pub payload: CallPayload,
+    /// How the streams of calls are doing is heard.
+    pub quality: bool,
 }
 
 impl Default for Calls {
@@ -270,6 +272,7 @@ impl Default for Calls {
             direct_bands: vec![AgeBand::Adult],
             acceptance: false,
             payload: CallPayload::WebRtc,
+            quality: true,
         }
     }
 }

@@ -128,6 +128,7 @@ fn the_agreed_names_are_understood() {
         path = "direct-first"
         direct_bands = ["16-17", "18+"]
         payload = "any"
+        quality = false
         [matching]
         topics = ["travel", "films"]
         min_band = "18+"
@@ -145,6 +146,7 @@ fn the_agreed_names_are_understood() {
     assert_eq!(settings.access.deny_peers, ["10.1.2.3/32".parse().unwrap()]);
     assert_eq!(settings.calls.path, CallPath::DirectFirst);
     assert_eq!(settings.calls.payload, CallPayload::Any);
+    assert!(!settings.calls.quality && Settings::default().calls.quality);
     assert_eq!(settings.matching.min_band, AgeBand::Adult);
     assert_eq!(settings.matching.recent_partners, RecentPartners::AvoidUntilLastStage);
     assert!(!settings.signalling.demo_page);

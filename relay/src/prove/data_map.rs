@@ -112,6 +112,16 @@ fn signalling(facts: &Facts) -> Vec<Datum> {
             PARTNER,
         ),
         datum(
+            "how a call's streams are doing: packets sent, lost and late, jitter, silence, round trip; what a client reports of what it hears",
+            if facts.quality {
+                "beside the call, in memory, from the RTP headers that SRTP leaves in the clear"
+            } else {
+                "none but when media began and whether it goes on: calls.quality is off"
+            },
+            "until the call ends; then a count in a histogram, without names",
+            if facts.quality { "both callers" } else { NOBODY },
+        ),
+        datum(
             "text in calls",
             "passed on; a copy in case the receiver's connection breaks off",
             "15 s at most, wiped at the end of the call",
@@ -166,6 +176,8 @@ mod tests {
         assert_eq!(told(&all, "reports"), Some("the app's backend"));
         assert_eq!(told(&data_map(&Facts { reports: false, ..full.clone() }), "reports"), Some(NOBODY));
         assert_eq!(told(&all, "IP address"), Some(NOBODY));
+        assert_eq!(told(&all, "how a call's streams"), Some(NOBODY));
+        assert_eq!(told(&data_map(&Facts { quality: true, ..full.clone() }), "how a call's"), Some("both callers"));
         let direct = data_map(&Facts { direct_first: true, ..full });
         assert_eq!(told(&direct, "IP address"), Some("the partner, if both may go direct"));
         assert!(data_map(&Facts::default()).len() < all.len());

@@ -11,6 +11,8 @@ pub struct Facts {
     pub direct_first: bool,
     /// People are asked before they are connected.
     pub acceptance: bool,
+    /// How the streams of calls are doing is heard.
+    pub quality: bool,
     /// Reports go to the app's backend.
     pub reports: bool,
     /// Revocations are fetched at start.

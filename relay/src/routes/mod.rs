@@ -67,7 +67,7 @@ pub(crate) enum Kind {
 }
 
 /// One side of a call; zero before the handle is paired. The two sides of a call differ in the lowest bit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct CallSide(u64);
 
 /// What the table says about a packet from one relayed port to another.
@@ -113,9 +113,18 @@ impl CallSide {
         self.0
     }
 
+    pub(crate) const fn is_paired(self) -> bool {
+        self.0 != 0
+    }
+
+    /// The other side of its call.
+    pub(crate) const fn partner(self) -> CallSide {
+        CallSide(self.0 ^ 1)
+    }
+
     /// Are these the two sides of one call?
     const fn faces(self, other: CallSide) -> bool {
-        self.0 != 0 && self.0 ^ 1 == other.0
+        self.is_paired() && self.partner().0 == other.0
     }
 }
 
@@ -224,7 +233,8 @@ impl Routes {
         Delivery::Busy
     }
 
-    fn side(&self, port: RelayedPort) -> CallSide {
+    /// The side of a call that stands behind this port; of none if nobody does.
+    pub(crate) fn side(&self, port: RelayedPort) -> CallSide {
         CallSide(self.slot(port).map_or(0, |slot| slot.words[words::CALL].load(Acquire)))
     }
 

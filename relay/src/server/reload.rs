@@ -388,7 +388,7 @@ mod tests {
              drain = {{ deadline_secs = 1, alternate_servers = ['192.0.2.1:1'], alternate_domain = 'x.example' }}\n\
              signalling = {{ origins = ['https://a'], turn_urls = ['turn:a'], demo_page = true }}\nreports = {backend}\nrevocations = {backend}\n\
              telemetry = {{ otlp_url = 'http://a/b', ca = 'c', interval_secs = 3 }}\n\
-             calls = {{ path = 'direct-first', direct_bands = ['16-17'], acceptance = true, payload = 'any' }}\n\
+             calls = {{ path = 'direct-first', direct_bands = ['16-17'], acceptance = true, payload = 'any', quality = false }}\n\
              matching = {{ topics = ['a'], min_band = '18+', recent_partners = 'allow' }}\n\
              sandbox = {{ mode = 'required', user = 'somebody' }}\n"
         );

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::calls::{Ledger, PoolTraffic};
 use crate::dataplane::IoCounters;
 use crate::metrics::{Durations, Exposition, Kind};
-use crate::signalling::counters::BUCKETS_MS;
 use crate::stream;
 use crate::{signalling, turn};
 
@@ -182,10 +181,30 @@ fn calls(counters: &signalling::Counters, page: &mut Exposition) {
         ),
         ("relay_call_audible_seconds", "From the match to relayed media of both sides.", &counters.audible),
         ("relay_call_setup_seconds", "From the match to both sides connected.", &counters.setup),
+        (
+            "relay_call_uplink_loss_ratio",
+            "Share of a side's media packets that did not reach the relay, of each side of a call that is over.",
+            &counters.quality.loss,
+        ),
+        (
+            "relay_call_uplink_jitter_seconds",
+            "Interarrival jitter (RFC 3550) of a side's media at the relay, mean of its windows.",
+            &counters.quality.jitter,
+        ),
+        (
+            "relay_call_leg_rtt_seconds",
+            "From the relay to a side's client and back, by its ICE consent checks, smoothed.",
+            &counters.quality.round_trip,
+        ),
+        (
+            "relay_call_mos",
+            "MOS-CQE of a side's media as it reached the relay: E-model (ITU-T G.107), profile g711-plc.",
+            &counters.quality.mos,
+        ),
     ] {
         page.family(name, Kind::Histogram, help).durations(Durations {
-            bounds_ms: &BUCKETS_MS,
-            counts: durations.buckets().to_vec(),
+            bounds_ms: durations.bounds_ms(),
+            counts: durations.buckets(),
             sum_ms: durations.sum_ms(),
             fine: durations.fine(),
         });

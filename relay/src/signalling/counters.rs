@@ -9,25 +9,43 @@ use crate::exponential::Exponential;
 /// Upper bounds of the histogram buckets, in milliseconds; what takes longer falls into one more bucket.
 pub const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000];
 
-/// Durations in buckets. Not cumulative.
-#[derive(Debug, Default)]
+/// Durations in buckets, or what else is counted in thousandths. Not cumulative.
+#[derive(Debug)]
 pub struct Histogram {
-    buckets: [AtomicU64; BUCKETS_MS.len() + 1],
+    bounds: &'static [u64],
+    /// One more than bounds.
+    buckets: Box<[AtomicU64]>,
     sum_ms: AtomicU64,
     fine: Exponential,
 }
 
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram::new(&BUCKETS_MS)
+    }
+}
+
 impl Histogram {
+    fn new(bounds: &'static [u64]) -> Histogram {
+        let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Histogram { bounds, buckets, sum_ms: AtomicU64::new(0), fine: Exponential::default() }
+    }
+
     pub(super) fn observe(&self, millis: u64) {
-        let place = BUCKETS_MS.iter().position(|bound| millis <= *bound).unwrap_or(BUCKETS_MS.len());
+        let place = self.bounds.iter().position(|bound| millis <= *bound).unwrap_or(self.bounds.len());
         add(&self.buckets[place], 1);
         add(&self.sum_ms, millis);
         self.fine.observe(millis);
     }
 
-    /// Counts per bucket of [`BUCKETS_MS`], the last one for everything longer.
-    pub fn buckets(&self) -> [u64; BUCKETS_MS.len() + 1] {
-        std::array::from_fn(|at| self.buckets[at].load(Ordering::Relaxed))
+    /// Upper bounds of the buckets.
+    pub fn bounds_ms(&self) -> &'static [u64] {
+        self.bounds
+    }
+
+    /// Counts per bucket, the last one for everything above the last bound.
+    pub fn buckets(&self) -> Vec<u64> {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect()
     }
 
     /// The same in buckets that nobody had to choose.
@@ -37,6 +55,29 @@ impl Histogram {
 
     pub fn sum_ms(&self) -> u64 {
         self.sum_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// How the streams of calls reached the relay: one value for each side of each call that said enough.
+#[derive(Debug)]
+pub struct Qualities {
+    /// Thousandths of the packets sent.
+    pub loss: Histogram,
+    pub jitter: Histogram,
+    /// Between the relay and the client.
+    pub round_trip: Histogram,
+    /// Thousandths. Bounds are where classes end (ITU-T G.109: R of 50, 60, 70, 80 and 90).
+    pub mos: Histogram,
+}
+
+impl Default for Qualities {
+    fn default() -> Qualities {
+        Qualities {
+            loss: Histogram::new(&[1, 2, 5, 10, 20, 30, 50, 80, 100, 200, 500]),
+            jitter: Histogram::new(&[1, 2, 5, 10, 20, 30, 50, 80, 100, 200, 500]),
+            round_trip: Histogram::new(&[5, 10, 20, 50, 100, 150, 200, 300, 500, 1_000, 2_000]),
+            mos: Histogram::new(&[2_580, 3_100, 3_600, 4_030, 4_340]),
+        }
     }
 }
 
@@ -72,6 +113,7 @@ pub struct Counters {
     pub audible: Histogram,
     /// From the match to both sides connected.
     pub setup: Histogram,
+    pub quality: Qualities,
 }
 
 macro_rules! read {

@@ -77,6 +77,7 @@ pub struct Meters {
     tune: Bucket,
     text: Bucket,
     mic: Bucket,
+    heard: Bucket,
     restart: Bucket,
     resume: Bucket,
     report: Bucket,
@@ -92,6 +93,7 @@ pub enum Meter {
     Tune,
     Text,
     Mic,
+    Heard,
     Restart,
     Resume,
     Report,
@@ -105,6 +107,8 @@ const TUNE: Rate = Rate { burst: 2, per_minute: LIMITS.tune_per_s * 60 };
 const TEXT: Rate = Rate { burst: LIMITS.text_burst, per_minute: LIMITS.text_per_s * 60 };
 /// Somebody who presses mute twice a second is playing.
 const MIC: Rate = Rate { burst: 10, per_minute: 60 };
+/// A client says how it hears its partner every five seconds.
+const HEARD: Rate = Rate { burst: 5, per_minute: 20 };
 const RESTART: Rate = Rate { burst: 3, per_minute: LIMITS.restart_per_min };
 /// Resumptions of one session: a phone in a train has a few a minute.
 const RESUME: Rate = Rate { burst: 10, per_minute: 10 };
@@ -122,6 +126,7 @@ impl Meters {
             tune: Bucket::full(TUNE, now),
             text: Bucket::full(TEXT, now),
             mic: Bucket::full(MIC, now),
+            heard: Bucket::full(HEARD, now),
             restart: Bucket::full(RESTART, now),
             resume: Bucket::full(RESUME, now),
             report: Bucket::full(REPORT, Millis(now.0 / REPORT_PACE)),
@@ -141,6 +146,7 @@ impl Meters {
             Meter::Tune => self.tune.take(TUNE, now),
             Meter::Text => self.text.take(TEXT, now),
             Meter::Mic => self.mic.take(MIC, now),
+            Meter::Heard => self.heard.take(HEARD, now),
             Meter::Restart => self.restart.take(RESTART, now),
             Meter::Resume => self.resume.take(RESUME, now),
             Meter::Report => {

@@ -37,7 +37,7 @@ pub(crate) struct Allocation {
     pub(crate) heard: Millis,
     /// What it has sent that was relayed, or would have been with somebody to receive it.
     pub(crate) carried: Carried,
-    /// While signalling listens to this side of a call.
+    /// While this side of a call is listened to.
     pub(crate) ear: Option<Box<Ear>>,
     pub(crate) channels: Channels,
     pub(crate) permissions: Permissions,

@@ -71,9 +71,7 @@ impl Turn {
                     return Err(Reason::PayloadShape);
                 }
                 allocation.heard = now;
-                if let Some(ear) = &mut allocation.ear {
-                    ear.hear(now, payload);
-                }
+                allocation.hear(self.arrival, payload, &self.shared);
                 allocation.sent.admit(now, payload.len(), rates)?;
                 allocation.carried.add(payload.len());
             }

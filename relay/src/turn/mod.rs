@@ -8,6 +8,7 @@ mod allocation;
 mod binding;
 mod channel;
 mod channel_bind;
+mod consent;
 mod counters;
 mod create_permission;
 mod ear;
@@ -78,6 +79,8 @@ pub struct Turn {
     icmp_rate: Option<Rate>,
     actions: VecDeque<Action>,
     counters: Arc<Counters>,
+    /// When the packet at work came, in microseconds.
+    arrival: u64,
     /// Where the transaction ids of Data indications have got to.
     indications: u128,
     tcp: tcp::Desk,
@@ -102,6 +105,7 @@ impl Turn {
             openings: Openings::new(random.next_u64()),
             actions: VecDeque::new(),
             counters: Arc::default(),
+            arrival: 0,
             indications: u128::from(random.next_u64()) << 64 | u128::from(random.next_u64()),
             tcp: tcp::Desk::new(random.next_u64()),
             draining: false,
@@ -110,6 +114,7 @@ impl Turn {
 
     /// A datagram from a client.
     pub fn handle_client(&mut self, now: Now, from: &FiveTuple, packet: &mut Packet<'_>) -> Forward {
+        self.arrival = now.fine();
         match classify(packet.bytes()) {
             Class::ChannelData => self.client_to_peer(now.mono, from, packet),
             Class::Stun if indication::is_send(packet.bytes()) => self.send(now.mono, from, packet),
@@ -220,6 +225,7 @@ impl Turn {
     /// Ends an allocation: nothing reaches it any more, then its ports, five-tuple and places in the quota are free.
     fn free(&mut self, key: Key) {
         let Some(allocation) = self.allocations.remove(key) else { return };
+        allocation.say_what_was_heard(&self.shared);
         let mut carried = allocation.carried;
         for port in allocation.relayed.ports() {
             self.let_go(port, allocation.owner.identity(), allocation.tcp, std::mem::take(&mut carried));

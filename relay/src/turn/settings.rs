@@ -43,6 +43,8 @@ pub struct Settings {
     pub call_payload: Payload,
     /// What one allocation of a user may send, and as much again may reach it from outside.
     pub user_limits: Limits,
+    /// Listen to how the streams of calls are doing, not only to when they begin.
+    pub quality: bool,
     /// What everybody together may relay, all workers together.
     pub total_limits: Limits,
     /// The UDP listeners that answer requests for NAT behaviour discovery, if that is offered.
@@ -73,6 +75,7 @@ impl Default for Settings {
             call_limits: Limits::VOICE,
             call_payload: Payload::WebRtc,
             user_limits: Limits::NONE,
+            quality: true,
             total_limits: Limits::NONE,
             nat_discovery: None,
             alternate_servers: Vec::new(),

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use super::consent::Checks;
 use super::ports::Ports;
 use super::quota::Quota;
 use super::settings::Settings;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub policy: Policy,
     pub(crate) quota: Arc<Quota>,
     pub(crate) total: Arc<Total>,
+    /// Connectivity checks under way between the sides of calls.
+    pub(crate) checks: Arc<Checks>,
     /// What takes the place of this after a reload.
     successor: OnceLock<Arc<Shared>>,
 }
@@ -57,6 +60,7 @@ impl Shared {
             ledger: Arc::new(ledger),
             quota: Arc::new(quota),
             total: Arc::default(),
+            checks: Arc::new(Checks::new(random.next_u64())),
             tcp: Arc::new(tcp),
             offered: places(&settings.addresses, &settings.addresses),
             routes,
@@ -89,6 +93,7 @@ impl Shared {
                 ledger: Arc::clone(&self.ledger),
                 quota: Arc::clone(&self.quota),
                 total: Arc::clone(&self.total),
+                checks: Arc::clone(&self.checks),
                 tcp: Arc::clone(&self.tcp),
                 offered,
                 routes: Arc::clone(&self.routes),

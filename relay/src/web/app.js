@@ -171,6 +171,7 @@ function showPartner({ peer }) {
   $("quality-numbers").textContent = "";
   note("peer-microphone", "");
   note("relay-quality", "");
+  write("relay-numbers", "");
   note("next-note", "");
   note("ended-note", "");
   say(`Found ${name}. Connecting.`);
@@ -210,9 +211,10 @@ function showProblem({ code, message, asked, k }) {
   toast((asked === "text" ? "Your message did not arrive. " : "") + (words.PROBLEMS[code] ?? `The server said no: ${message}`));
 }
 
-/** How both voices reach the relay, as it hears them: said only while one of them has gaps. */
-function showRelay({ up, down }) {
+/** How both voices reach the relay, as it hears them: in words only while one of them has gaps. */
+function showRelay({ up, down, your, their }) {
   note("relay-quality", words.relay(up, down));
+  write("relay-numbers", words.sides(your, their));
 }
 
 function showQuality({ grade, rttMs, loss, jitterMs, local, remote }) {

@@ -74,6 +74,25 @@ export interface Quality {
   path: Path;
 }
 
+/** One side of the call as the server knows it; null is unknown, never guessed. */
+export interface Side {
+  /** Its stream on the way to the relay. Counts are those of the call; `lost` (percent), jitter and `silent` (percent) those of the last seconds. */
+  up: {
+    packets: number;
+    missing: number;
+    reordered: number;
+    lost: number;
+    jitterMs: number;
+    silent: number | null;
+    rttMs: number | null;
+    /** MOS-CQE as a class of ITU-T G.109, by the E-model with the profile named. */
+    mos: "best" | "high" | "medium" | "low" | "poor" | "bad" | null;
+    profile: string | null;
+  } | null;
+  /** Its partner's stream on the way from the relay, as its client reports it; this client reports by itself. */
+  down: { lost: number; jitterMs: number } | null;
+}
+
 export interface PairEvents {
   state: { state: State; previous: State; why?: string };
   microphone: { microphone: Microphone };
@@ -84,8 +103,8 @@ export interface PairEvents {
   connected: { call: string; setupMs?: number };
   text: Text;
   quality: Quality;
-  /** How both streams reach the relay, as the server sees them; "good" until it says otherwise. */
-  relay: { up: Grade; down: Grade };
+  /** How both streams reach the relay, as the server sees them; "good" until it says otherwise. And what else it knows of both sides. */
+  relay: { up: Grade; down: Grade; your: Side; their: Side };
   /**
    * "stalled": nothing is heard of the partner. "reconnecting": its connection broke; it has 15 s to come back. "mic_off": its
    * microphone is muted, refused or gone, and "mic_on": it is not.

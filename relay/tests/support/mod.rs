@@ -57,7 +57,7 @@ pub fn resident_bytes() -> u64 {
 
 pub const REALM: &str = "test";
 pub const CHANNEL: u16 = 0x4000;
-pub const NOW: Now = Now { mono: Millis(1_000_000), unix: Unix(1_800_000_000) };
+pub const NOW: Now = Now { mono: Millis(1_000_000), unix: Unix(1_800_000_000), micros: 0 };
 
 pub struct World {
     pub turn: Turn,

@@ -98,7 +98,7 @@ impl World {
             ..Default::default()
         };
         let shared = Shared::new(settings, authenticator, policy, [3; 32]);
-        let now = Now { mono: Millis(1_000), unix: Unix(1_800_000_000) };
+        let now = Now { mono: Millis(1_000), unix: Unix(1_800_000_000), micros: 0 };
         let handles = [Handle([0; 12]), Handle([1; 12]), Handle([2; 12])];
         for handle in handles {
             shared.ledger.open(handle).unwrap();

@@ -17,7 +17,7 @@ use crate::wire::{ErrorCode, Key, Message, Method, Request, TransactionId, attri
 
 const REALM: &str = "voice.example"; // 13 characters
 const HANDLE: Handle = Handle([0xCD; 12]);
-const NOW: Now = Now { mono: Millis(1_000_000), unix: Unix(1_700_000_000) };
+const NOW: Now = Now { mono: Millis(1_000_000), unix: Unix(1_700_000_000), micros: 0 };
 const HOUR: u64 = 3_600_000;
 
 struct Server {

@@ -9,7 +9,8 @@ use crate::signalling::limits::LIMITS;
 use crate::signalling::message::MicState;
 use crate::time::Millis;
 
-use super::hearing::{Hearing, Window};
+use super::hearing::Hearing;
+use super::quality::Quality;
 use super::session::Side;
 use super::{Connection, FIRST_GENERATION};
 
@@ -38,7 +39,8 @@ pub(super) struct Call {
     /// People are asked; an answer waits here until both have agreed.
     pub(super) acceptance: bool,
     pub(super) held: Option<String>,
-    pub(super) window: Window,
+    /// When the streams are judged next, once the call stands.
+    pub(super) window: Option<Millis>,
 }
 
 pub(super) struct Seat {
@@ -61,6 +63,8 @@ pub(super) struct Seat {
     pub(super) ice_lost: bool,
     /// What the relay hears of it.
     pub(super) hearing: Hearing,
+    /// How well.
+    pub(super) quality: Quality,
     pub(super) mic: MicState,
     /// It misses its partner since then: its own ICE says so, or the relay does not hear the partner.
     pub(super) stalled: Option<Millis>,
@@ -140,6 +144,7 @@ impl Seat {
             away: false,
             ice_lost: false,
             hearing: Hearing::default(),
+            quality: Quality::default(),
             mic: MicState::On,
             stalled: None,
             watched: false,

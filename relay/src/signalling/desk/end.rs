@@ -179,6 +179,7 @@ impl Desk {
     /// Takes the call apart: its routes are dead and its seats empty before anybody is told.
     pub(super) fn dissolve(&mut self, id: Id, why: Why) -> Option<Call> {
         let call = self.calls.remove(&id)?;
+        self.count_quality(&call);
         for side in Side::BOTH {
             let seat = call.seat(side);
             self.relay.close(seat.handle);

@@ -1,5 +1,5 @@
-//! What the relay hears of a call: the third way to notice a lost partner (beside the connection and ICE), the proof that both can be heard,
-//! and how well (matching.md §4.3, §4.4, §4.9).
+//! What the relay hears of a call: the third way to notice a lost partner (beside the connection and ICE), and the proof that both can be
+//! heard (matching.md §4.4, §4.9). How well is for [`super::quality`].
 //!
 //! Workers say what they heard when they are asked; each look reads the answers to the one before. A call that may go past the relay is
 //! not listened to: silence there says nothing.
@@ -9,11 +9,11 @@ use super::call::Call;
 use super::negotiate::Context;
 use super::session::Side;
 use super::timers::Timer;
-use crate::calls::{Heard, Media};
+use crate::calls::Heard;
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::Meter;
-use crate::signalling::message::{Grade, MicState, PeerState, Reply, Step};
+use crate::signalling::message::{MicState, PeerState, Reply, Step};
 use crate::time::{Millis, Now};
 
 /// Looks at a call that is not known to be well …
@@ -28,12 +28,6 @@ const QUIET_SILENT_MS: u64 = 8_000;
 const FLOWING_MS: u64 = 2_000;
 /// … without a pause of this length. (Opus speaks every 400 ms even in silence.)
 const PAUSE_MS: u64 = 1_000;
-/// Streams are listened to for so long …
-const WINDOW_MS: u64 = 4_000;
-/// … and then not for so long, which halves what listening costs.
-const WINDOW_PAUSE_MS: u64 = 6_000;
-/// Packets that say something of a stream.
-const ENOUGH: u32 = 50;
 
 /// What the relay hears of one side.
 #[derive(Default)]
@@ -46,20 +40,6 @@ pub(super) struct Hearing {
     pub(super) silent: bool,
     /// The first packet of media.
     media: Option<Millis>,
-    grade: Grade,
-    /// Grades of its own and its partner's stream, as last told.
-    told: [Grade; 2],
-}
-
-/// Whether both streams are being listened to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Window {
-    /// Since then.
-    Open(Millis),
-    /// The counts come with the next look.
-    Closing,
-    /// Until then.
-    Shut(Millis),
 }
 
 impl Hearing {
@@ -84,21 +64,6 @@ impl Hearing {
         let patience = if self.flows() && !muted { SILENT_MS } else { QUIET_SILENT_MS };
         self.last != Millis(0) && now.since(self.last) >= patience
     }
-
-    fn judge(&mut self, media: &Media) {
-        if media.expected >= ENOUGH {
-            self.grade = grade(media);
-        }
-    }
-}
-
-fn grade(media: &Media) -> Grade {
-    let lost_percent = media.expected.saturating_sub(media.received) * 100 / media.expected.max(1);
-    match (lost_percent, media.jitter_ms) {
-        (0..=2, 0..=30) => Grade::Good,
-        (0..=8, 0..=80) => Grade::Fair,
-        _ => Grade::Poor,
-    }
 }
 
 impl Call {
@@ -117,18 +82,6 @@ impl Call {
         let heard = |side: &Side| self.seat(*side).stalled.is_none() && self.seat(*side).hearing.last > then;
         Side::BOTH.iter().all(heard)
     }
-
-    /// Moves on to the next state; whether streams are to be listened to, and whether the counts of a window are complete.
-    fn turn_window(&mut self, now: Millis) -> (bool, bool) {
-        let complete = self.window == Window::Closing;
-        self.window = match self.window {
-            Window::Open(since) if self.connected && now.since(since) >= WINDOW_MS => Window::Closing,
-            Window::Closing => Window::Shut(now.after(WINDOW_PAUSE_MS)),
-            Window::Shut(until) if now >= until => Window::Open(now),
-            window => window,
-        };
-        (matches!(self.window, Window::Open(_)), complete)
-    }
 }
 
 impl Desk {
@@ -136,15 +89,12 @@ impl Desk {
     pub(super) fn listen(&mut self, now: Now, id: Id) {
         let Some(call) = self.calls.get_mut(&id).filter(|call| !call.direct) else { return };
         let before = heard_first(call);
-        let (media, complete) = call.turn_window(now.mono);
-        let matched = call.matched;
+        let (matched, quality) = (call.matched, self.settings.quality);
         for side in Side::BOTH {
             let seat = call.seat_mut(side);
-            let heard = self.relay.listen(&seat.handle, media);
+            let heard = self.relay.listen(&seat.handle, quality || seat.hearing.media.is_none());
             seat.hearing.hear(matched, heard);
-            if complete {
-                seat.hearing.judge(&heard.media);
-            }
+            seat.quality.hear(&heard.media);
         }
         let mut news = Vec::new();
         for (first, (known, new)) in before.into_iter().zip(heard_first(call)).enumerate() {
@@ -162,9 +112,7 @@ impl Desk {
         if audible {
             self.connected(now, id, matched);
         }
-        if complete {
-            self.tell_quality(id);
-        }
+        self.judge_quality(now.mono, id);
         Side::BOTH.iter().for_each(|side| self.mind_silence(now, id, *side));
     }
 
@@ -181,18 +129,6 @@ impl Desk {
             self.stalled(now, id, side.other());
         } else {
             self.heard_again(id, side.other());
-        }
-    }
-
-    fn tell_quality(&mut self, id: Id) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let grades = Side::BOTH.map(|side| call.seat(side).hearing.grade);
-        for (side, [up, down]) in Side::BOTH.into_iter().zip([grades, [grades[1], grades[0]]]) {
-            let Some(seat) = self.calls.get_mut(&id).map(|call| call.seat_mut(side)) else { return };
-            let to = seat.connection;
-            if std::mem::replace(&mut seat.hearing.told, [up, down]) != [up, down] {
-                self.send(to, &Reply::Quality { call: id, up, down });
-            }
         }
     }
 

@@ -16,6 +16,7 @@ mod enter;
 mod hearing;
 mod negotiate;
 mod operator;
+mod quality;
 mod queue;
 mod replay;
 mod restart;
@@ -118,6 +119,8 @@ pub struct Settings {
     pub heartbeat_ms: u64,
     /// People are asked before they are connected.
     pub acceptance: bool,
+    /// How the streams of calls are doing is heard, and told to the two callers.
+    pub quality: bool,
     /// There is somebody to deliver reports to.
     pub reports: bool,
     /// Nobody is let in before [`Desk::recall`].
@@ -140,6 +143,7 @@ impl Settings {
             max_sessions: 1_000,
             heartbeat_ms: 20_000,
             acceptance: false,
+            quality: true,
             reports: false,
             await_revocations: false,
             tag_secret: None,

@@ -38,6 +38,7 @@ impl Desk {
             | Request::Ice { call, .. }
             | Request::Typing { call }
             | Request::Mic { call, .. }
+            | Request::Heard { call, .. }
             | Request::Hangup { call }
             | Request::Next { call } => call.0,
             Request::Offer(frame) | Request::Answer(frame) => frame.call.0,
@@ -62,6 +63,7 @@ impl Desk {
             Request::Text(text) => self.text(context, &text),
             Request::Typing { .. } => self.typing(now, call, side),
             Request::Mic { state, .. } => self.microphone(context, state),
+            Request::Heard { downlink, .. } => self.downlink(context, downlink),
             Request::Accept { .. } => self.accept(context),
             Request::Decline { .. } => self.decline(context),
             Request::Restart { .. } => self.restart(context),

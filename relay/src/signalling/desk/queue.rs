@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rand_chacha::rand_core::RngCore as _;
 
 use super::call::{Call, Seat};
-use super::hearing::Window;
 use super::session::{Place, Session, Side, Standing, Waiting};
 use super::timers::Timer;
 use super::{ACCEPT_MS, ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk, FIRST_GENERATION, HINTS};
@@ -284,7 +283,7 @@ impl Desk {
             restarted: None,
             acceptance,
             held: None,
-            window: Window::Open(now.mono),
+            window: None,
         };
         call.waiter.described = offer.is_some();
         self.counters.count_matched();

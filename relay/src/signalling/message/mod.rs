@@ -3,10 +3,12 @@
 //! Reading is strict about shape and bounds, and deaf to fields it does not know. Nothing here keeps or prints what a
 //! client sent; the Debug of every type that holds such data says `[redacted]`.
 
+mod quality;
 mod reply;
 mod request;
 mod words;
 
+pub use quality::{Downlink, Mos, SideQuality, Tenths, Uplink, rating};
 pub use reply::{
     By, Eta, Grade, HintWord, Ice, IceServer, Limits, Offer, Partner, PeerState, Policy, Queued, RelayWord, Reply,
     Resumed, Role, StateWord, Step, TextFrame, Welcome, Why,

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::quality::SideQuality;
 use super::words::LevelWord;
 use crate::matchmaking;
 use crate::signalling::codes::ErrorCode;
@@ -91,11 +92,14 @@ pub enum Reply<'a> {
         call: Id,
         s: PeerState,
     },
-    /// How the streams of a call reach the relay: this side's and the partner's. Told when it changes; good until then.
+    /// How the streams of a call reach the relay, this side's and the partner's, and what else is known of both sides. Told when any of it
+    /// changes, at most once in a window; the grades are good until then.
     Quality {
         call: Id,
         up: Grade,
         down: Grade,
+        your: SideQuality,
+        their: SideQuality,
     },
     /// In a call's life once, and again after each restart.
     Connected {
@@ -483,7 +487,9 @@ impl fmt::Debug for Ice<'_> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::quality::{Downlink, Mos, Tenths, Uplink};
     use super::*;
+    use crate::emodel::Class;
     use serde_json::{Value, json};
 
     fn ice(urls: &[String]) -> Ice<'_> {
@@ -515,6 +521,21 @@ mod tests {
         let back = Resumed { state: StateWord::Call, call: Some(call), generation: Some(2), q: 17 };
         let eta = Some(Eta { p50: 400, p90: 2_100 });
         let queued = Queued { q: Some(2), tk: call, ahead: 0, eta, widen: [1_500, 4_000, 10_000], ice: &ice };
+        let mos = Some(Mos { class: Class::High, profile: "g711-plc" });
+        let (lost, jitter_ms) = (Tenths(8), Tenths(31));
+        let up = Uplink {
+            packets: 1_500,
+            missing: 12,
+            reordered: 2,
+            lost,
+            jitter_ms,
+            silent: Some(40),
+            rtt_ms: Some(38),
+            mos,
+        };
+        let known = SideQuality { up: Some(up), down: Some(Downlink { lost: Tenths(0), jitter_ms: 4 }) };
+        let up = Uplink { silent: None, rtt_ms: None, mos: None, ..up };
+        let partly = SideQuality { up: Some(up), down: None };
         let partner = || Partner { card: Some(&card), lvl: LevelWord::B1, topics: vec![3] };
         let offer = Some(Offer { generation: 1, sdp: "v=0\r\n" });
         [
@@ -546,8 +567,8 @@ mod tests {
             Reply::Peer { call, s: PeerState::Back },
             Reply::Peer { call, s: PeerState::MicOff },
             Reply::Peer { call, s: PeerState::MicOn },
-            Reply::Quality { call, up: Grade::Good, down: Grade::Poor },
-            Reply::Quality { call, up: Grade::Fair, down: Grade::Good },
+            Reply::Quality { call, up: Grade::Good, down: Grade::Poor, your: known, their: SideQuality::default() },
+            Reply::Quality { call, up: Grade::Fair, down: Grade::Good, your: SideQuality::default(), their: partly },
             Reply::Typing { call },
             Reply::Connected { call, setup_ms: 241 },
             Reply::Ended { q: Some(4), call, by: By::Own, why: Why::Next, requeued: false },

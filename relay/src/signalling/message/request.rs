@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::quality::{Downlink, WireHeard};
 use super::words::{GenderWord, LevelWord, ModeWord};
 use super::{MAX_DEPTH, MAX_EVIDENCE, MAX_FRAME_BYTES, MAX_NOTE_CHARS, MAX_SAFE_INTEGER, MAX_TEXT_CHARS, deeper_than};
 use crate::matchmaking::{Countries, Country, GenderSet, MAX_TOPICS, TopicSet};
@@ -61,6 +62,11 @@ pub enum Request {
     Mic {
         call: CallRef,
         state: MicState,
+    },
+    /// How the partner's stream arrives at this side.
+    Heard {
+        call: CallRef,
+        downlink: Downlink,
     },
     Hangup {
         call: CallRef,
@@ -231,6 +237,7 @@ pub fn parse(frame: &str) -> Result<Envelope, Unreadable> {
         "text" => Request::Text(checked_text(body(frame)?)?),
         "typing" => Request::Typing { call: body::<OfCall>(frame)?.call },
         "mic" => body::<WireMic>(frame).map(|mic| Request::Mic { call: mic.call, state: mic.s })?,
+        "heard" => checked_heard(body(frame)?)?,
         "hangup" => Request::Hangup { call: body::<OfCall>(frame)?.call },
         "next" => Request::Next { call: body::<OfCall>(frame)?.call },
         "trace" => Request::Trace { on: body::<WireTrace>(frame)?.on },
@@ -301,6 +308,10 @@ struct WirePing {
     p: u64,
     #[serde(default)]
     n: Option<u64>,
+}
+
+fn checked_heard(heard: WireHeard) -> Result<Request, Unreadable> {
+    Ok(Request::Heard { downlink: heard.checked()?, call: heard.call })
 }
 
 fn body<T: DeserializeOwned>(frame: &str) -> Result<T, Unreadable> {

@@ -66,8 +66,8 @@ impl Checker {
             "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= number()),
             "minLength" => chars.is_none_or(|chars| chars >= number()),
             "maxLength" => chars.is_none_or(|chars| chars <= number()),
-            "minimum" => value.as_u64().is_none_or(|value| value >= number()),
-            "maximum" => value.as_u64().is_none_or(|value| value <= number()),
+            "minimum" => value.as_f64().is_none_or(|value| value >= number() as f64),
+            "maximum" => value.as_f64().is_none_or(|value| value <= number() as f64),
             "pattern" => {
                 assert_eq!(rule, "^[A-Z][A-Z]$", "the only pattern in use");
                 value.as_str().is_none_or(|it| it.len() == 2 && it.bytes().all(|b| b.is_ascii_uppercase()))
@@ -84,6 +84,7 @@ fn is_of_type(name: &str, value: &Value) -> bool {
         "string" => value.is_string(),
         "boolean" => value.is_boolean(),
         "null" => value.is_null(),
+        "number" => value.is_number(),
         "integer" => value.is_i64() && value.as_i64().is_some_and(|it| it >= 0) || value.is_u64(),
         other => panic!("{other} is not looked at"),
     }

@@ -13,6 +13,7 @@ mod families;
 mod fast_path;
 mod fragments;
 mod hairpin;
+mod hearing;
 mod hostile;
 mod icmp;
 mod limits;

@@ -116,7 +116,7 @@ impl World {
         let authenticator = Authenticator::new(auth, Arc::clone(&call_keys), [9; 32]);
         let shared = Shared::new(settings, authenticator, access::Policy::new(&access), [1; 32]);
         World {
-            now: Now { mono: Millis(1_000_000), unix: Unix(1_800_000_000) },
+            now: Now { mono: Millis(1_000_000), unix: Unix(1_800_000_000), micros: 0 },
             workers: (0..workers).map(|n| Turn::new(Arc::clone(&shared), n, [n as u8; 32])).collect(),
             shared,
             call_keys,

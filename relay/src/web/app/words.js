@@ -35,6 +35,13 @@ export function relay(up, down) {
   return voices.map(([whose, grade]) => `${whose} reaches the relay with ${GAPS[grade]}.`).join(" ");
 }
 
+/** Figures of both voices on their way to the relay; nothing of a server that does not say. */
+export function sides(your, their) {
+  const voices = [["you", your?.up], ["partner", their?.up]].filter(([, up]) => up);
+  const figures = (up) => [`lost ${up.lost} %`, `jitter ${up.jitterMs} ms`, up.rttMs !== null && `round trip ${up.rttMs} ms`, up.mos && `MOS-CQE ${up.mos} (${up.profile})`];
+  return voices.map(([whose, up]) => `${whose} → relay: ${figures(up).filter(Boolean).join(" · ")}`).join("; ");
+}
+
 export const ENDS = {
   hangup: "Your partner hung up.",
   next: "Your partner moved on.",

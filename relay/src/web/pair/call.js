@@ -5,6 +5,8 @@ import { chosenCandidate, isHidden, summarise } from "./stats.js";
 import { withoutCandidates } from "./line.js";
 
 const QUALITY_INTERVAL_MS = 1000;
+/** How the partner's stream arrives is said this often, if the server wants to know. */
+const REPORT_INTERVAL_MS = 5000;
 const CONFIRM_INTERVAL_MS = 250;
 /** Candidates that came before the description they belong to. */
 const EARLY_CANDIDATES_MAX = 16;
@@ -21,6 +23,7 @@ export class Call {
   #timer = 0;
   #before = { received: 0, lost: 0 };
   #confirm = 0;
+  #reported = null; // what had arrived at the last report, and when that was
 
   constructor({ call, role, gen = 1, peer = {}, ice }, line, out) {
     this.id = call;
@@ -167,6 +170,21 @@ export class Call {
     this.#before = totals;
     if (this.#relayOnly && quality.local) this.path = isHidden(quality) ? "hidden" : "shown";
     this.#out.emit("quality", { ...quality, path: this.path });
+    this.#report(stats);
+  }
+
+  /** From now on the server is told, too. */
+  reports() {
+    this.#reported ??= { at: Date.now(), totals: this.#before };
+  }
+
+  #report(stats) {
+    const before = this.#reported;
+    if (!before || Date.now() - before.at < REPORT_INTERVAL_MS) return;
+    const { quality: { loss, jitterMs }, totals } = summarise(stats, before.totals);
+    this.#reported = { at: Date.now(), totals };
+    if (loss === null || jitterMs === null) return; // nothing came: that is not for guessing
+    this.#out.send({ t: "heard", call: this.id, lost: Math.round(loss * 1000) / 10, jitter_ms: Math.min(jitterMs, 10_000) });
   }
 
   close() {

@@ -67,7 +67,7 @@ export class Session {
       case "typing": return forCall && this.emit("typing", {});
       case "restart": return forCall && this.#restarted(message);
       case "peer": return forCall && this.emit("peer", { state: message.s });
-      case "quality": return forCall && this.emit("relay", { up: message.up, down: message.down });
+      case "quality": return forCall && this.#relayHears(message);
       case "ended": return forCall && this.#ended(message);
       case "blocked": return this.emit("blocked", {});
       case "reported": return this.#reported();
@@ -167,6 +167,12 @@ export class Session {
     this.emit("connected", { call: message.call, setupMs: message.setup_ms });
   }
 
+  /** A server that says so much of both sides wants to know how its stream arrives here, too. */
+  #relayHears({ up, down, your, their }) {
+    if (your) this.call.reports();
+    this.emit("relay", { up, down, your: side(your), their: side(their) });
+  }
+
   #restarted(message) {
     this.call.restart(message);
     this.emit("restart", { gen: message.gen });
@@ -249,6 +255,14 @@ export class Session {
     this.state = state;
     this.emit("state", { state, previous, ...detail });
   }
+}
+
+/** What the relay knows of one side; null is unknown. */
+function side({ up, down } = {}) {
+  return {
+    up: up ? { packets: up.packets, missing: up.missing, reordered: up.reordered, lost: up.lost, jitterMs: up.jitter_ms, silent: up.silent ?? null, rttMs: up.rtt_ms ?? null, mos: up.mos ?? null, profile: up.profile ?? null } : null,
+    down: down ? { lost: down.lost, jitterMs: down.jitter_ms } : null,
+  };
 }
 
 /** Where a ticket stands. `eta` stays null when the server does not know: a guess is never invented. */

@@ -66,7 +66,7 @@ impl World {
         });
         let settings = Settings { addresses, ports: PORTS, max_permissions: 4, max_channels: 4, ..Default::default() };
         let shared = Shared::new(settings, authenticator, policy, [3; 32]);
-        let now = Now { mono: Millis(1_000), unix: Unix(1_800_000_000) };
+        let now = Now { mono: Millis(1_000), unix: Unix(1_800_000_000), micros: 0 };
         let mut world = World {
             workers: (0..2).map(|n| Turn::new(Arc::clone(&shared), n, [4 + n as u8; 32])).collect(),
             shared,

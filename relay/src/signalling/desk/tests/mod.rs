@@ -151,7 +151,7 @@ impl World {
     pub(super) fn with(settings: Settings) -> World {
         let (relay, counters) = (FakeRelay::default(), Arc::new(Counters::default()));
         let desk = Desk::new(settings, Box::new(relay.clone()), [7; 32], Arc::clone(&counters));
-        let now = Now { mono: Millis(1_000), unix: Unix(1_800_000_000) };
+        let now = Now { mono: Millis(1_000), unix: Unix(1_800_000_000), micros: 0 };
         let (inbox, closed, numbers) = (HashMap::new(), HashMap::new(), HashMap::new());
         World { desk, relay, counters, now, inbox, closed, reports: Vec::new(), numbers, minted: 0 }
     }

@@ -27,6 +27,44 @@ pub const G711: Codec = Codec { name: "g711", ie: 0.0, bpl: 4.3 };
 /// G.729A with voice activity detection (G.113 Appendix I).
 pub const G729A: Codec = Codec { name: "g729a", ie: 11.0, bpl: 19.0 };
 
+/// Categories of speech transmission quality (ITU-T G.109 §7), and one for what it does not recommend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    Bad,
+    Poor,
+    Low,
+    Medium,
+    High,
+    Best,
+}
+
+impl Class {
+    pub const ALL: [Class; 6] = [Class::Bad, Class::Poor, Class::Low, Class::Medium, Class::High, Class::Best];
+
+    /// The class of a rating.
+    pub fn of(r: f64) -> Class {
+        match r {
+            r if r >= 90.0 => Class::Best,
+            r if r >= 80.0 => Class::High,
+            r if r >= 70.0 => Class::Medium,
+            r if r >= 60.0 => Class::Low,
+            r if r >= 50.0 => Class::Poor,
+            _ => Class::Bad,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Class::Bad => "bad",
+            Class::Poor => "poor",
+            Class::Low => "low",
+            Class::Medium => "medium",
+            Class::High => "high",
+            Class::Best => "best",
+        }
+    }
+}
+
 /// The rating R for mouth-to-ear delay `delay_ms`, `loss_percent` and `burst_ratio` (1: random).
 pub fn rating(codec: Codec, delay_ms: f64, loss_percent: f64, burst_ratio: f64) -> f64 {
     R_DEFAULT - delay_impairment(delay_ms) - equipment_impairment(codec, loss_percent, burst_ratio)
@@ -97,6 +135,15 @@ mod tests {
         assert!(rating(G711_PLC, 160.0, 0.0, 1.0) < R_DEFAULT); // not raised by delay
         assert!(mos(R_DEFAULT) < 4.5); // no flattering default
         assert!(rating(G711_PLC, 0.0, 5.0, 2.0) < rating(G711_PLC, 0.0, 5.0, 1.0)); // bursts hurt
+    }
+
+    #[test]
+    fn classes_are_those_of_g_109() {
+        let satisfied = [(49.9, Class::Bad), (50.0, Class::Poor), (60.0, Class::Low), (70.0, Class::Medium)];
+        for (r, class) in satisfied.into_iter().chain([(80.0, Class::High), (89.9, Class::High), (93.2, Class::Best)]) {
+            assert_eq!(Class::of(r), class, "{r}");
+        }
+        assert!(Class::ALL.is_sorted());
     }
 
     #[test]
