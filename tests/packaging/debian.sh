@@ -164,6 +164,8 @@ inside apt-get purge --yes --quiet relay >"$work/purge.log" 2>&1 || die "$(cat "
 [[ -z $(processes) ]] || die "a purged relay runs"
 inside getent passwd relay && die "the user is left"
 inside getent group relay && die "the group is left"
+# What the test itself brought in.
+rm "$root"/srv/{first,second,broken}.deb
 files >"$work/after.txt"
 left="$(comm -13 "$work/before.txt" "$work/after.txt" | grep -v '^/etc/\(passwd\|group\|shadow\|gshadow\|subuid\|subgid\)-$' || true)"
 [[ -z $left ]] || die "a purge leaves: $left"
