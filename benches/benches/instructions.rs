@@ -26,9 +26,11 @@ const PACKETS: usize = 10_000;
 type Counts = BTreeMap<String, u64>;
 
 /// Name, number of operations in it, and how to prepare and do it.
-const WORKLOADS: [(&str, usize, fn()); 6] = [
+const WORKLOADS: [(&str, usize, fn()); 8] = [
     ("hairpin-channel", PACKETS, || forward(Scene::calls)),
     ("hairpin-indication", PACKETS, || forward(Scene::calls_by_indication)),
+    ("hairpin-voice", PACKETS, || forward(Scene::unheard_voices)),
+    ("hairpin-voice-heard", PACKETS, || forward(Scene::heard_voices)),
     ("client-to-peer", PACKETS, || forward(Scene::clients_of_a_peer)),
     ("peer-to-client", PACKETS, || forward(Scene::peer_of_clients)),
     ("allocate", ALLOCATIONS, allocate),

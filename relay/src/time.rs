@@ -35,8 +35,8 @@ impl Now {
         Now { mono: self.mono.after(millis), unix: Unix(self.unix.0.saturating_add(millis / 1000)), ..self }
     }
 
-    /// Microseconds on the monotonic clock.
+    /// Microseconds on the monotonic clock. It would wrap after half a million years.
     pub const fn fine(self) -> u64 {
-        self.mono.0.saturating_mul(1000).saturating_add(self.micros as u64)
+        self.mono.0.wrapping_mul(1000).wrapping_add(self.micros as u64)
     }
 }

@@ -142,8 +142,9 @@ impl Ear {
         Ear { first_only: true, ..Ear::default() }
     }
 
-    /// A packet of that side, at `at` in microseconds; whether it was media. Data path.
-    #[inline]
+    /// A packet of that side, at `at` in microseconds; whether it was media. Data path, and not part of its other code: who has no ear
+    /// should not pay for the registers this takes.
+    #[inline(never)]
     fn hear(&mut self, at: u64, payload: &[u8]) -> bool {
         let Some(header) = Header::read(payload) else { return false };
         let stream = &mut self.streams[0];
