@@ -57,12 +57,12 @@ eventually() {
     sleep 0.2
   done
 }
+# nspawn has short-lived children before its init.
 leader() { init="$(cat "/proc/$nspawn/task/$nspawn/children" 2>/dev/null)" && init="${init%% *}" && [[ -n $init ]]; }
 init=''
-eventually "its init" leader
 clean=(env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive)
 inside() { nsenter --target "$init" --mount --uts --ipc --net --pid --cgroup --root --wd -- "${clean[@]}" "$@"; }
-up() { [[ $(inside systemctl is-system-running 2>/dev/null) =~ ^(running|degraded)$ ]]; }
+up() { leader && [[ $(inside systemctl is-system-running 2>/dev/null) =~ ^(running|degraded)$ ]]; }
 eventually "the system to be up" up
 seen "booted: systemd-nspawn --boot, $(inside systemctl is-system-running), only a loopback"
 
