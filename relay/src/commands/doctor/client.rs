@@ -13,6 +13,9 @@ const UDP: u8 = 17;
 const MOST_OTHERS: usize = 16;
 /// Times a request is sent over UDP.
 const TRIES: usize = 2;
+/// What is relayed begins as RTP does: in a call nothing else passes (`calls.payload`).
+const THERE: &[u8] = b"\x80\x6frelay doctor, there";
+const BACK: &[u8] = b"\x80\x6frelay doctor, and back";
 
 pub(super) struct Client {
     link: Link,
@@ -175,10 +178,10 @@ pub(super) fn speak(
             a.permit(bt)?;
             b.permit(at)?;
         }
-        a.send(bt, b"relay doctor, there")?;
-        b.hears(b"relay doctor, there")?;
-        b.send(at, b"and back")?;
-        a.hears(b"and back")
+        a.send(bt, THERE)?;
+        b.hears(THERE)?;
+        b.send(at, BACK)?;
+        a.hears(BACK)
     })();
     a.release();
     b.release();
