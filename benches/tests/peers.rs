@@ -41,7 +41,8 @@ fn value(book: &Value, column: &str, server: &str, value: &str) -> f64 {
 #[test]
 fn every_server_of_ours_carries_packets_in_every_column_about_packets() {
     let book = run(&["paced", "outside", "tcp", "tls", "many", "workers"]);
-    let packets = |column, server| assert!(value(&book, column, server, "packets/s") > 0.0, "{column} {server}");
+    // An unoptimised build on a busy machine loses some.
+    let packets = |column, server| assert!(value(&book, column, server, "loss %") < 50.0, "{column} {server}");
     for server in ["bare-one", "bare-two", "relay", "relay-call"] {
         packets("paced", server);
     }

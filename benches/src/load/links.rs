@@ -157,11 +157,11 @@ pub(crate) fn run(links: &mut [Link], channel: u16, load: Load) -> io::Result<St
         let due = (elapsed.as_nanos() as u64).saturating_mul(load.rate) / 1_000_000_000;
         for _ in stretch.sent..due.min(stretch.sent + 32) {
             let late = (due - stretch.sent) * 1_000_000_000 / load.rate > LATE.as_nanos() as u64;
-            let index = stretch.sent as usize % links.len();
+            let (index, number) = (stretch.sent as usize % links.len(), stretch.sent / links.len() as u64);
             let link = &mut links[index];
             link.push()?;
             if link.rest.is_empty() {
-                fill(&mut packet, Some(channel), start.elapsed().as_nanos() as u64);
+                fill(&mut packet, Some(channel), number, start.elapsed().as_nanos() as u64);
                 link.write(&packet)?;
             }
             stretch.sent += 1;
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn messages_are_found_in_a_stream() {
         let mut bytes = [0; 256];
-        let length = fill(&mut bytes, Some(0x4001), 1);
+        let length = fill(&mut bytes, Some(0x4001), 0, 1);
         assert_eq!((whole(&bytes[..length]), whole(&bytes[..length - 1])), (Some(PACKET), None));
         assert_eq!(whole(&[0x40, 1, 0, 1, 9, 0, 0, 0]), Some(8));
         assert_eq!(whole(&[0x01; 3]), None);

@@ -85,8 +85,9 @@ impl Lane {
     fn send(&mut self, due: u64, now: u64) -> u64 {
         let count = (due.saturating_sub(self.sent) as usize).min(self.out.capacity());
         for i in 0..count {
-            let flow = self.flows[(self.sent as usize + i) % self.flows.len()];
-            self.out.write(i, flow.source, flow.to, |bytes| fill(bytes, flow.channel, now));
+            let (number, flows) = (self.sent + i as u64, self.flows.len() as u64);
+            let flow = self.flows[(number % flows) as usize];
+            self.out.write(i, flow.source, flow.to, |bytes| fill(bytes, flow.channel, number / flows, now));
         }
         let sent = self.out.send(&self.socket, count) as u64;
         self.sent += sent;
@@ -113,14 +114,19 @@ impl Lane {
     }
 }
 
-/// Writes one packet; answers its length.
-pub(crate) fn fill(bytes: &mut [u8], channel: Option<u16>, now: u64) -> usize {
+/// Writes packet `number` of a stream, RTP by its header as everything in a call must be; answers its length.
+pub(crate) fn fill(bytes: &mut [u8], channel: Option<u16>, number: u64, now: u64) -> usize {
     let start = channel.map_or(0, |channel| {
         bytes[..2].copy_from_slice(&channel.to_be_bytes());
         bytes[2..HEADER].copy_from_slice(&(PAYLOAD as u16).to_be_bytes());
         HEADER
     });
     let end = start + PAYLOAD;
+    // Opus in 20 ms frames (RFC 7587 §4.1).
+    bytes[start..start + 2].copy_from_slice(&[0x80, 111]);
+    bytes[start + 2..start + 4].copy_from_slice(&(number as u16).to_be_bytes());
+    bytes[start + 4..start + 8].copy_from_slice(&(number.wrapping_mul(960) as u32).to_be_bytes());
+    bytes[start + 8..start + 12].copy_from_slice(&[1; 4]);
     bytes[end - STAMP..end].copy_from_slice(&now.to_be_bytes());
     end
 }
@@ -195,7 +201,7 @@ mod tests {
     fn a_stamp_is_found_with_and_without_a_header() {
         let mut bytes = [0; 256];
         for channel in [None, Some(0x4001)] {
-            let length = fill(&mut bytes, channel, 77);
+            let length = fill(&mut bytes, channel, 5, 77);
             assert_eq!(stamp(&bytes[..length]), Some(77));
         }
         assert_eq!(stamp(&bytes[..100]), None);
