@@ -23,7 +23,8 @@ Examples:
       It must let its callers reach relayed addresses on 127.0.0.1.
 
 Servers: bare-one (a forwarder with one socket: 1 receive + 1 send), bare-two (a socket for each caller: 2 + 2), relay (the
-daemon, one user with a password), relay-call (its data plane with call-bound credentials), coturn (apt-get install coturn),
+daemon, one user with a password), relay-call (its data plane with call-bound credentials), relay-call-deaf (the same, not listening to
+how calls go; only if asked for), coturn (apt-get install coturn),
 turn-rs (run.sh --with-turn-rs builds it, once), turn-crate (a server made of the turn crate, 0.17).
 
 The servers run on one core and the generator on another. CPU time is the scheduler's account of the whole server process.
@@ -166,7 +167,7 @@ impl Arguments {
         if kinds.is_empty() && self.quick {
             kinds = vec![Kind::BareOne, Kind::BareTwo, Kind::Relay, Kind::RelayCall];
         } else if kinds.is_empty() {
-            kinds = Kind::OWN.to_vec();
+            kinds = Kind::OWN.into_iter().filter(|kind| *kind != Kind::RelayCallDeaf).collect();
         }
         kinds.extend(self.externals.iter().cloned().map(Kind::External));
         Ok(kinds)

@@ -28,6 +28,9 @@ pub(crate) struct Host {
     nap: Option<u32>,
     #[arg(long, default_value_t = 1)]
     workers: usize,
+    /// How well calls go is not heard (`calls.quality = false`).
+    #[arg(long)]
+    deaf: bool,
 }
 
 struct Calls {
@@ -74,7 +77,7 @@ impl Calls {
         let bound = dataplane::bind(&settings).map_err(io::Error::other)?;
         let listener = bound.addresses()[0];
         let keys = Arc::new(auth::CallKeys::new([2; 32]));
-        let (shared, clock) = (shared(&keys, listener), Clock::start());
+        let (shared, clock) = (shared(&keys, listener, !host.deaf), Clock::start());
         let running = bound.start(&shared, clock, [7; 32])?;
         say(&listener.to_string())?;
         Ok(Calls { running, shared, keys, clock, generation: 0 })
@@ -125,7 +128,7 @@ fn handle(number: usize) -> Handle {
     handle
 }
 
-fn shared(keys: &Arc<auth::CallKeys>, listener: SocketAddr) -> Arc<turn::Shared> {
+fn shared(keys: &Arc<auth::CallKeys>, listener: SocketAddr, quality: bool) -> Arc<turn::Shared> {
     let auth = auth::Settings { realm: REALM.to_owned(), ..auth::Settings::default() };
     let access = access::Settings { own_listeners: vec![listener], ..access::Settings::default() };
     let own = "127.0.0.0/8".parse().into_iter().collect();
@@ -133,6 +136,7 @@ fn shared(keys: &Arc<auth::CallKeys>, listener: SocketAddr) -> Arc<turn::Shared>
         addresses: vec![turn::RelayedAddress::same(listener.ip())],
         ports: 1024..=65535,
         call_limits: LIMITS,
+        quality,
         total_limits: LIMITS,
         unauthenticated: access::ReplyLimits { exempt: own, ..access::ReplyLimits::default() },
         ..turn::Settings::default()

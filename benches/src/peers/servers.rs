@@ -18,6 +18,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) enum Kind {
     Relay,
     RelayCall,
+    RelayCallDeaf,
     Coturn,
     TurnRs,
     TurnCrate,
@@ -80,13 +81,22 @@ pub(crate) struct Server {
 }
 
 impl Kind {
-    pub(crate) const OWN: [Kind; 7] =
-        [Kind::BareOne, Kind::BareTwo, Kind::Relay, Kind::RelayCall, Kind::Coturn, Kind::TurnRs, Kind::TurnCrate];
+    pub(crate) const OWN: [Kind; 8] = [
+        Kind::BareOne,
+        Kind::BareTwo,
+        Kind::Relay,
+        Kind::RelayCall,
+        Kind::Coturn,
+        Kind::TurnRs,
+        Kind::TurnCrate,
+        Kind::RelayCallDeaf,
+    ];
 
     pub(crate) fn name(&self) -> &str {
         match self {
             Kind::Relay => "relay",
             Kind::RelayCall => "relay-call",
+            Kind::RelayCallDeaf => "relay-call-deaf",
             Kind::Coturn => "coturn",
             Kind::TurnRs => "turn-rs",
             Kind::TurnCrate => "turn-crate",
@@ -98,7 +108,7 @@ impl Kind {
 
     /// Whether callers may reach peers that are not callers.
     pub(crate) fn reaches_outside(&self) -> bool {
-        !matches!(self, Kind::RelayCall | Kind::TurnRs | Kind::BareOne)
+        !matches!(self, Kind::RelayCall | Kind::RelayCallDeaf | Kind::TurnRs | Kind::BareOne)
     }
 
     /// Whether it has allocations at all.
@@ -109,7 +119,8 @@ impl Kind {
     pub(crate) fn start(&self, plan: &Plan, scratch: &Scratch) -> Result<Server, String> {
         let started = match self {
             Kind::Relay => relay(plan, scratch),
-            Kind::RelayCall => host(plan, scratch),
+            Kind::RelayCall => host(plan, scratch, false),
+            Kind::RelayCallDeaf => host(plan, scratch, true),
             Kind::Coturn => coturn(plan, scratch),
             Kind::TurnRs => turn_rs(plan, scratch),
             Kind::TurnCrate => turn_crate(plan, scratch),
@@ -209,11 +220,14 @@ fn myself() -> Result<Command, String> {
     std::env::current_exe().map(Command::new).map_err(|error| error.to_string())
 }
 
-fn host(plan: &Plan, scratch: &Scratch) -> Result<Server, String> {
+fn host(plan: &Plan, scratch: &Scratch, deaf: bool) -> Result<Server, String> {
     let mut command = myself()?;
     command.args(["host", "--workers", &plan.workers.to_string()]);
     if let Some(nap) = plan.nap {
         command.args(["--nap", &nap.to_string()]);
+    }
+    if deaf {
+        command.arg("--deaf");
     }
     let mut process = start(command, plan, scratch, "host")?;
     let udp = process.line()?.parse().map_err(|_| process.trouble("it listens nowhere"))?;
