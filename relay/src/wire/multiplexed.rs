@@ -7,6 +7,8 @@ use super::header;
 const RTP_HEADER: usize = 12;
 /// Header of a DTLS record up to 1.2, and of one in the clear of 1.3 (RFC 6347 §4.1, RFC 9147 §4).
 const DTLS_HEADER: usize = 13;
+/// Unified header without a connection id or length, and what it encrypts: at least 16 bytes are needed to hide the number (RFC 9147 §4.2.3).
+const SHORTEST_UNIFIED: usize = 17;
 /// The first byte of every version of DTLS: 1.0 is 0xFEFF, 1.2 and the records in the clear of 1.3 are 0xFEFD.
 const DTLS_MAJOR: u8 = 0xFE;
 
@@ -35,16 +37,15 @@ pub fn demultiplex(payload: &[u8]) -> Option<Multiplexed> {
 fn handshake(first: u8, payload: &[u8]) -> Option<Multiplexed> {
     match first {
         0..=3 => header::check(payload).is_ok().then_some(Multiplexed::Stun),
-        20..=63 => is_dtls(payload).then_some(Multiplexed::Dtls),
+        20..=63 => is_dtls(first, payload).then_some(Multiplexed::Dtls),
         _ => None,
     }
 }
 
-fn is_dtls(payload: &[u8]) -> bool {
-    let first = payload[0];
+fn is_dtls(first: u8, payload: &[u8]) -> bool {
     // The unified header of DTLS 1.3 (RFC 9147 §4: 001CSLEE); the two bits of the epoch are 0 only for records in the clear, which have none.
     if first >> 5 == 1 {
-        return first & 3 != 0 && payload.len() > 16;
+        return first & 3 != 0 && payload.len() >= SHORTEST_UNIFIED;
     }
     let Some(&[_, major, _, .., l0, l1]) = payload.first_chunk::<DTLS_HEADER>() else { return false };
     major == DTLS_MAJOR && DTLS_HEADER + usize::from(u16::from_be_bytes([l0, l1])) <= payload.len()
