@@ -83,6 +83,8 @@ pub(super) struct Engine {
     /// Searches that ran out of skips.
     scans: VecDeque<Scan>,
     arrivals: u32,
+    /// Nobody is looked for.
+    pub(super) held: bool,
 }
 
 impl Engine {
@@ -97,6 +99,7 @@ impl Engine {
             crowds: Box::new(std::array::from_fn(|_| Crowd::default())),
             scans: VecDeque::new(),
             arrivals: 0,
+            held: false,
         }
     }
 
@@ -110,7 +113,7 @@ impl Engine {
         let &Ticket { person, topics, avoid: ref blocked, ref recent, .. } = ticket;
         let avoid = Avoided { blocked, recent }.at_stage(bucket.stage(), rule);
         let seeker = Seeker { bucket, person, topics, region: region(ticket), avoid };
-        let (found, _) = search(self.field(), &seeker, self.rules.limits.skips);
+        let (found, _) = self.find(&seeker);
         if let Found::Partner(waiter) = found {
             self.arena.read_ahead(waiter);
         }
@@ -156,6 +159,13 @@ impl Engine {
         slot.bucket = reached(fresh, rank, now, &self.rates, &self.rules.policy);
         self.crowds[old.class()].remove(rank);
         self.crowds[fresh.class()].insert(rank);
+        self.settle(at).0
+    }
+
+    /// Looks for a partner for somebody who came or changed while nobody was looked for.
+    pub(super) fn search_again(&mut self, now: Millis, at: u32) -> Option<Pairing> {
+        self.rates.advance(now);
+        self.lift(at);
         self.settle(at).0
     }
 
@@ -224,9 +234,13 @@ impl Engine {
         self.settle(at)
     }
 
+    fn find(&self, seeker: &Seeker<'_>) -> (Found, u32) {
+        if self.held { (Found::Nobody, 0) } else { search(self.field(), seeker, self.rules.limits.skips) }
+    }
+
     /// Pairs a lifted ticket, or lets it wait where it belongs now.
     fn settle(&mut self, at: u32) -> (Option<Pairing>, u32) {
-        let (found, work) = search(self.field(), &self.seeker(at), self.rules.limits.skips);
+        let (found, work) = self.find(&self.seeker(at));
         if let Found::Partner(waiter) = found {
             self.arena.read_ahead(waiter);
             let waiter = self.take(waiter);

@@ -43,6 +43,12 @@ impl Meetings {
             self.cancel(waiter);
             return Ok(Some(Match { waiter, arrival: ticket.id, waiter_stage: 0, arrival_stage: 0 }));
         }
+        self.wait(meeting, ticket)
+    }
+
+    /// Lets the ticket wait, whoever else does.
+    pub(super) fn wait(&mut self, meeting: Meeting, ticket: Ticket) -> Result<Option<Match>, Refused> {
+        let waiting = self.waiting.entry(meeting).or_default();
         if waiting.len() >= MAX_WAITING {
             return Err(Refused::Full);
         }
@@ -50,6 +56,15 @@ impl Meetings {
         self.persons.insert(ticket.person, ticket.id);
         waiting.push(ticket);
         Ok(None)
+    }
+
+    /// Matches one that waits with the first of its meeting it may meet.
+    pub(super) fn search_again(&mut self, id: TicketId, policy: &Policy) -> Option<Match> {
+        let waiting = self.waiting.get(self.places.get(&id)?)?;
+        let ticket = waiting.iter().find(|ticket| ticket.id == id)?;
+        let other = waiting.iter().find(|other| other.id != id && may_ever_meet(ticket, other, policy))?.id;
+        [id, other].into_iter().for_each(|id| _ = self.cancel(id));
+        Some(Match { waiter: id.min(other), arrival: id.max(other), waiter_stage: 0, arrival_stage: 0 })
     }
 
     /// Takes a ticket out; false if it does not wait here.

@@ -33,7 +33,7 @@ mod ticket;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -118,6 +118,10 @@ pub struct Matchmaker {
     waiting: usize,
     deadlines: Deadlines,
     matches: VecDeque<Match>,
+    /// Nobody is paired.
+    held: bool,
+    /// Who came or changed meanwhile, and waits.
+    unsearched: BTreeSet<TicketId>,
     /// Reused between events.
     pairings: Vec<Pairing>,
 }
@@ -150,6 +154,8 @@ impl Matchmaker {
             waiting: 0,
             deadlines: Deadlines::default(),
             matches: VecDeque::new(),
+            held: false,
+            unsearched: BTreeSet::new(),
             pairings: Vec::new(),
         }
     }
@@ -158,6 +164,28 @@ impl Matchmaker {
     /// the rule they came under.
     pub fn set_recent(&mut self, recent: Recent) {
         self.recent = recent;
+    }
+
+    /// Pairs nobody before [`Matchmaker::go_on`]: who comes or changes waits, and nobody widens.
+    pub fn hold(&mut self) {
+        self.held = true;
+        self.engines.iter_mut().for_each(|engine| engine.held = true);
+    }
+
+    /// Pairs again, first those who came or changed meanwhile, in the order they came.
+    pub fn go_on(&mut self, now: Millis) {
+        let now = self.advance(now);
+        self.held = false;
+        self.engines.iter_mut().for_each(|engine| engine.held = false);
+        for id in std::mem::take(&mut self.unsearched) {
+            let Some(place) = self.place(id) else {
+                self.matches.extend(self.meetings.search_again(id, &self.rules.policy));
+                continue;
+            };
+            let pairing = self.engines[usize::from(place.engine)].search_again(now, place.slot);
+            self.pairings.extend(pairing);
+            self.settle(place.engine);
+        }
     }
 
     /// Matches the ticket at once or lets it wait in `pool`, with the seniority of `ticket.since`.
@@ -178,7 +206,13 @@ impl Matchmaker {
         let prospect = self.look(now, pool, &ticket);
         self.admit(&ticket)?;
         if let Some(meeting) = ticket.meeting {
-            self.matches.extend(self.meetings.join(meeting, ticket, &self.rules.policy)?);
+            let id = ticket.id;
+            let found = match self.held {
+                true => self.meetings.wait(meeting, ticket)?,
+                false => self.meetings.join(meeting, ticket, &self.rules.policy)?,
+            };
+            self.matches.extend(found);
+            self.note_unsearched(id);
             return Ok(());
         }
         let (engine, prospect) = match prospect {
@@ -195,10 +229,17 @@ impl Matchmaker {
                 self.tickets.insert(id.0, Place { engine, slot });
                 self.persons.insert(person.0, Place { engine, slot });
                 self.waiting += 1;
+                self.note_unsearched(id);
             }
         }
         self.settle(engine);
         Ok(())
+    }
+
+    fn note_unsearched(&mut self, id: TicketId) {
+        if self.held {
+            self.unsearched.insert(id);
+        }
     }
 
     /// Looks for a partner before anybody asks whether the ticket may come in, and meanwhile reads ahead what that question and the
@@ -222,6 +263,7 @@ impl Matchmaker {
 
     /// Takes the ticket out of its queue; false if it does not wait (any more).
     pub fn cancel(&mut self, id: TicketId) -> bool {
+        self.unsearched.remove(&id);
         let Some(place) = self.place(id) else { return self.meetings.cancel(id) };
         let engine = &mut self.engines[usize::from(place.engine)];
         let person = engine.arena.slot(place.slot).person;
@@ -250,6 +292,7 @@ impl Matchmaker {
         let Some(place) = place else { return Ok(()) };
         let pairing = self.engines[usize::from(place.engine)].tune(now, place.slot, &criteria);
         self.pairings.extend(pairing);
+        self.note_unsearched(id);
         self.settle(place.engine);
         Ok(())
     }
@@ -281,7 +324,7 @@ impl Matchmaker {
     /// Does the widening that is due, at most one slice of it.
     pub fn handle_timeout(&mut self, now: Millis) {
         let now = self.advance(now);
-        let mut budget = self.rules.limits.slice;
+        let mut budget = if self.held { 0 } else { self.rules.limits.slice };
         while budget > 0
             && let Some(engine) = self.deadlines.due(now)
         {
@@ -292,7 +335,7 @@ impl Matchmaker {
 
     /// When to call [`Matchmaker::handle_timeout`] next; not in the future while a slice is left over.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        self.deadlines.next()
+        self.deadlines.next().filter(|_| !self.held)
     }
 
     /// The next pair, in the order they were made.
@@ -348,8 +391,12 @@ impl Matchmaker {
         if self.pools.len() >= self.rules.policy.max_pools {
             self.drop_empty_pool()?;
         }
-        let Matchmaker { rules, engines, spare, .. } = self;
-        let fresh = |bands| Engine::new(Arc::clone(rules), bands);
+        let Matchmaker { rules, engines, spare, held, .. } = self;
+        let fresh = |bands| {
+            let mut engine = Engine::new(Arc::clone(rules), bands);
+            engine.held = *held;
+            engine
+        };
         let cohorts = Cohorts::new(rules.policy.minor_bands_meet, |bands| match spare.pop() {
             Some(number) => {
                 engines[usize::from(number)] = fresh(bands);
