@@ -11,6 +11,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::hashing::{Seeded, give_back, seeded};
 use crate::routes::{CallSide, ClientPath, Kind, RelayedPort, Route, Routes};
 use crate::time::Millis;
@@ -22,7 +24,7 @@ pub use pools::{MOST_POOLS, PoolTraffic};
 use pools::{PoolId, Pools};
 
 /// One ticket's place on the relay, later one side of a call. Random, 96 bits: knowing one tells nothing of another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Handle(pub [u8; 12]);
 
 /// The ledger holds as many handles as it may.

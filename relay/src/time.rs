@@ -1,11 +1,13 @@
 //! Plain values of time for the core. Reading a clock is the business of [`crate::clock`].
 
+use serde::{Deserialize, Serialize};
+
 /// Milliseconds on the monotonic clock since the process started. Lifetimes and deadlines use it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Millis(pub u64);
 
 /// Seconds since the Unix epoch. Only what the outside dates by wall clock (credentials, tokens) uses it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Unix(pub u64);
 
 /// One moment on both clocks, handed to the core with every input.

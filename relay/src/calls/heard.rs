@@ -1,5 +1,7 @@
 //! What was heard of one side of a call, by any of its allocations: one for each address family, and one after another where ICE restarts.
 
+use serde::{Deserialize, Serialize};
+
 use super::MAX_ALLOCATIONS;
 use crate::time::Millis;
 
@@ -12,7 +14,7 @@ pub struct Heard {
 }
 
 /// What was heard of a side's media since its first packet, as RFC 3550 counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
     pub since: Option<Millis>,
     /// Packets that were sent, as far as their numbers tell.

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::ticket::{Meeting, Person};
@@ -17,8 +19,8 @@ pub const RECENT_TTL_MS: u64 = 30 * 60 * 1000;
 /// Meetings remembered in all; beyond it the oldest is forgotten early.
 pub(super) const MAX_MEETINGS: usize = 1 << 20;
 
-/// The key that turns pseudonyms into [`Person`]s, drawn at start and never written anywhere.
-#[derive(Clone)]
+/// The key that turns pseudonyms into [`Person`]s, drawn at start and never written anywhere; a process that takes over is handed it.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Pepper([u8; 32]);
 
 impl Pepper {
@@ -134,6 +136,11 @@ impl Sides {
         }
     }
 
+    fn iter(&self) -> impl Iterator<Item = &Side> {
+        let gone = (self.first - self.begin) as usize;
+        self.pieces.iter().flatten().skip(gone)
+    }
+
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Side> {
         let gone = (self.first - self.begin) as usize;
         self.pieces.iter_mut().flatten().skip(gone)
@@ -218,6 +225,29 @@ impl RecentPartners {
             self.latest.remove(&owner);
         }
         self.sides.drop_front();
+    }
+}
+
+/// Every side, oldest first; the places of each person's are found again in reading.
+impl Serialize for RecentPartners {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut all = serializer.serialize_seq(Some(self.sides.len()))?;
+        for Side { at, owner, partner, .. } in self.sides.iter() {
+            all.serialize_element(&(at, owner, partner))?;
+        }
+        all.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for RecentPartners {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RecentPartners, D::Error> {
+        let mut recent = RecentPartners::default();
+        for (at, owner, partner) in Vec::<(Millis, Person, Person)>::deserialize(deserializer)? {
+            if owner != NOBODY && partner != NOBODY {
+                recent.remember(at, owner, partner);
+            }
+        }
+        Ok(recent)
     }
 }
 

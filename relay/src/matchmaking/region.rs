@@ -1,7 +1,9 @@
 //! Where people are, as their app says, and where they want a partner to be (matching.md §1.2, A7). No address is looked at.
 
+use serde::{Deserialize, Serialize};
+
 /// A country by its two capital letters (ISO 3166-1 alpha-2), or none.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Country(u16);
 
 impl Country {
@@ -19,7 +21,7 @@ impl Country {
 pub const MAX_COUNTRIES: usize = 5;
 
 /// Countries a partner may be in; none means any.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Countries([Country; MAX_COUNTRIES]);
 
 impl Countries {

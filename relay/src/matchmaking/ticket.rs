@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::region::{Countries, Country};
 
 use crate::time::Millis;
@@ -18,7 +20,7 @@ pub const STAGES: u8 = 4;
 pub struct TicketId(pub u64);
 
 /// A person as the engine knows them: a keyed hash of the pseudonym, see [`super::Pepper`]. Never printed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Person(pub u64);
 
 impl fmt::Debug for Person {
@@ -28,7 +30,7 @@ impl fmt::Debug for Person {
 }
 
 /// An appointment as the engine knows it: a keyed hash of its pool and name, see [`super::Pepper`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Meeting(pub u64);
 
 impl fmt::Debug for Meeting {
@@ -38,7 +40,7 @@ impl fmt::Debug for Meeting {
 }
 
 /// Age band, from the signed token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Band {
     /// 13 to 15 years.
     B13_15,
@@ -48,7 +50,7 @@ pub enum Band {
     Adult,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Gender {
     F,
     M,
@@ -60,7 +62,8 @@ impl Gender {
 }
 
 /// The genders somebody is willing to talk with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8")]
 pub struct GenderSet(u8);
 
 impl GenderSet {
@@ -92,6 +95,14 @@ impl GenderSet {
     }
 }
 
+impl TryFrom<u8> for GenderSet {
+    type Error = &'static str;
+
+    fn try_from(bits: u8) -> Result<GenderSet, &'static str> {
+        if bits <= GenderSet::ANY.0 { Ok(GenderSet(bits)) } else { Err("no such genders") }
+    }
+}
+
 impl FromIterator<Gender> for GenderSet {
     fn from_iter<I: IntoIterator<Item = Gender>>(genders: I) -> GenderSet {
         genders.into_iter().fold(GenderSet::NONE, GenderSet::with)
@@ -99,7 +110,7 @@ impl FromIterator<Gender> for GenderSet {
 }
 
 /// Level of proficiency in the Common European Framework; neighbours are one step apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Level {
     A1,
     A2,
@@ -131,7 +142,7 @@ impl Level {
 }
 
 /// Chosen topics, one bit each; empty means "any".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TopicSet(pub u64);
 
 impl TopicSet {
@@ -168,7 +179,7 @@ impl FromIterator<u8> for TopicSet {
 }
 
 /// Whether a shared topic may be given up with time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TopicMode {
     /// A shared topic is preferred, and given up after the first stage.
     #[default]
@@ -207,7 +218,7 @@ pub struct Ticket {
 }
 
 /// What `tune` may change while the place in the queue stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Criteria {
     pub wants: GenderSet,
     pub level: Level,

@@ -54,6 +54,9 @@ pub struct CloseCode(pub u16);
 impl CloseCode {
     /// Going away: the server stops.
     pub const AWAY: CloseCode = CloseCode(1001);
+    /// Service restart: another process has what this one had, at the same address; the session is to be resumed there at once (IANA
+    /// WebSocket Close Code Number Registry).
+    pub const RESTART: CloseCode = CloseCode(1012);
     pub const PROTO: CloseCode = CloseCode(4400);
     pub const SLOW: CloseCode = CloseCode(4408);
     pub const RATE: CloseCode = CloseCode(4429);

@@ -10,6 +10,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
@@ -32,6 +33,7 @@ pub struct Said<'a> {
 }
 
 /// Makes and checks tags.
+#[derive(Serialize, Deserialize)]
 pub struct Tags {
     secret: [u8; 32],
     /// Of before the last change: what was said under it can be proved for as long as any tag can.

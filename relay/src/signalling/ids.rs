@@ -26,7 +26,18 @@ impl Id {
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_base64url())
+        if serializer.is_human_readable() {
+            serializer.serialize_str(&self.to_base64url())
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+/// As it is packed for another process; from a client it is a [`CallRef`].
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Id, D::Error> {
+        <[u8; 16]>::deserialize(deserializer).map(Id)
     }
 }
 

@@ -1,5 +1,7 @@
 //! How much one connection, one call and one network may ask (matching.md §4.12).
 
+use serde::{Deserialize, Serialize};
+
 use super::message::{Limits, MAX_FRAME_BYTES, MAX_TEXT_CHARS};
 use crate::matchmaking::MAX_TOPICS;
 use crate::time::Millis;
@@ -29,7 +31,7 @@ const STRIKES: u32 = 20;
 
 /// A token bucket counted in sixty-thousandths of a token, what a millisecond at one token a minute is worth: exact,
 /// and asking often does not slow the refill.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Bucket {
     parts: u32,
     at: Millis,
@@ -69,7 +71,7 @@ impl Bucket {
 }
 
 /// The buckets of one connection.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Meters {
     frames: Bucket,
     queue: Bucket,

@@ -3,6 +3,9 @@
 //! A call made here has no sessions. It ends when the app says so, when it is as old as it may be, or when nobody has an allocation in
 //! it any more once the time to start is over.
 
+use serde::{Deserialize, Serialize};
+
+use super::hand_on::Handing;
 use super::timers::Timer;
 use super::{CREDENTIAL_SECS, Desk};
 use crate::calls::{Full, Handle};
@@ -20,8 +23,9 @@ pub const BOUND_SECS: u32 = 4 * 3_600;
 /// How often it is looked whether anybody is there.
 const LOOK_MS: u64 = 30_000;
 
+#[derive(Serialize, Deserialize)]
 pub(super) struct Bound {
-    handles: [Handle; 2],
+    pub(super) handles: [Handle; 2],
     generation: u32,
     /// Before, nobody need have come.
     start_by: Millis,
@@ -33,6 +37,12 @@ pub(super) struct Bound {
 pub struct Lifetime {
     pub start_secs: u32,
     pub max_secs: u32,
+}
+
+impl Bound {
+    pub(super) fn next_look(&self, now: Now) -> Millis {
+        now.mono.after(LOOK_MS).min(self.until)
+    }
 }
 
 impl Default for Lifetime {
@@ -47,13 +57,11 @@ impl Desk {
     /// # Errors
     /// [`Full`], here or on the relay.
     pub fn bind_call(&mut self, now: Now, life: Lifetime) -> Result<(Id, [Ice<'_>; 2]), Full> {
-        if self.bound.len() >= MAX_BOUND || self.draining {
+        if self.bound.len() >= MAX_BOUND || self.draining || self.handing == Handing::Packed {
             return Err(Full);
         }
         let handles = [self.random_handle(), self.random_handle()];
-        let opened = handles.iter().all(|handle| self.relay.open(*handle).is_ok());
-        if !opened || self.relay.pair(handles[0], handles[1]).is_err() {
-            handles.iter().for_each(|handle| self.relay.close(*handle));
+        if !self.pair_on_relay(handles) {
             return Err(Full);
         }
         let start_secs = life.start_secs.clamp(1, MAX_START_SECS);
@@ -88,8 +96,7 @@ impl Desk {
         if now.mono >= bound.until || empty && now.mono >= bound.start_by {
             self.unbind_call(id);
         } else {
-            let next = now.mono.after(LOOK_MS).min(bound.until);
-            self.timers.set(next, Timer::Bound(id));
+            self.timers.set(bound.next_look(now), Timer::Bound(id));
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::calls::Handle;
 use crate::matchmaking::Person;
 use crate::signalling::ids::Id;
@@ -17,6 +19,7 @@ use super::{Connection, FIRST_GENERATION};
 /// Candidates held for a side whose description has not been relayed yet (matching.md §4.8).
 pub(super) const MAX_EARLY: usize = 16;
 
+#[derive(Serialize, Deserialize)]
 pub(super) struct Call {
     pub(super) id: Id,
     pub(super) waiter: Seat,
@@ -43,7 +46,10 @@ pub(super) struct Call {
     pub(super) window: Option<Millis>,
 }
 
+#[derive(Serialize, Deserialize)]
 pub(super) struct Seat {
+    /// Its session says which, where it is unpacked.
+    #[serde(skip)]
     pub(super) connection: Connection,
     pub(super) person: Person,
     /// For a report, should there be one.
@@ -78,6 +84,7 @@ pub(super) struct Seat {
 }
 
 /// A candidate that passed and waits for its description; `line` absent: end of candidates.
+#[derive(Serialize, Deserialize)]
 pub(super) struct EarlyCandidate {
     pub(super) line: Option<String>,
     pub(super) mid: Option<String>,

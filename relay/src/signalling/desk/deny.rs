@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
 
 use crate::matchmaking::Person;
 use crate::time::Unix;
@@ -15,13 +16,13 @@ pub const MAX_DENIED: usize = 1 << 16;
 pub struct DenyFull;
 
 /// Both keys are keyed or plain hashes of what an app's backend chose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Denied {
     Person(Person),
     Token(u128),
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Deny {
     until: HashMap<Denied, Unix, FixedState>,
 }
@@ -45,7 +46,6 @@ impl Deny {
         self.until.get(&denied).copied().filter(|until| *until > now)
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.until.len()
     }

@@ -1,5 +1,6 @@
 //! The server is going to end: nobody new, no new calls, and whoever is in none is sent away.
 
+use super::hand_on::Handing;
 use super::session::Place;
 use super::{Connection, Desk, Output};
 use crate::signalling::codes::CloseCode;
@@ -18,7 +19,7 @@ impl Desk {
 
     /// Whether nobody new sits down at anything.
     pub(super) const fn closes(&self) -> bool {
-        self.draining || !self.settings.open
+        self.draining || !self.settings.open || matches!(self.handing, Handing::Packed)
     }
 
     /// Tells everybody, and sees off at the end of this input who is in no call.

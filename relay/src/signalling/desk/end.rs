@@ -143,6 +143,7 @@ impl Desk {
     /// Everything a connection leaves behind.
     pub(super) fn forget(&mut self, now: Now, connection: Connection) {
         let Some(session) = self.sessions.remove(&connection) else { return };
+        self.away -= usize::from(session.away);
         if let Some(caller) = session.caller {
             if self.people.get(&caller.claims.person) == Some(&connection) {
                 self.people.remove(&caller.claims.person);

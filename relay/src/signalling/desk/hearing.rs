@@ -4,6 +4,8 @@
 //! Workers say what they heard when they are asked; each look reads the answers to the one before. A call that may go past the relay is
 //! not listened to: silence there says nothing.
 
+use serde::{Deserialize, Serialize};
+
 use super::Desk;
 use super::call::Call;
 use super::negotiate::Context;
@@ -30,7 +32,7 @@ const FLOWING_MS: u64 = 2_000;
 const PAUSE_MS: u64 = 1_000;
 
 /// What the relay hears of one side.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Hearing {
     /// Zero: nothing since the match.
     last: Millis,
@@ -53,6 +55,11 @@ impl Hearing {
         if self.media.is_none() {
             self.media = heard.media.since.filter(|since| *since >= call);
         }
+    }
+
+    /// Another relay listens from now on, or the stream may pause for a reason: patience is that with one who is quiet until it flows anew.
+    pub(super) fn begin_anew(&mut self) {
+        self.flows_since = self.last;
     }
 
     fn flows(&self) -> bool {
@@ -142,8 +149,7 @@ impl Desk {
         let Some(call) = self.calls.get_mut(&id) else { return self.refuse(now, from, q, ErrorCode::Call) };
         // With this stream its receiver's feedback falls silent too.
         for side in Side::BOTH {
-            let hearing = &mut call.seat_mut(side).hearing;
-            hearing.flows_since = hearing.last;
+            call.seat_mut(side).hearing.begin_anew();
         }
         let seat = call.seat_mut(side);
         let was_on = std::mem::replace(&mut seat.mic, mic) == MicState::On;

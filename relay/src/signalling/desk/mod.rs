@@ -13,9 +13,11 @@ mod deny;
 mod drain;
 mod end;
 mod enter;
+mod hand_on;
 mod hearing;
 mod negotiate;
 mod operator;
+mod packed;
 mod quality;
 mod queue;
 mod replay;
@@ -42,7 +44,9 @@ pub use self::bound::{BOUND_SECS, Lifetime, MAX_BOUND, MAX_BOUND_SECS, MAX_START
 use self::call::Call;
 use self::deny::Deny;
 pub use self::deny::{DenyFull, MAX_DENIED};
+use self::hand_on::Handing;
 pub use self::operator::{DENY_SECS, Held, MAX_DENY_SECS, Subject};
+pub use self::packed::{BadPacked, Packed, VERSION as PACKED_VERSION};
 use self::session::{Place, Session};
 use self::timers::{Timer, Timers};
 use self::trust::Pending;
@@ -95,7 +99,7 @@ const HINTS: Rate = Rate { burst: 100, per_minute: 300 * 60 };
 const BUSY_RETRY_MS: u64 = 2_000;
 
 /// One connection, numbered by the edge; never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Connection(pub u64);
 
 /// The operator's choices.
@@ -185,6 +189,10 @@ pub struct Desk {
     matchmaker: Matchmaker,
     recent: RecentPartners,
     sessions: HashMap<Connection, Session, FixedState>,
+    /// How many of them are away.
+    away: usize,
+    /// The next number for a session that has no connection here yet: downwards from the last there is.
+    absent: u64,
     // Keyed hashes, like `Connection` and `TicketId` nothing a stranger chooses.
     people: HashMap<Person, Connection, FixedState>,
     waiting: HashMap<TicketId, Connection, FixedState>,
@@ -206,6 +214,7 @@ pub struct Desk {
     outputs: VecDeque<Output>,
     counters: Arc<Counters>,
     draining: bool,
+    handing: Handing,
     /// What the app has revoked before this run is not known yet.
     sealed: bool,
     /// The machine has little left to give: see [`Desk::set_strained`].
@@ -230,6 +239,8 @@ impl Desk {
             matchmaker: Matchmaker::new(settings.matching.clone()),
             recent: RecentPartners::default(),
             sessions: HashMap::default(),
+            away: 0,
+            absent: u64::MAX,
             people: HashMap::default(),
             waiting: HashMap::default(),
             calls: HashMap::default(),
@@ -248,6 +259,7 @@ impl Desk {
             outputs: VecDeque::new(),
             counters,
             draining: false,
+            handing: Handing::default(),
             sealed: settings.await_revocations,
             strained: false,
             leaving: Vec::new(),
@@ -260,7 +272,9 @@ impl Desk {
     pub fn handle_open(&mut self, now: Now, connection: Connection) {
         self.clock = now;
         let nobody_can_come_back = self.sids.is_empty();
-        if self.sessions.len() >= self.settings.max_sessions || nobody_can_come_back && !self.admits() {
+        // Who is away has no connection, and should find room for one.
+        let connected = self.sessions.len() - self.away;
+        if connected >= self.settings.max_sessions || nobody_can_come_back && !self.admits() {
             self.turn_away(now, connection, None);
         } else {
             self.sessions.insert(connection, Session::new(now.mono));
@@ -470,8 +484,12 @@ impl Desk {
         self.send(to, &Reply::error(q, ErrorCode::Rate, retry_ms));
     }
 
-    /// Full, for somebody who is not known here yet.
+    /// Full, for somebody who is not known here yet, or just gone to where they will be known.
     fn turn_away(&mut self, now: Now, to: Connection, q: Option<u64>) {
+        if self.handing == Handing::Packed {
+            self.outputs.push_back(Output::Close { to, code: CloseCode::RESTART });
+            return self.forget(now, to);
+        }
         self.counters.count_error(ErrorCode::Busy);
         let retry_ms = Some(self.busy_retry_ms());
         self.send(to, &Reply::error(q, ErrorCode::Busy, retry_ms));

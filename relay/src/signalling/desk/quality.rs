@@ -1,6 +1,8 @@
 //! How well a call goes: each window what the relay heard of both streams, and what each client says of the one it hears. Told to the two
 //! callers, and counted when the call is over; to nobody else (matching.md §4.3).
 
+use serde::{Deserialize, Serialize};
+
 use super::call::Call;
 use super::negotiate::Context;
 use super::session::Side;
@@ -21,9 +23,11 @@ const ENOUGH: u32 = 50;
 const REPORT_HOLDS_MS: u64 = 3 * WINDOW_MS;
 
 /// What is known of one side's stream.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Quality {
-    /// Of the call, at the last look, and when its window began.
+    /// Of the call, as another relay heard it before this one took over; counts begin anew here.
+    before: Media,
+    /// Of the rest, at the last look, and when its window began.
     heard: Media,
     begun: Media,
     /// The last one that says something.
@@ -32,17 +36,20 @@ pub(super) struct Quality {
     /// Jitter at the end of each such window.
     jitter: Mean,
     /// As it was at the end of the last window.
+    #[serde(skip)]
     uplink: Option<Uplink>,
     /// What the client says of its partner's, and when it said so.
+    #[serde(skip)]
     downlink: Option<(Downlink, Millis)>,
-    /// What the client knows of all this.
+    /// What the client knows of all this. Who takes over says it again with the next window.
+    #[serde(skip)]
     told: Option<Told>,
 }
 
 /// Grades and figures of its own and its partner's side.
 type Told = [(Grade, SideQuality); 2];
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Mean {
     sum: u64,
     count: u64,
@@ -55,6 +62,12 @@ impl Quality {
         }
     }
 
+    /// Another relay listens from now on.
+    pub(super) fn begin_anew(&mut self) {
+        self.before = self.before.and(&self.heard);
+        (self.heard, self.begun) = Default::default();
+    }
+
     /// A window is over.
     fn judge(&mut self) {
         let window = self.heard.after(&self.begun);
@@ -63,10 +76,10 @@ impl Quality {
             self.begun = self.heard;
             self.grade = grade(&window);
             self.window = Some(window);
-            self.jitter.sum += u64::from(window.jitter_micros);
-            self.jitter.count += 1;
+            self.jitter.sum = self.jitter.sum.saturating_add(window.jitter_micros.into());
+            self.jitter.count = self.jitter.count.saturating_add(1);
         }
-        self.uplink = self.window.map(|window| Uplink::new(&self.heard, &window));
+        self.uplink = self.window.map(|window| Uplink::new(&self.before.and(&self.heard), &window));
     }
 
     fn side(&self, now: Millis) -> (Grade, SideQuality) {
@@ -77,7 +90,8 @@ impl Quality {
     /// Counts the whole call's.
     fn count(&self, qualities: &Qualities) {
         let jitter_micros = self.jitter.sum.checked_div(self.jitter.count).and_then(|mean| u32::try_from(mean).ok());
-        let call = Media { jitter_micros: jitter_micros.unwrap_or(self.heard.jitter_micros), ..self.heard };
+        let heard = self.before.and(&self.heard);
+        let call = Media { jitter_micros: jitter_micros.unwrap_or(heard.jitter_micros), ..heard };
         if call.expected < ENOUGH {
             return;
         }

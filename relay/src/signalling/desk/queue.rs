@@ -123,7 +123,7 @@ impl Desk {
         self.timers.set(now.mono.after(POSITION_MS), Timer::Position(from, id));
     }
 
-    fn claims(&self, of: Connection) -> Option<&Claims> {
+    pub(super) fn claims(&self, of: Connection) -> Option<&Claims> {
         self.sessions.get(&of)?.caller.as_ref().map(|caller| &caller.claims)
     }
 

@@ -5,8 +5,11 @@
 
 use std::collections::VecDeque;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::RESUME_MS;
-use crate::signalling::message::TextFrame;
+use crate::signalling::message::{MAX_SAFE_INTEGER, TextFrame};
 use crate::time::Millis;
 
 /// Frames kept for one session.
@@ -23,6 +26,7 @@ pub(super) struct Replay {
     frames: VecDeque<Sent>,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Sent {
     n: u64,
     at: Millis,
@@ -80,6 +84,23 @@ impl Replay {
             self.floor = sent.n;
             self.bytes -= sent.json.len();
         }
+    }
+}
+
+impl Serialize for Replay {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.last, self.floor, &self.frames).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Replay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Replay, D::Error> {
+        let (last, floor, frames) = <(u64, u64, VecDeque<Sent>)>::deserialize(deserializer)?;
+        let bytes = frames.iter().map(|sent| sent.json.len()).sum();
+        if last > MAX_SAFE_INTEGER || frames.len() > MAX_FRAMES || bytes > MAX_BYTES {
+            return Err(D::Error::custom("more than is kept"));
+        }
+        Ok(Replay { last, floor, bytes, frames })
     }
 }
 

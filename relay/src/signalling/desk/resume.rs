@@ -24,7 +24,9 @@ impl Desk {
         if session.caller.is_none() {
             return self.forget(now, connection);
         }
-        session.away = true;
+        if !std::mem::replace(&mut session.away, true) {
+            self.away += 1;
+        }
         self.timers.set(now.mono.after(RESUME_MS), Timer::Gone(connection));
         match session.place {
             Place::New | Place::Idle | Place::Paused(_) => {}
@@ -33,7 +35,7 @@ impl Desk {
         }
     }
 
-    fn pause(&mut self, connection: Connection) {
+    pub(super) fn pause(&mut self, connection: Connection) {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         if let Place::Queued(waiting) = std::mem::replace(&mut session.place, Place::Idle) {
             session.place =
@@ -80,7 +82,9 @@ impl Desk {
     /// Moves a session from its old connection to this one. Of two connections the newer one wins.
     pub(super) fn resume(&mut self, now: Now, from: Connection, q: Option<u64>, old: Connection, n: u64) {
         let Some(mut session) = self.sessions.remove(&old) else { return };
-        if !session.away {
+        if session.away {
+            self.away -= 1;
+        } else {
             self.bid_farewell(old);
         }
         (session.away, session.tidying) = (false, false);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::replay::Replay;
 use crate::calls::Handle;
 use crate::matchmaking::{Criteria, Person, TicketId};
@@ -10,6 +12,7 @@ use crate::signalling::limits::Meters;
 use crate::signalling::token::Claims;
 use crate::time::Millis;
 
+#[derive(Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) meters: Meters,
     /// Nobody before `hello`: nothing is known and nothing is kept.
@@ -27,9 +30,12 @@ pub(super) struct Session {
 }
 
 /// matching.md §4.4, seen from one connection. What lies between MATCHED and CONNECTED is the call's.
+#[derive(Serialize, Deserialize)]
 pub(super) enum Place {
     New,
     Idle,
+    /// Is paused before it is packed.
+    #[serde(skip)]
     Queued(Waiting),
     /// Was queued when the connection broke: out of the queue, t0 kept.
     Paused(Paused),
@@ -37,6 +43,7 @@ pub(super) enum Place {
 }
 
 /// A wait that is interrupted.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Paused {
     /// Its place on the relay, which stays.
     pub(super) handle: Option<Handle>,
@@ -45,6 +52,7 @@ pub(super) struct Paused {
 }
 
 /// The call before this moment, for those who want to block or report.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Last {
     pub(super) call: Id,
     pub(super) person: Person,
@@ -55,6 +63,7 @@ pub(super) struct Last {
 }
 
 /// Somebody whose token was good.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Caller {
     pub(super) sid: Id,
     /// Resumes the session, once.
@@ -94,7 +103,7 @@ pub(super) struct Standing {
 }
 
 /// A side of a call: the waiter's, who offers, or the arrival's, who answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Side {
     Waiter,
     Arrival,

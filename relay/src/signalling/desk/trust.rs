@@ -29,8 +29,8 @@ struct Partner {
 /// A report on its way to the app's backend.
 pub(super) struct Pending {
     /// Session, not connection: the answer may come after a resumption.
-    sid: Id,
-    q: Option<u64>,
+    pub(super) sid: Id,
+    pub(super) q: Option<u64>,
 }
 
 impl Desk {

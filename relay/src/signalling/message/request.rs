@@ -191,7 +191,7 @@ pub enum IceState {
 }
 
 /// A microphone may be refused, muted or unplugged: a state, not an error (A4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MicState {
     On,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -27,6 +27,7 @@ const MAX_JTI_BYTES: usize = 128;
 const MAX_MEETING_BYTES: usize = 64;
 
 /// A caller as the app vouches for them. Held until the connection ends.
+#[derive(Serialize, Deserialize)]
 pub struct Claims {
     pub person: Person,
     /// The pseudonym itself: only a report to the app names it.
@@ -47,6 +48,7 @@ pub struct Claims {
     /// An appointment: this caller meets the other one whose token names it, and nobody else.
     pub meeting: Option<Meeting>,
     /// Shown to the partner, never looked into.
+    #[serde(with = "packed_card")]
     pub card: Option<Box<RawValue>>,
     /// This caller's calls are relayed whatever the operator allows.
     pub relay_only: bool,
@@ -215,6 +217,22 @@ pub(super) fn read(json: &str, band: Band, dated: &Dated, pepper: &Pepper) -> Op
         may_next: wire.cap.next,
         expires: dated.expires,
     })
+}
+
+/// A card as its text: only JSON's own serializer knows what raw JSON is.
+mod packed_card {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
+    use serde_json::value::RawValue;
+
+    pub(super) fn serialize<S: Serializer>(card: &Option<Box<RawValue>>, serializer: S) -> Result<S::Ok, S::Error> {
+        card.as_deref().map(RawValue::get).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(RawValue::from_string).transpose().map_err(|_| D::Error::custom("not a card"))
+    }
 }
 
 struct BadCard;

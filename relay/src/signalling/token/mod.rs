@@ -18,7 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use self::claims::Dated;
@@ -87,6 +87,13 @@ pub struct Verifier {
     replay: Replay,
 }
 
+/// What a verifier knows beside its settings, for another process to go on with.
+#[derive(Deserialize)]
+pub(super) struct Memory {
+    pepper: Pepper,
+    replay: Replay,
+}
+
 impl Key {
     /// A raw Ed25519 public key.
     ///
@@ -136,6 +143,16 @@ struct Header {
 impl Verifier {
     pub fn new(settings: Settings, pepper: Pepper) -> Verifier {
         Verifier { settings, pepper, replay: Replay::default() }
+    }
+
+    /// Goes on where another one stood.
+    pub(super) fn with_memory(settings: Settings, Memory { pepper, replay }: Memory) -> Verifier {
+        Verifier { settings, pepper, replay }
+    }
+
+    /// To be read as a [`Memory`].
+    pub(super) fn memory(&self) -> impl Serialize + '_ {
+        (&self.pepper, &self.replay)
     }
 
     /// Goes by other keys, issuer, audience or age from now on. Which tokens were used is not forgotten.

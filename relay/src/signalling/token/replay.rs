@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::{Rejected, SKEW_SECS};
@@ -49,6 +51,23 @@ impl Replay {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.used.len()
+    }
+}
+
+impl Serialize for Replay {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.by_expiry.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Replay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Replay, D::Error> {
+        let by_expiry = BTreeMap::<u64, Vec<u128>>::deserialize(deserializer)?;
+        let used: BTreeSet<u128> = by_expiry.values().flatten().copied().collect();
+        if used.len() > MAX_REMEMBERED {
+            return Err(D::Error::custom("more tokens than are remembered"));
+        }
+        Ok(Replay { used, by_expiry })
     }
 }
 
