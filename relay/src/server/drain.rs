@@ -20,6 +20,8 @@ const REPORT: Duration = Duration::from_secs(10);
 struct Left {
     allocations: u64,
     calls: u64,
+    /// Of a child's safety, on their way.
+    reports: u64,
 }
 
 impl Running {
@@ -35,7 +37,7 @@ impl Running {
         let mut told = self.let_nobody_in();
         self.signalling.0.drain(patience.as_millis() as u64);
         self.report("draining: nobody new is let in", deadline);
-        while self.left() != (Left { allocations: 0, calls: 0 }) {
+        while self.left() != (Left { allocations: 0, calls: 0, reports: 0 }) {
             tokio::select! {
                 _ = signals.terminate.recv() => return self.cut_short(deadline),
                 _ = signals.interrupt.recv() => return self.cut_short(deadline),
@@ -75,11 +77,12 @@ impl Running {
         Left {
             allocations: self.workers.counters().iter().map(|worker| worker.allocations()).sum(),
             calls: self.signalling.1.calls(),
+            reports: self.signalling.1.safety_undelivered(),
         }
     }
 
     fn report(&self, what: &'static str, deadline: Instant) {
-        let (Left { allocations, calls }, secs) = (self.left(), (deadline - Instant::now()).as_secs());
-        tracing::info!(allocations, calls, secs_left = secs, "{what}");
+        let (Left { allocations, calls, reports }, secs) = (self.left(), (deadline - Instant::now()).as_secs());
+        tracing::info!(allocations, calls, reports, secs_left = secs, "{what}");
     }
 }

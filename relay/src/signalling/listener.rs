@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::connect_info::Connected;
 use axum::extract::rejection::JsonRejection;
@@ -17,13 +17,14 @@ use axum::{Json, Router};
 use foldhash::fast::FixedState;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::codes::CloseCode;
 use super::counters::Counters;
 use super::demo;
-use super::desk::{self, Connection, Desk, Dispatch, Output};
+use super::desk::{self, BadPacked, Connection, Desk, Dispatch, Output, Packed};
 use super::gate::{Networks, Origins};
 use super::message::{MAX_FRAME_BYTES, SUBPROTOCOL};
 use super::operator::Operator;
@@ -34,6 +35,7 @@ use super::revocations;
 use super::socket::{Event, Line};
 use super::token::Minter;
 use super::webhook;
+use crate::calls::Handle;
 use crate::clock::Clock;
 use crate::time::Now;
 
@@ -45,6 +47,10 @@ const MAX_WRITE_BUFFER_BYTES: usize = 64 * 1024;
 const MAX_EVENTS: usize = 4_096;
 /// Events handled in a row before timers get their turn.
 const EVENT_SLICE: usize = 256;
+/// A desk that does not get to a question for so long does not answer it.
+const ASK_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a desk whose events are at their bound is tried again.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
 /// Reloads waiting for the desk.
 const MAX_FRESH: usize = 4;
 
@@ -104,18 +110,72 @@ impl Controls {
         self.drain.send_replace(Some(in_ms));
     }
 
-    /// Calls whose two sides are not connected yet. Blocks until the desk has answered; not for an async runtime's thread that it needs.
+    /// Calls whose two sides are not connected yet. Blocks until the desk has answered, as all of these do; not for an async runtime's
+    /// thread that it needs.
     pub fn calls_in_set_up(&self) -> usize {
+        // A desk that has no time or no life has nothing to wait for.
+        self.ask(|desk, _| desk.calls_in_set_up()).unwrap_or(0)
+    }
+
+    /// [`Desk::hold`]. Whether it does.
+    #[must_use]
+    pub fn hold(&self) -> bool {
+        self.ask(Desk::hold).is_some()
+    }
+
+    /// [`Desk::go_on`], after [`Controls::take_back`] if anything was packed. Whether it does.
+    #[must_use]
+    pub fn go_on(&self) -> bool {
+        self.ask(Desk::go_on).is_some()
+    }
+
+    /// [`Desk::pack`]. The connections of those who move are told so at once, and get [`Controls::lines`] fewer within ten seconds, most of
+    /// them within a round trip. `None`: nothing has moved.
+    pub fn pack(&self, stays: impl Fn(&Handle) -> bool + Send + 'static) -> Option<Packed> {
+        self.ask(move |desk, now| desk.pack(now, &stays)).flatten()
+    }
+
+    /// [`Desk::take_back`]. Whether it does.
+    #[must_use]
+    pub fn take_back(&self, packed: Packed) -> bool {
+        self.ask(move |desk, now| desk.take_back(now, &packed).is_ok()).unwrap_or(false)
+    }
+
+    /// [`Desk::take_over`], for a desk that was started before there was anything to take over. Whether it does.
+    #[must_use]
+    pub fn take_over(&self, packed: Packed) -> bool {
+        self.ask(move |desk, now| desk.take_over(now, &packed).is_ok()).unwrap_or(false)
+    }
+
+    /// WebSockets that are open, until the last word of their closing handshake.
+    pub fn lines(&self) -> usize {
+        self.entrance.lines.load(Ordering::Relaxed)
+    }
+
+    /// The desk's answer. `None` if it does not get to it: then it does not act any more either.
+    fn ask<T: Send + 'static>(&self, act: impl FnOnce(&mut Desk, Now) -> T + Send + 'static) -> Option<T> {
         let (answer, answered) = std::sync::mpsc::channel();
-        let ask = Event::Ask(Box::new(move |desk, _| {
-            // Nobody waits any more: then nobody needs to know.
-            let _ = answer.send(desk.calls_in_set_up());
+        let (deadline, wanted) = (Instant::now() + ASK_PATIENCE, Arc::new(AtomicBool::new(true)));
+        let still = Arc::clone(&wanted);
+        let mut ask = Event::Ask(Box::new(move |desk, now| {
+            if still.swap(false, Ordering::Relaxed) {
+                // Who asked waits for it.
+                let _ = answer.send(act(desk, now));
+            }
         }));
-        // A desk that has no room or no life has nothing to wait for.
-        if self.entrance.events.try_send(ask).is_err() {
-            return 0;
+        while let Err(refused) = self.entrance.events.try_send(ask) {
+            match refused {
+                TrySendError::Full(again) if Instant::now() < deadline => ask = again,
+                TrySendError::Full(_) | TrySendError::Closed(_) => return None,
+            }
+            std::thread::sleep(ASK_AGAIN);
         }
-        answered.recv_timeout(Duration::from_secs(1)).unwrap_or(0)
+        match answered.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(answer) => Some(answer),
+            Err(_) if wanted.swap(false, Ordering::Relaxed) => None,
+            // It has begun.
+            Err(_) => answered.recv().ok(),
+        }
     }
 
     /// Takes over other settings: the entrance at once, the desk with its next turn. Whether it could be told.
@@ -136,6 +196,26 @@ impl Controls {
 /// Starts the desk's task on the runtime that runs here. `seed` from a good source of randomness.
 pub fn spawn(settings: Settings, relay: Box<dyn RelayDesk>, clock: Clock, seed: [u8; 32]) -> Signalling {
     spawn_prepared(settings, relay, clock, seed, |_| {})
+}
+
+/// The same with a desk that goes on where another process's stood, if anything is handed over. Its clock must go on, too.
+///
+/// # Errors
+/// [`BadPacked`].
+pub fn spawn_from(
+    settings: Settings,
+    relay: Box<dyn RelayDesk>,
+    clock: Clock,
+    seed: [u8; 32],
+    packed: Option<&Packed>,
+) -> Result<Signalling, BadPacked> {
+    let mut taken_over = Ok(());
+    let signalling = spawn_prepared(settings, relay, clock, seed, |desk| {
+        if let Some(packed) = packed {
+            taken_over = desk.take_over(clock.now(), packed);
+        }
+    });
+    taken_over.map(|()| signalling)
 }
 
 /// The same with a desk on which something lies already, for measurements. Its connections begin at number 0.
@@ -164,6 +244,7 @@ pub fn spawn_prepared(
         networks: Networks::new(settings.exempt),
         demo: RwLock::new(settings.demo.map(Arc::new)),
         connections: AtomicU64::new(0),
+        lines: AtomicUsize::new(0),
         counters: Arc::clone(&counters),
     });
     let (outboxes, counted) = (HashMap::default(), Arc::clone(&counters));
@@ -217,6 +298,7 @@ struct Entrance {
     networks: Networks,
     demo: RwLock<Option<Arc<Minter>>>,
     connections: AtomicU64,
+    lines: AtomicUsize,
     counters: Arc<Counters>,
 }
 
@@ -233,11 +315,31 @@ async fn upgrade(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     match entrance.admit(from, &headers, upgrade) {
-        Ok(upgrade) => upgrade.on_upgrade(move |socket| entrance.line(socket).run()),
+        Ok(upgrade) => upgrade.on_upgrade(move |socket| async move {
+            let counted = Counted::new(&entrance.lines);
+            entrance.line(socket).run().await;
+            drop(counted);
+        }),
         Err(status) => {
             entrance.counters.count_refused_upgrade();
             status.into_response()
         }
+    }
+}
+
+/// One more, for as long as it is there.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Counted<'_> {
+    fn new(count: &AtomicUsize) -> Counted<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
