@@ -290,7 +290,10 @@ impl Desk {
 
     /// Whether newcomers are let in. The last tenth of the sessions is for those who come back.
     fn admits(&self) -> bool {
-        !self.closes() && !self.sealed && !self.strained && self.sids.len() < self.settings.max_sessions / 10 * 9
+        !self.closes()
+            && !self.sealed
+            && !self.strained
+            && self.sids.len() < self.settings.max_sessions - self.settings.max_sessions.div_ceil(10)
     }
 
     /// A text frame arrived.
