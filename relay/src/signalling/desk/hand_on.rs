@@ -198,7 +198,9 @@ impl Desk {
 
     /// The session of this connection, away; `None` if it is nobody's yet.
     fn part_with(&mut self, connection: Connection, stays: &dyn Fn(&Handle) -> bool) -> Option<Session> {
-        self.pause(connection);
+        if matches!(self.sessions.get(&connection)?.place, Place::Queued(_)) {
+            self.pause(connection);
+        }
         let mut session = self.sessions.remove(&connection)?;
         if std::mem::replace(&mut session.away, true) {
             self.away -= 1;

@@ -46,7 +46,7 @@ pub(super) struct Contents {
 }
 
 /// What both desks know from then on.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Knowledge {
     pub(super) memory: token::Memory,
     pub(super) recent: RecentPartners,

@@ -34,12 +34,12 @@ pub(super) struct Session {
 pub(super) enum Place {
     New,
     Idle,
-    /// Is paused before it is packed.
-    #[serde(skip)]
-    Queued(Waiting),
     /// Was queued when the connection broke: out of the queue, t0 kept.
     Paused(Paused),
     InCall(Id, Side),
+    /// Is paused before it is packed; last, because `postcard` counts the variants.
+    #[serde(skip)]
+    Queued(Waiting),
 }
 
 /// A wait that is interrupted.

@@ -88,7 +88,7 @@ pub struct Verifier {
 }
 
 /// What a verifier knows beside its settings, for another process to go on with.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Memory {
     pepper: Pepper,
     replay: Replay,

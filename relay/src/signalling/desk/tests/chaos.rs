@@ -25,6 +25,12 @@ enum Step {
     Noise(u64, String),
     Allocate(u64),
     Pass(u64),
+    /// Another process takes over; each handle stays with one in that many, none at 0.
+    HandOver(u8),
+    /// It has what was packed, and does not.
+    TakeBack(u8),
+    Hold,
+    GoOn,
 }
 
 /// Frames a client may send; `$call` becomes the call it is in, or one of somebody else.
@@ -72,7 +78,19 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (who.clone(), "\\PC{0,60}").prop_map(|(who, noise)| Step::Noise(who, noise)),
         2 => who.prop_map(Step::Allocate),
         4 => prop_oneof![0..50u64, 900..1_100u64, 2_000..12_000u64].prop_map(Step::Pass),
+        1 => (0..4u8).prop_map(Step::HandOver),
+        1 => (0..4u8).prop_map(Step::TakeBack),
+        1 => Just(Step::Hold),
+        2 => Just(Step::GoOn),
     ]
+}
+
+fn chaotic() -> Settings {
+    Settings { max_sessions: 7, ..settings() }
+}
+
+fn stays(one_in: u8) -> impl Fn(&Handle) -> bool {
+    move |handle| handle.0[0].checked_rem(one_in).is_some_and(|rest| rest == 0)
 }
 
 /// What the clients of a chaotic world know.
@@ -88,9 +106,7 @@ struct Chaos {
 
 impl Chaos {
     fn new() -> Chaos {
-        let mut settings = settings();
-        settings.max_sessions = 7;
-        let world = World::with(settings);
+        let world = World::with(chaotic());
         let slots = (0..PEOPLE).collect();
         let calls = vec!["AAAAAAAAAAAAAAAAAAAAAA".to_owned(); PEOPLE as usize];
         let keys = vec![json!({ "sid": "x", "key": "x", "n": 0 }); PEOPLE as usize];
@@ -148,9 +164,30 @@ impl Chaos {
             Step::Noise(who, noise) => world.raw(slots[at(who)], &noise),
             Step::Allocate(who) => self.allocate(who),
             Step::Pass(millis) => world.pass(millis),
+            Step::HandOver(one_in) => self.hand_over(one_in),
+            Step::TakeBack(one_in) => {
+                let packed = world.desk.pack(world.now, &stays(one_in)).unwrap();
+                world.collect();
+                world.desk.take_back(world.now, &packed).unwrap();
+            }
+            Step::Hold => world.desk.hold(world.now),
+            Step::GoOn => world.desk.go_on(world.now),
         }
+        self.world.collect();
         self.listen();
         self.check();
+    }
+
+    /// What stays is complete, and comes to an end.
+    fn hand_over(&mut self, one_in: u8) {
+        let mut old = self.world.hand_over(chaotic(), &stays(one_in));
+        let in_call = |session: &session::Session| matches!(session.place, Place::InCall(..));
+        assert!(old.desk.sessions.values().all(in_call));
+        assert_eq!(old.desk.sessions.len(), 2 * old.desk.calls.len());
+        assert_eq!(old.open_handles(), 2 * (old.desk.calls.len() + old.desk.bound.len()));
+        let open: Vec<u64> = old.desk.sessions.keys().map(|connection| connection.0).collect();
+        open.into_iter().for_each(|slot| old.leave(slot));
+        old.assert_nothing_left();
     }
 
     fn speak(&mut self, who: u64, frame: &str) {

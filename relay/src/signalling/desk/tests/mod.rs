@@ -5,6 +5,7 @@ mod accepting;
 mod adopting;
 mod chaos;
 mod draining;
+mod handing;
 mod hearing;
 mod hostile;
 mod operating;
@@ -154,6 +155,33 @@ impl World {
         let now = Now { mono: Millis(1_000), unix: Unix(1_800_000_000), micros: 0 };
         let (inbox, closed, numbers) = (HashMap::new(), HashMap::new(), HashMap::new());
         World { desk, relay, counters, now, inbox, closed, reports: Vec::new(), numbers, minted: 0 }
+    }
+
+    /// Another process takes over, as clients see it: everybody who moves is cut. Returns the one before, with those who stay.
+    pub(super) fn hand_over(&mut self, settings: Settings, stays: &dyn Fn(&Handle) -> bool) -> World {
+        let packed = self.desk.pack(self.now, stays).unwrap();
+        self.collect();
+        let moves: BTreeSet<[u8; 12]> = packed.moves().iter().map(|handle| handle.0).collect();
+        let packed: Packed = postcard::from_bytes(&postcard::to_allocvec(&packed).unwrap()).unwrap();
+        let (relay, counters) = (FakeRelay::default(), Arc::new(Counters::default()));
+        let (connected, own) = (Arc::clone(&counters), Box::new(relay.clone()));
+        let mut seed = [0; 32];
+        self.desk.rng.fill_bytes(&mut seed);
+        let desk = Desk::unpack(settings, own, seed, connected, &packed, self.now).unwrap();
+        let (mut old, mut new) = (self.relay.0.lock().unwrap(), relay.0.lock().unwrap());
+        assert!(new.open.is_subset(&moves), "nothing is open there that did not move");
+        for gone in &moves {
+            assert!(old.open.remove(gone));
+            assert_eq!(old.paired.remove(gone), new.paired.get(gone).copied());
+            let held = old.relayed.remove_entry(gone).filter(|_| new.open.contains(gone));
+            new.relayed.extend(held);
+        }
+        new.opened = old.opened;
+        drop((old, new));
+        let (numbers, now) = (self.numbers.clone(), self.now);
+        let (inbox, closed, minted) = (HashMap::new(), HashMap::new(), self.minted);
+        let successor = World { desk, relay, counters, now, inbox, closed, reports: Vec::new(), numbers, minted };
+        std::mem::replace(self, successor)
     }
 
     pub(super) fn token(&mut self, profile: &Profile) -> String {

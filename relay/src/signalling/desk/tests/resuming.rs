@@ -3,20 +3,20 @@
 use super::*;
 
 /// What a client remembers.
-struct Ticket {
-    sid: Value,
-    key: Value,
+pub(super) struct Ticket {
+    pub(super) sid: Value,
+    pub(super) key: Value,
 }
 
 impl Ticket {
-    fn of(welcome: &Value) -> Ticket {
+    pub(super) fn of(welcome: &Value) -> Ticket {
         Ticket { sid: welcome["sid"].clone(), key: welcome["key"].clone() }
     }
 }
 
 impl World {
     /// `from` was cut; its client comes back as `to` with everything up to its last number. Returns what `to` hears first.
-    fn come_back(&mut self, from: u64, to: u64, ticket: &Ticket) -> Value {
+    pub(super) fn come_back(&mut self, from: u64, to: u64, ticket: &Ticket) -> Value {
         let n = self.numbers.get(&from).copied().unwrap_or(0);
         self.come_back_from(to, ticket, n);
         self.numbers.insert(to, n.max(self.numbers.get(&to).copied().unwrap_or(0)));
@@ -30,7 +30,7 @@ impl World {
     }
 
     /// 1 and 2 talk; their tickets.
-    fn talking_with_tickets(&mut self) -> (String, [Ticket; 2]) {
+    pub(super) fn talking_with_tickets(&mut self) -> (String, [Ticket; 2]) {
         let tickets = [1, 2].map(|who| {
             let ticket = Ticket::of(&self.enter(who));
             self.queue(who);
