@@ -97,6 +97,67 @@ fn hears(page: &Browser<'_>) {
     eventually("a voice", || (received() > before + 50.0).then_some(()));
 }
 
+/// Another process has taken the server's place: who is told so resumes there, through connections that are refused at first.
+#[test]
+fn a_server_that_makes_room_for_another_is_come_back_to_and_no_voice_stops() {
+    let _turn = one_test_at_a_time();
+    let (daemon, driver) = (Daemon::local().start(), Driver::start());
+    let pages = [own_client(&driver, &daemon.page()), own_client(&driver, &daemon.page())];
+    pages.iter().for_each(|page| waits(page, "pair.state === 'talking'"));
+    for page in &pages {
+        page.run(
+            "const Socket = WebSocket;
+            window.attempts = [];
+            window.WebSocket = class extends Socket {
+                constructor(url, protocol) {
+                    super(attempts.length < 2 ? url.replace('/v1/ws', '/nobody/here') : url, protocol);
+                    attempts.push(performance.now());
+                }
+            };
+            window.madeRoom = performance.now();
+            recorder.socket.dispatchEvent(new CloseEvent('close', { code: 1012 }));
+            pair.sendText('said meanwhile');",
+        );
+        assert_eq!(page.run("return pair.resuming && pair.state === 'talking'"), true);
+    }
+    for page in &pages {
+        waits(page, "!pair.resuming && pair.welcome?.resumed?.state === 'call'");
+        waits(page, "pair.texts.some(({ from, text }) => from === 'peer' && text === 'said meanwhile')");
+        hears(page);
+        assert_eq!(page.run("return attempts.length"), 3);
+        assert_eq!(page.run("return attempts[0] - madeRoom < 1000 && attempts[2] - madeRoom < 6000"), true);
+        let heard = |kind: &str| page.run(&format!("return heard.filter(({{ type }}) => type === '{kind}').length"));
+        assert_eq!([heard("error"), heard("ended"), heard("restart")], [0, 0, 0]);
+        assert_eq!(heard("connection"), 2);
+    }
+}
+
+#[test]
+fn a_newcomer_whom_the_server_did_not_get_to_hear_says_hello_to_the_other_process() {
+    let _turn = one_test_at_a_time();
+    let (daemon, driver) = (Daemon::local().start(), Driver::start());
+    let page = driver.browser(Microphone::Allowed);
+    page.before_each_page(include_str!("recorder.js"));
+    page.open(&daemon.page());
+    page.run(
+        "const Socket = WebSocket;
+        let told = 0;
+        window.WebSocket = class extends Socket {
+            constructor(...given) {
+                super(...given);
+                if (told++ > 0) return;
+                this.addEventListener('open', (event) => {
+                    event.stopImmediatePropagation();
+                    this.dispatchEvent(new CloseEvent('close', { code: 1012 }));
+                });
+            }
+        };",
+    );
+    page.run(OWN_CLIENT);
+    waits(&page, "pair.state === 'queued'");
+    assert_eq!(page.run("return heard.some(({ type }) => type === 'error' || type === 'connection')"), false);
+}
+
 /// Text is wiped when a call ends, but for the report that is being written; the backend learns what was really said.
 #[test]
 fn a_report_written_when_the_call_has_ended_reaches_the_backend_with_verified_evidence() {

@@ -13,8 +13,8 @@ pub trait Machine {
     fn handle_unreachable(&mut self, _now: Nanos) {}
     fn handle_frame(&mut self, _now: Nanos, _text: &str) {}
     fn handle_closed(&mut self, _now: Nanos) {}
-    /// The WebSocket is cut and would come back: what that means to the caller.
-    fn handle_cut(&mut self) -> Cut {
+    /// The WebSocket is cut and would come back, `asked` to by the server or not: what that means to the caller.
+    fn handle_cut(&mut self, _asked: bool) -> Cut {
         Cut::Lost
     }
     /// A new WebSocket stands for the one that was cut.

@@ -153,8 +153,8 @@ impl Machine for Caller {
         self.pump(now, now);
     }
 
-    fn handle_cut(&mut self) -> Cut {
-        self.cut()
+    fn handle_cut(&mut self, asked: bool) -> Cut {
+        self.cut(asked)
     }
 
     fn handle_reopened(&mut self) {

@@ -33,7 +33,7 @@ impl Caller {
     /// `welcome` names the session, or the next key of the same one.
     pub(super) fn keep_session(&mut self, sid: Option<String>, key: Option<String>) {
         let last = self.session.as_ref().map_or(0, |session| session.last);
-        if let (true, Some(sid), Some(key)) = (self.terms.resumes, sid, key) {
+        if let (Some(sid), Some(key)) = (sid, key) {
             self.session = Some(Session { sid, key, last });
         }
     }
@@ -45,11 +45,12 @@ impl Caller {
         session.last = session.last.max(number.unwrap_or(0));
     }
 
-    pub(super) fn cut(&self) -> Cut {
+    /// `asked`: by the server, which has this session somewhere else.
+    pub(super) fn cut(&self, asked: bool) -> Cut {
         match self.state {
             State::Opening | State::Greeting => Cut::Lost,
             State::Freeing | State::Done => Cut::Indifferent,
-            _ if self.session.is_some() => Cut::Resumes,
+            _ if self.session.is_some() && (self.terms.resumes || asked) => Cut::Resumes,
             _ => Cut::Lost,
         }
     }
@@ -116,13 +117,13 @@ mod tests {
     #[test]
     fn who_is_cut_off_asks_for_its_session_from_the_last_frame_on_with_the_newest_key() {
         let mut caller = caller(true);
-        assert_eq!(caller.handle_cut(), Cut::Lost);
+        assert_eq!(caller.handle_cut(false), Cut::Lost);
         caller.handle_open();
         hear(&mut caller, welcome("k1"));
         hear(&mut caller, json!({"t": "queued", "n": 4}));
         hear(&mut caller, json!({"t": "position", "ahead": 2}));
         said(&mut caller);
-        assert_eq!(caller.handle_cut(), Cut::Resumes);
+        assert_eq!(caller.handle_cut(false), Cut::Resumes);
         caller.handle_reopened();
         assert_eq!(said(&mut caller)[0]["resume"], json!({"sid": "s", "key": "k1", "n": 4}));
         let mut again = welcome("k2");
@@ -141,14 +142,14 @@ mod tests {
         hear(&mut caller, welcome("k1"));
         caller.handle_reopened();
         hear(&mut caller, json!({"t": "error", "q": signal::HELLO, "code": "E_TOKEN", "fatal": true}));
-        assert!(matches!(caller.cut(), Cut::Indifferent));
+        assert!(matches!(caller.cut(true), Cut::Indifferent));
     }
 
     #[test]
-    fn who_does_not_mean_to_come_back_keeps_nothing() {
+    fn who_does_not_mean_to_come_back_does_if_the_server_asks_for_it() {
         let mut caller = caller(false);
         caller.handle_open();
         hear(&mut caller, welcome("k1"));
-        assert_eq!(caller.handle_cut(), Cut::Lost);
+        assert_eq!((caller.handle_cut(false), caller.handle_cut(true)), (Cut::Lost, Cut::Resumes));
     }
 }

@@ -20,7 +20,7 @@ use tokio_tungstenite::{
         self,
         client::IntoClientRequest,
         http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
-        protocol::{Role, WebSocketConfig},
+        protocol::{Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
@@ -187,6 +187,11 @@ pub async fn check(address: &Address, dialer: &Dialer) -> Result<(), Unreachable
         }
         Err(error) => Err(Unreachable(format!("cannot reach {}: {error}{}", address.url(), refused(&error)))),
     }
+}
+
+/// Whether the other side closes because another process has taken its place (IANA: 1012, service restart).
+pub(crate) fn restarts(message: &tungstenite::Message) -> bool {
+    matches!(message, tungstenite::Message::Close(Some(frame)) if frame.code == CloseCode::Restart)
 }
 
 /// The text of a message, if it is one.

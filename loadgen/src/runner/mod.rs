@@ -363,7 +363,8 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
     let counters = context.media.counters();
     let mut book = context.book.into_inner();
     let alone = if share.is_some() { book.close_as_part() } else { book.close() };
-    let storm = context.scenario.sever_at.is_some().then(|| context.storm.into_inner());
+    let storm = context.storm.into_inner();
+    let storm = (context.scenario.sever_at.is_some() || storm.severed > 0).then_some(storm);
     let mut ledger = context.ledger.into_inner();
     for call in alone {
         ledger.iter_mut().for_each(|ledger| ledger.add(&call));

@@ -48,6 +48,8 @@ struct Session {
     severed: Option<Nanos>,
     /// When it was cut off and came back for its session, until it has that again.
     away: Option<Away>,
+    /// The server has asked it to come back to another process.
+    asked: bool,
     /// It was cut off before and comes back.
     returning: bool,
     shown: Shown,
@@ -102,6 +104,7 @@ pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Opt
         storms,
         severed: None,
         away: None,
+        asked: false,
         returning: visit > 0,
         shown: Shown::default(),
     };
@@ -142,7 +145,7 @@ impl Session {
         let clock = self.context.clock;
         tokio::select! {
             Some(letter) = self.letters.recv() => self.handle_mail(letter),
-            message = next(&mut self.socket) => self.handle_message(message),
+            message = next(&mut self.socket) => self.handle_message(message).await,
             () = sleep_until(clock.instant(wake).into()) => self.caller.handle_timeout(clock.now()),
             Ok(()) = self.stage.changed() => self.handle_stage(),
             Ok(()) = self.storms.changed() => self.cut().await,
@@ -158,19 +161,33 @@ impl Session {
         }
     }
 
-    fn handle_message(&mut self, message: Option<Message>) {
+    async fn handle_message(&mut self, message: Option<Message>) {
         let now = self.now();
         match message {
             Some(message) => {
+                self.asked |= connection::restarts(&message);
                 if let Some(text) = connection::text(&message) {
                     self.caller.handle_frame(now, text);
                 }
             }
             None => {
                 self.socket = None;
-                self.caller.handle_closed(now);
+                match std::mem::take(&mut self.asked).then(|| self.caller.handle_cut(true)) {
+                    Some(Cut::Resumes) => Box::pin(self.move_over(now)).await,
+                    _ => self.caller.handle_closed(now),
+                }
             }
         }
+    }
+
+    /// Another process has what this one had.
+    async fn move_over(&mut self, cut: Nanos) {
+        {
+            let mut storm = self.context.storm.borrow_mut();
+            storm.at = if storm.severed == 0 { cut } else { storm.at };
+        }
+        let back = self.context.return_when_asked(self.number, cut);
+        self.come_back(cut, back, true).await;
     }
 
     fn handle_stage(&mut self) {
@@ -185,27 +202,33 @@ impl Session {
     /// Everybody is cut off: who has a session comes back for it, others come anew.
     async fn cut(&mut self) {
         let Some(at) = *self.storms.borrow_and_update() else { return };
-        let what = if self.context.terms.resumes { self.caller.handle_cut() } else { Cut::Lost };
+        let what = if self.context.terms.resumes { self.caller.handle_cut(false) } else { Cut::Lost };
         self.socket = self.socket.take().filter(|_| what == Cut::Lost);
         match what {
             Cut::Lost => self.severed = Some(at),
             Cut::Indifferent => {}
-            Cut::Resumes => Box::pin(self.come_back(at)).await,
+            Cut::Resumes => Box::pin(self.come_back(at, self.context.return_of(self.number, at), false)).await,
         }
     }
 
     /// Timers of the machine rest while it is away: nobody would hear what it has to say.
-    async fn come_back(&mut self, cut: Nanos) {
-        let back = self.context.return_of(self.number, cut);
+    async fn come_back(&mut self, cut: Nanos, back: Nanos, insists: bool) {
         self.context.storm.borrow_mut().severed += 1;
         sleep_until(self.context.clock.instant(back).into()).await;
         self.away = Some(Away { cut, back });
-        match connection::connect(&self.context.address, &self.context.dialer, self.number).await {
-            Ok(socket) => {
-                self.socket = Some(socket);
-                self.caller.handle_reopened();
+        let mut pause = None;
+        loop {
+            match connection::connect(&self.context.address, &self.context.dialer, self.number).await {
+                Ok(socket) => {
+                    self.socket = Some(socket);
+                    return self.caller.handle_reopened();
+                }
+                Err(_) => pause = storm::again(cut, self.now(), pause).filter(|_| insists),
             }
-            Err(_) => self.caller.handle_closed(self.now()),
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return self.caller.handle_closed(self.now()),
+            }
         }
     }
 

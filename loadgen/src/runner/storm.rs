@@ -1,5 +1,6 @@
 //! A reconnect storm: at one moment every WebSocket is cut, and everybody comes back: for the session
-//! they had, or anew as the person they were.
+//! they had, or anew as the person they were. Or the server asks for it, because another process takes its place
+//! (close code 1012): then everybody comes for the session they had, and again where nobody listens yet.
 
 use std::time::Duration;
 
@@ -60,7 +61,26 @@ pub(super) fn severed(mut record: Record, up: bool, now: Nanos) -> Record {
     record
 }
 
+/// Whom the server asks to come back is back within so long, as `pair.js` is.
+const ASKED_WITHIN: Duration = Duration::from_millis(500);
+/// For so long a session may be resumed (pair.v1), and a connection that is refused is tried again …
+const RESUMES_FOR: Duration = Duration::from_secs(15);
+/// … after so long, then after twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The next pause after `pause` when caller cut off at `cut` is refused; none if its session is gone.
+pub(super) fn again(cut: Nanos, now: Nanos, pause: Option<Duration>) -> Option<Duration> {
+    let pause = pause.map_or(FIRST_PAUSE, |pause| (2 * pause).min(LONGEST_PAUSE));
+    (now.since(cut) + pause < RESUMES_FOR).then_some(pause)
+}
+
 impl Context {
+    /// When caller `number`, asked at `at`, comes back.
+    pub(super) fn return_when_asked(&self, number: u32, at: Nanos) -> Nanos {
+        at.after(self.scenario.back_within(ASKED_WITHIN, number))
+    }
+
     /// When caller `number`, cut off at `at`, comes back.
     pub(super) fn return_of(&self, number: u32, at: Nanos) -> Nanos {
         at.after(self.scenario.back_after(number))
@@ -77,6 +97,16 @@ mod tests {
             storm.until_back.record(Duration::from_millis(i * 10));
         }
         storm
+    }
+
+    #[test]
+    fn who_is_refused_tries_again_for_as_long_as_the_session_is_kept() {
+        let (mut now, mut pause, mut tries) = (Nanos(0), None, 0);
+        while let Some(next) = again(Nanos(0), now, pause) {
+            (now, pause, tries) = (now.after(next), Some(next), tries + 1);
+        }
+        assert!(now.since(Nanos(0)) > Duration::from_secs(12) && now.since(Nanos(0)) < RESUMES_FOR);
+        assert!((8..12).contains(&tries), "{tries}");
     }
 
     #[test]

@@ -208,9 +208,14 @@ impl Scenario {
 
     /// How long after the cut caller `number` comes back.
     pub fn back_after(&self, number: u32) -> Duration {
+        self.back_within(self.return_within, number)
+    }
+
+    /// The same when everybody is back within `spread`.
+    pub fn back_within(&self, spread: Duration, number: u32) -> Duration {
         let mut random = ChaCha12Rng::seed_from_u64(self.seed);
         random.set_stream(RETURNING | u64::from(number));
-        self.return_within.mul_f64(unit(&mut random))
+        spread.mul_f64(unit(&mut random))
     }
 
     /// Who caller `number` is.

@@ -13,6 +13,8 @@ const CONFIRM_MS = 1000;
 const ANSWER_MS = 5000;
 /** How long to wait before the second, third … attempt to resume. */
 const RESUME_PAUSES_MS = [0, 500, 1500, 3000];
+/** Everybody who was asked to come back at once comes back within so long. */
+const RESTART_SPREAD_MS = 500;
 /**
  * An attempt that has not been answered by then is given up for the next: a network that swallows packets says nothing. Not sooner,
  * because Chromium itself holds an attempt back for up to five seconds after others have failed.
@@ -28,6 +30,10 @@ const OF_A_CALL = new Set(["text", "mic"]);
 const WILL_RESUME = 4000;
 /** The browser's word for a connection that broke. */
 const BROKE = 1006;
+/** Another process has taken the server's place: what was here is there. */
+const RESTART = 1012;
+/** Full; who comes back waits for room. */
+const BUSY = 4503;
 
 export class Connection {
   #url;
@@ -36,14 +42,14 @@ export class Connection {
   #heartbeat = 0;
   #requests = 0;
   #pending = new Map(); // request number → what it asked for
-  #hello = null; // { resolve, reject } while the first hello is under way
+  #hello = null; // { resolve, reject, token, until, attempt, timer } while the first hello is under way
   #session = null; // { sid, key }: what a broken connection is resumed with
   #resumeMs = RESUME_MS;
   #n = 0; // the last numbered frame that arrived
   #unheard = []; // what was said, in order, until the server has it
   #confirming = 0; // the timer of a `ping` to come
   #pinged = 0; // the timer of one that waits for its answer
-  #resuming = null; // { until, attempt, timer } while the connection is away
+  #resuming = null; // { until, attempt, spread, timer } while the connection is away
 
   constructor(url, out) {
     this.#url = url;
@@ -58,7 +64,7 @@ export class Connection {
   /** Resolves with `welcome`. The token travels in the first frame: never in the address, which proxies log. */
   open(token) {
     return new Promise((resolve, reject) => {
-      this.#hello = { resolve, reject };
+      this.#hello = { resolve, reject, token, until: 0, attempt: 0, timer: 0 };
       this.#socket = this.#dial({ token });
     });
   }
@@ -105,6 +111,7 @@ export class Connection {
     this.#n = 0;
     this.#unheard.length = 0;
     this.#pending.clear();
+    clearTimeout(hello?.timer);
     clearTimeout(this.#resuming?.timer);
     this.#resuming = null;
     this.#rest();
@@ -213,25 +220,39 @@ export class Connection {
 
   /** A connection that broke is resumed for as long as the server waits; one that was closed with a reason is over. */
   #closed(code) {
-    const broke = code === BROKE || code === WILL_RESUME;
-    if (!broke || !this.#session) return this.drop(closeReason(code));
-    this.#resume();
+    const broke = code === BROKE || code === WILL_RESUME || code === RESTART || (code === BUSY && this.#resuming);
+    if (broke && this.#session) return this.#resume(code === RESTART ? RESTART_SPREAD_MS : 0);
+    if (code === RESTART || this.#hello?.until > 0) return this.#helloAgain(code);
+    this.drop(closeReason(code));
   }
 
-  #resume() {
+  /** The server made room for another before it heard `hello`: that one is told, with the same token. */
+  #helloAgain(code) {
+    const hello = this.#hello;
+    hello.until ||= Date.now() + RESUME_MS;
+    if ((code !== RESTART && code !== BROKE) || Date.now() >= hello.until) return this.drop(closeReason(code));
+    const pause = pauseBefore(hello.attempt, RESTART_SPREAD_MS);
+    hello.attempt += 1;
+    this.#socket = null;
+    hello.timer = setTimeout(() => (this.#socket = this.#dial({ token: hello.token })), pause);
+  }
+
+  /** `spread`: who is not alone in coming back does not come at the same moment as everybody else. */
+  #resume(spread = 0) {
     this.#rest();
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(WILL_RESUME);
     if (!this.#resuming) {
-      this.#resuming = { until: Date.now() + this.#resumeMs, attempt: 0, timer: 0 };
+      this.#resuming = { until: Date.now() + this.#resumeMs, attempt: 0, spread: 0, timer: 0 };
       this.#out.away(true);
     }
     const { until, attempt } = this.#resuming;
     if (Date.now() >= until) return this.drop("unreachable");
     this.#resuming.attempt += 1;
+    this.#resuming.spread ||= spread;
     clearTimeout(this.#resuming.timer);
-    const pause = RESUME_PAUSES_MS[Math.min(attempt, RESUME_PAUSES_MS.length - 1)];
+    const pause = pauseBefore(attempt, this.#resuming.spread);
     this.#resuming.timer = setTimeout(() => this.#attempt(), pause);
   }
 
@@ -246,6 +267,10 @@ export class Connection {
     if (this.#resuming) this.#resuming.attempt = 0;
     this.#resume();
   }
+}
+
+function pauseBefore(attempt, spread) {
+  return RESUME_PAUSES_MS[Math.min(attempt, RESUME_PAUSES_MS.length - 1)] + Math.random() * spread;
 }
 
 function closeReason(code) {

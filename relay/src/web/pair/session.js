@@ -92,7 +92,7 @@ export class Session {
 
   #refused(message, { t: asked, k } = {}) {
     const error = new PairError(message.code, message.msg, message.retry_ms);
-    if (this.connection.resuming && message.fatal) return this.connection.drop("lost", error);
+    if (this.connection.resuming && message.fatal) return message.code === "E_BUSY" || this.connection.drop("lost", error); // full: it tries again
     if (asked === "next") return this.#nextRefused(message);
     if (asked === "hangup" || asked === "leave") return; // it was over already: that is what was asked for
     if (asked === "mic") return; // an older server, or a call that has just ended
