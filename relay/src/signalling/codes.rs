@@ -220,5 +220,9 @@ mod tests {
             ("E_INTERNAL", 1011),
         ];
         assert_eq!(fatal, expected);
+        let asyncapi = include_str!("../../docs/pair.v1/asyncapi.json");
+        let others = [CloseCode::AWAY, CloseCode::RESTART, CloseCode::RATE, CloseCode::WILL_RESUME];
+        let documented = others.into_iter().chain(fatal.iter().map(|(_, code)| CloseCode(*code)));
+        assert!(documented.map(|code| code.0.to_string()).all(|code| asyncapi.contains(&code)));
     }
 }

@@ -119,15 +119,18 @@ pub(super) fn adversity(out: &mut String, run: &Run) {
         let at = storm.at.since(run.window.from).as_secs_f64();
         let recovered =
             storm.recovered().map_or_else(|| "never".to_owned(), |after| format!("{:.0} ms", millis(after)));
+        let spread = match run.scenario.sever_at {
+            Some(_) => format!("spread over {:?}", run.scenario.return_within),
+            None => "asked to by the server".to_owned(),
+        };
         let cell = |percent| storm.greeted.percentile_millis(percent).map_or_else(|| "—".to_owned(), number);
         line(
             out,
             &format!(
-                "reconnect storm {at:.1} s into the window: {} cut off, {} back ({} of them in the session they had), 95 % of them after {recovered} (spread over {:?}); greeted p50 {} p99 {} ms after each came",
+                "reconnect storm {at:.1} s into the window: {} cut off, {} back ({} of them in the session they had), 95 % of them after {recovered} ({spread}); greeted p50 {} p99 {} ms after each came",
                 storm.severed,
                 storm.back,
                 storm.resumed,
-                run.scenario.return_within,
                 cell(50.0),
                 cell(99.0),
             ),

@@ -56,7 +56,10 @@ fn settings() -> Settings {
 }
 
 async fn serve(settings: Settings) -> Server {
-    let signalling = spawn(settings, yes_relay(), Clock::start(), [3; 32]);
+    serve_from(spawn(settings, yes_relay(), Clock::start(), [3; 32])).await
+}
+
+async fn serve_from(signalling: Signalling) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = signalling.router().into_make_service_with_connect_info::<Peer>();
@@ -139,6 +142,60 @@ async fn hear_close(socket: &mut Socket) -> u16 {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Asks as another thread does.
+async fn ask<T: Send + 'static>(server: &Server, what: impl FnOnce(Controls) -> T + Send + 'static) -> T {
+    let controls = server.signalling.controls();
+    tokio::task::spawn_blocking(move || what(controls)).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_waits_is_told_to_resume_and_does_so_in_the_process_that_has_taken_over() {
+    let clock = Clock::start();
+    let server = serve_from(spawn(settings(), yes_relay(), clock, [3; 32])).await;
+    let mut socket = server.connect().await;
+    say(&mut socket, json!({ "t": "hello", "v": [1], "token": server.token("a") })).await;
+    let welcome = hear(&mut socket, "welcome").await;
+    say(&mut socket, json!({ "t": "queue", "q": 7 })).await;
+    let n = hear(&mut socket, "queued").await["n"].clone();
+    let mut nobody_yet = server.connect().await;
+    assert!(ask(&server, |controls| controls.hold()).await);
+    let packed = ask(&server, |controls| controls.pack(|_| false)).await.unwrap();
+    assert_eq!((hear_close(&mut socket).await, hear_close(&mut nobody_yet).await), (1012, 1012));
+    drop((socket, nobody_yet));
+    let alone = timeout(PATIENCE, async {
+        while server.signalling.controls().lines() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    alone.await.unwrap();
+
+    let successor = spawn_from(settings(), yes_relay(), clock, [4; 32], Some(&packed)).unwrap();
+    let successor = serve_from(successor).await;
+    let mut again = successor.connect().await;
+    let resume = json!({ "sid": welcome["sid"], "key": welcome["key"], "n": n });
+    say(&mut again, json!({ "t": "hello", "v": [1], "resume": resume })).await;
+    assert_eq!(hear(&mut again, "welcome").await["resumed"], json!({ "state": "queued", "q": 7 }));
+    hear(&mut again, "queued").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_dies_leaves_everybody_where_they_were() {
+    let server = serve(settings()).await;
+    let mut socket = server.connect().await;
+    say(&mut socket, json!({ "t": "hello", "v": [1], "token": server.token("a") })).await;
+    let welcome = hear(&mut socket, "welcome").await;
+    let packed = ask(&server, |controls| controls.pack(|_| false)).await.unwrap();
+    assert_eq!(hear_close(&mut socket).await, 1012);
+    let mut early = server.connect().await;
+    assert_eq!(hear_close(&mut early).await, 1012, "there is nobody to come back to yet");
+    assert!(ask(&server, |controls| controls.take_back(packed) && controls.go_on()).await);
+    let mut again = server.connect().await;
+    let resume = json!({ "sid": welcome["sid"], "key": welcome["key"], "n": 0 });
+    say(&mut again, json!({ "t": "hello", "v": [1], "resume": resume })).await;
+    assert_eq!(hear(&mut again, "welcome").await["resumed"]["state"], "idle");
+    server.enter("b").await;
 }
 
 #[tokio::test]
