@@ -1,7 +1,15 @@
 //! Callers who meet adversity on purpose, against the real server: UDP that is blocked, and connections that are all cut.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -119,6 +127,88 @@ fn a_storm_of_callers_who_come_anew_leaves_them_without_their_sessions() {
     assert!(severed >= 15 && number(&json, "storm", "back") == severed, "{table}");
     assert_eq!(number(&json, "storm", "resumed"), 0, "{table}");
     assert_eq!(json["violations"], json!({}), "{table}");
+}
+
+/// From the first connection on: when everybody is told to come back, and for how long nobody is let in then.
+const TOLD_AFTER: Duration = Duration::from_millis(2_500);
+const CLOSED_FOR: Duration = Duration::from_secs(1);
+/// A close frame that says 1012 (RFC 6455 §5.5.1).
+const RESTART: [u8; 4] = [0x88, 0x02, 0x03, 0xF4];
+
+/// A server that makes room for another, as its clients see it: everybody is told so, nobody is let in, then their sessions are there.
+/// Ends with the test's process.
+fn moving(server: &str) -> SocketAddr {
+    let (server, front) = (server.trim().to_owned(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = front.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut told = None;
+        for client in front.incoming().flatten() {
+            let told = *told.get_or_insert_with(|| Instant::now() + TOLD_AFTER);
+            if (told..told + CLOSED_FOR).contains(&Instant::now()) {
+                continue;
+            }
+            let upstream = TcpStream::connect(&server).unwrap();
+            let (mut up, mut from) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut from, &mut up).map(|_| up.shutdown(Shutdown::Write)));
+            let told = Some(told).filter(|told| *told > Instant::now());
+            thread::spawn(move || downstream(upstream, client, told));
+        }
+    });
+    address
+}
+
+/// Whole frames, so that ours comes between two of them.
+fn downstream(mut upstream: TcpStream, mut client: TcpStream, told: Option<Instant>) {
+    let (mut waits, mut chunk, mut upgraded) = (Vec::new(), [0; 4096], false);
+    upstream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    loop {
+        match upstream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => waits.extend_from_slice(&chunk[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+        while let Some(length) = if upgraded { frame(&waits) } else { head(&waits) } {
+            upgraded = true;
+            let whole: Vec<u8> = waits.drain(..length).collect();
+            let _ = client.write_all(&whole);
+        }
+        if told.is_some_and(|told| told <= Instant::now()) {
+            let _ = client.write_all(&RESTART);
+            let _ = upstream.shutdown(Shutdown::Both);
+            return;
+        }
+    }
+    let _ = client.shutdown(Shutdown::Write);
+}
+
+fn head(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4)
+}
+
+fn frame(bytes: &[u8]) -> Option<usize> {
+    let length = match bytes.get(1)? {
+        126 => 4 + usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?])),
+        127 => panic!("no frame is that long"),
+        short => 2 + usize::from(*short),
+    };
+    (bytes.len() >= length).then_some(length)
+}
+
+#[test]
+fn whoever_is_asked_to_come_back_is_back_in_the_session_they_had_however_long_nobody_listens() {
+    let (running, signalling) = relay_without_tcp("moving");
+    let front = moving(&signalling);
+    let (json, table) = run(&format!(
+        "--target ws://{front} --token-kid k --token-secret {SECRET} --issuer i --audience a --hold fixed:2s --drain 6s"
+    ));
+    running.stop();
+    // Newcomers are refused meanwhile, and calls in set-up are cut: this server did not wait for them.
+    assert_eq!(json["violations"], json!({}), "{table}");
+    let (asked, resumed) = (number(&json, "storm", "severed"), number(&json, "storm", "resumed"));
+    assert!(asked >= 10 && resumed == asked, "{table}");
+    assert!(table.contains("asked to by the server"), "{table}");
+    assert_eq!(number(&json, "media", "lost"), 0, "the media path was not touched: {table}");
 }
 
 #[test]

@@ -120,9 +120,7 @@ impl Caller {
 impl Machine for Caller {
     fn handle_open(&mut self) {
         self.state = State::Greeting;
-        let hello = signal::hello(&self.token);
-        self.token = String::new();
-        self.signal(hello);
+        self.signal(signal::hello(&self.token));
     }
 
     fn handle_unreachable(&mut self, now: Nanos) {
@@ -273,6 +271,7 @@ impl Caller {
             }
             Frame::Welcome { topics, policy, ice, sid, key, .. } if self.state == State::Greeting => {
                 self.keep_session(sid, key);
+                self.token = String::new();
                 self.record.times.registered = Some(now);
                 self.may_text = policy.text;
                 self.fit_topics(topics.len());

@@ -10,6 +10,8 @@ use super::{Caller, Output, State, signal};
 pub enum Cut {
     /// Its session can be had again.
     Resumes,
+    /// It has none yet, and says hello once more.
+    Anew,
     /// It has none yet: whatever it was about to do is lost.
     Lost,
     /// It needs no connection any more.
@@ -48,6 +50,7 @@ impl Caller {
     /// `asked`: by the server, which has this session somewhere else.
     pub(super) fn cut(&self, asked: bool) -> Cut {
         match self.state {
+            State::Opening | State::Greeting if asked => Cut::Anew,
             State::Opening | State::Greeting => Cut::Lost,
             State::Freeing | State::Done => Cut::Indifferent,
             _ if self.session.is_some() && (self.terms.resumes || asked) => Cut::Resumes,
@@ -117,8 +120,12 @@ mod tests {
     #[test]
     fn who_is_cut_off_asks_for_its_session_from_the_last_frame_on_with_the_newest_key() {
         let mut caller = caller(true);
-        assert_eq!(caller.handle_cut(false), Cut::Lost);
+        assert_eq!((caller.handle_cut(false), caller.handle_cut(true)), (Cut::Lost, Cut::Anew));
         caller.handle_open();
+        let hello = said(&mut caller);
+        assert_eq!(hello[0]["token"], "t");
+        caller.handle_open();
+        assert_eq!(said(&mut caller), hello, "to the other process");
         hear(&mut caller, welcome("k1"));
         hear(&mut caller, json!({"t": "queued", "n": 4}));
         hear(&mut caller, json!({"t": "position", "ahead": 2}));

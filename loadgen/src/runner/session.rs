@@ -174,6 +174,7 @@ impl Session {
                 self.socket = None;
                 match std::mem::take(&mut self.asked).then(|| self.caller.handle_cut(true)) {
                     Some(Cut::Resumes) => Box::pin(self.move_over(now)).await,
+                    Some(Cut::Anew) => Box::pin(self.open_again(now)).await,
                     _ => self.caller.handle_closed(now),
                 }
             }
@@ -205,7 +206,7 @@ impl Session {
         let what = if self.context.terms.resumes { self.caller.handle_cut(false) } else { Cut::Lost };
         self.socket = self.socket.take().filter(|_| what == Cut::Lost);
         match what {
-            Cut::Lost => self.severed = Some(at),
+            Cut::Lost | Cut::Anew => self.severed = Some(at),
             Cut::Indifferent => {}
             Cut::Resumes => Box::pin(self.come_back(at, self.context.return_of(self.number, at), false)).await,
         }
@@ -216,18 +217,36 @@ impl Session {
         self.context.storm.borrow_mut().severed += 1;
         sleep_until(self.context.clock.instant(back).into()).await;
         self.away = Some(Away { cut, back });
+        match self.reconnect(cut, insists).await {
+            true => self.caller.handle_reopened(),
+            false => self.caller.handle_closed(self.now()),
+        }
+    }
+
+    /// The server has moved before it heard hello.
+    async fn open_again(&mut self, cut: Nanos) {
+        let back = self.context.return_when_asked(self.number, cut);
+        sleep_until(self.context.clock.instant(back).into()).await;
+        match self.reconnect(cut, true).await {
+            true => self.caller.handle_open(),
+            false => self.caller.handle_closed(self.now()),
+        }
+    }
+
+    /// Whether there is a connection again; who `insists` tries for as long as a session is kept.
+    async fn reconnect(&mut self, cut: Nanos, insists: bool) -> bool {
         let mut pause = None;
         loop {
             match connection::connect(&self.context.address, &self.context.dialer, self.number).await {
                 Ok(socket) => {
                     self.socket = Some(socket);
-                    return self.caller.handle_reopened();
+                    return true;
                 }
                 Err(_) => pause = storm::again(cut, self.now(), pause).filter(|_| insists),
             }
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return self.caller.handle_closed(self.now()),
+                None => return false,
             }
         }
     }

@@ -464,6 +464,28 @@ fn a_relay_with_less_room_keeps_whom_it_can() {
     assert_eq!(world.come_back(3, 13, &waiting)["resumed"]["state"], "queued");
 }
 
+/// Its allocations are restored after that, by handle.
+#[test]
+fn the_ledger_of_the_other_process_has_their_places_open_and_paired() {
+    use crate::auth::CallKeys;
+    use crate::calls::Ledger;
+    use crate::routes::Routes;
+    use crate::signalling::LocalRelay;
+
+    let mut world = World::new();
+    world.talking();
+    world.enter(3);
+    let packed = world.desk.pack(world.now, NOBODY).unwrap();
+    let ledger = Arc::new(Ledger::new(Arc::new(Routes::new(&[])), 100, 1));
+    let relay = LocalRelay::new(Arc::clone(&ledger), Arc::new(CallKeys::new([1; 32])), |_, _| {});
+    let desk = Desk::unpack(settings(), Box::new(relay), [8; 32], Arc::default(), &packed, world.now).unwrap();
+    assert_eq!((ledger.open_handles(), packed.moves().len()), (3, 3));
+    assert!(packed.moves().iter().all(|handle| ledger.may_allocate(handle).is_ok()));
+    let call = desk.calls.values().next().unwrap();
+    let idle = packed.moves().iter().find(|handle| **handle != call.waiter.handle && **handle != call.arrival.handle);
+    assert_eq!(ledger.pair(call.waiter.handle, *idle.unwrap()), Err(Gone), "paired already");
+}
+
 #[test]
 fn all_may_come_back_at_once_to_a_server_that_was_nearly_full() {
     let mut world = World::with(Settings { max_sessions: 10, ..settings() });
@@ -618,7 +640,7 @@ fn ten_thousand_sessions_are_packed() {
     let packed: Packed = postcard::from_bytes(&bytes).unwrap();
     let (carried, begun) = (begun.elapsed(), std::time::Instant::now());
     let desk = Desk::unpack(settings(), Box::new(FakeRelay::default()), [8; 32], Arc::default(), &packed, world.now);
-    println!(
+    eprintln!(
         "{calls} calls, {} bytes: packed in {took:?}, carried in {carried:?}, unpacked in {:?}",
         bytes.len(),
         begun.elapsed()
