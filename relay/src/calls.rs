@@ -5,6 +5,7 @@
 
 mod heard;
 mod pools;
+mod snapshot;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,6 +23,7 @@ pub use heard::{Heard, Media};
 pub(crate) use pools::Carried;
 pub use pools::{MOST_POOLS, PoolTraffic};
 use pools::{PoolId, Pools};
+pub use snapshot::PackedLedger;
 
 /// One ticket's place on the relay, later one side of a call. Random, 96 bits: knowing one tells nothing of another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -98,12 +100,15 @@ impl Ledger {
     }
 
     /// Makes two open handles a call: from now on each may reach exactly the other's relayed addresses, those made later
-    /// included, and needs no CreatePermission for it: the pairing is the permission.
+    /// included, and needs no CreatePermission for it: the pairing is the permission. Pairing the two of a call changes nothing.
     ///
     /// # Errors
     /// [`Gone`] if one of them is closed, unknown or already paired, or both are the same.
     pub fn pair(&self, a: Handle, b: Handle) -> Result<(), Gone> {
         let inner = &mut *self.lock();
+        if inner.legs.get(&a).is_some_and(|leg| leg.partner == Some(b)) {
+            return Ok(());
+        }
         let unpaired = |handle| inner.legs.get(handle).is_some_and(|leg| leg.partner.is_none());
         if a == b || !unpaired(&a) || !unpaired(&b) {
             return Err(Gone);

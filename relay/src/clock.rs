@@ -15,6 +15,17 @@ impl Clock {
         Clock { start: Instant::now() }
     }
 
+    /// A clock that has counted for so long already: it goes on where another process's is.
+    pub fn started(before: Duration) -> Clock {
+        let now = Instant::now();
+        Clock { start: now.checked_sub(before).unwrap_or(now) }
+    }
+
+    /// How long it has counted.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// Both clocks now. A wall clock before 1970 reads as 1970.
     pub fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());

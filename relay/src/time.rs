@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds on the monotonic clock since the process started. Lifetimes and deadlines use it.
+/// Milliseconds on the monotonic clock since the process started, or since the first of those that took over from one another did.
+/// Lifetimes and deadlines use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Millis(pub u64);
 

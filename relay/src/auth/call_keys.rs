@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Credential, mac};
 use crate::calls::Handle;
 use crate::time::{Millis, Now, Unix};
@@ -19,8 +21,9 @@ pub struct CallKeys {
     ring: RwLock<Ring>,
 }
 
-#[derive(Clone)]
-struct Ring {
+/// What the keys are at a moment, for a snapshot.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Ring {
     epoch: u64,
     current: [u8; 32],
     previous: Option<[u8; 32]>,
@@ -39,6 +42,16 @@ impl CallKeys {
     pub fn new(seed: [u8; 32]) -> CallKeys {
         let current = mac::sha256(&seed, &[b"call keys"]);
         CallKeys { ring: RwLock::new(Ring { epoch: 0, current, previous: None }) }
+    }
+
+    /// Those that another process has had until now, whose clock this one's goes on from.
+    pub fn from_ring(ring: Ring) -> CallKeys {
+        CallKeys { ring: RwLock::new(ring) }
+    }
+
+    /// What [`CallKeys::from_ring`] goes on with.
+    pub fn ring(&self, now: Millis) -> Ring {
+        self.ring_at(now)
     }
 
     /// A credential that lets `handle` *start* an allocation for `ttl_secs`. What was started goes on until the call ends.

@@ -28,7 +28,7 @@ mod tests;
 use std::fmt;
 
 pub use authenticator::{Authenticator, Refusal};
-pub use call_keys::CallKeys;
+pub use call_keys::{CallKeys, Ring};
 pub use identity::{Authenticated, Identity, PersonHash};
 pub use rest::rest_credential;
 

@@ -90,6 +90,16 @@ impl Media {
 }
 
 impl Sound {
+    /// That of a side whose allocations have yet to say what they heard.
+    pub(super) fn after(past: Media) -> Sound {
+        Sound { past, ..Sound::default() }
+    }
+
+    /// What those heard that are gone.
+    pub(super) fn past(&self) -> Media {
+        self.past
+    }
+
     pub(super) fn note(&mut self, place: usize, media: Media) {
         let Some(before) = self.places.get_mut(place) else { return };
         if media.received > before.received {

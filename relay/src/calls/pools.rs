@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::hashing::{Seeded, give_back};
 use crate::routes::RelayedPort;
 
@@ -23,7 +25,7 @@ pub struct PoolTraffic {
 }
 
 /// What one allocation of a call has sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Carried {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
@@ -71,6 +73,11 @@ impl Pools {
         }
         self.pools.push(Pool::new(name));
         PoolId(self.pools.len() as u8 - 1)
+    }
+
+    /// The name by which [`Pools::find`] finds it again.
+    pub(super) fn name(&self, PoolId(place): PoolId) -> &str {
+        self.pools.get(usize::from(place)).map_or(OTHER, |pool| &pool.name)
     }
 
     /// A call of this pool has ended while this port was held.

@@ -209,6 +209,13 @@ impl Routes {
         self.write_living(port, |slot| slot[words::CALL].store(side.0, Relaxed));
     }
 
+    /// The way to whoever holds this port.
+    pub(crate) fn client(&self, port: RelayedPort) -> Option<ClientPath> {
+        let (table, slot) = (self.table(port.address)?, self.slot(port)?);
+        let _nobody_writes = table.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        (slot.words[words::FLAGS].load(Relaxed) & words::LIVE != 0).then(|| words::client(&slot.words))
+    }
+
     /// May these two virtual ports reach each other?
     pub(crate) fn are_partners(&self, one: RelayedPort, other: RelayedPort) -> bool {
         self.side(one).faces(self.side(other))

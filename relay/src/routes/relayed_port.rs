@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// An address on which relayed transport addresses live, as configured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RelayedAddress {
     /// Where real relayed sockets are bound.
     pub bind: IpAddr,
@@ -12,11 +14,11 @@ pub struct RelayedAddress {
 }
 
 /// Place of a [`RelayedAddress`] in [`crate::turn::Settings::addresses`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct AddressId(pub u8);
 
 /// A relayed transport address of this server. Its socket, if it has one, belongs to the worker that owns the allocation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct RelayedPort {
     pub address: AddressId,
     pub port: u16,

@@ -193,7 +193,7 @@ impl Turn {
     }
 
     /// From here on the port leads to its client. If it cannot, it is free again.
-    fn make_route(
+    pub(super) fn make_route(
         &self,
         port: RelayedPort,
         client: FiveTuple,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::channel::Channels;
@@ -50,7 +51,7 @@ pub(crate) struct Allocation {
 }
 
 /// What the Allocate was answered, so that its retransmission is answered alike (RFC 8656 §7.2).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Granted {
     pub(crate) transaction: TransactionId,
     pub(crate) lifetime_secs: u32,
@@ -168,6 +169,10 @@ impl Allocations {
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Allocation> {
         self.places.get_mut(key.0)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Allocation> {
+        self.places.iter()
     }
 
     pub(crate) fn clients(&self) -> impl Iterator<Item = FiveTuple> {

@@ -79,10 +79,19 @@ impl Channels {
     /// Binds or refreshes what [`Channels::check`] allowed; returns until when.
     pub(crate) fn bind(&mut self, number: u16, peer: Peer, now: Millis) -> Millis {
         let until = now.after(CHANNEL_MILLIS);
-        self.by_number.insert(number, Channel { peer, until }, self.seed);
-        self.by_peer.insert(peer.name, number, self.seed);
-        self.none_ends_before = self.none_ends_before.min(until);
+        self.insert(number, Channel { peer, until });
         until
+    }
+
+    /// One that was bound in another process.
+    pub(crate) fn insert(&mut self, number: u16, channel: Channel) {
+        self.by_number.insert(number, channel, self.seed);
+        self.by_peer.insert(channel.peer.name, number, self.seed);
+        self.none_ends_before = self.none_ends_before.min(channel.until);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &Channel)> {
+        self.by_number.iter().map(|(number, channel)| (*number, channel))
     }
 
     /// Those of peers of one family are unbound.

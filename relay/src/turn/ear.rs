@@ -4,6 +4,8 @@
 //! Of a packet only the RTP header is looked at (RFC 3550 §5.1), which SRTP leaves in the clear, and nothing of it is kept but counts.
 //! No header extension is ever read, so encrypted ones (RFC 6904, RFC 9335) change nothing.
 
+use serde::{Deserialize, Serialize};
+
 use super::RelayedPort;
 use super::Turn;
 use super::allocation::Allocation;
@@ -23,7 +25,7 @@ const LONGEST_FRAME_MS: u32 = 120;
 const MAX_DIFFERENCE: u64 = 60_000_000;
 
 /// What was heard of one side. What a packet that comes as expected touches stands in one cache line.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[repr(C, align(64))]
 pub(crate) struct Ear {
     /// The one that speaks, and the one that spoke before it: a new one may begin while the old one ends.
@@ -39,7 +41,7 @@ pub(crate) struct Ear {
 }
 
 /// One synchronisation source (RFC 3550 §3). None yet while `base` is above `highest`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[repr(C)]
 struct Stream {
     source: u32,

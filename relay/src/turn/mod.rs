@@ -33,6 +33,7 @@ mod settings;
 mod shared;
 mod slab;
 mod small_map;
+mod snapshot;
 mod tcp;
 mod timers;
 mod total;
@@ -63,6 +64,7 @@ pub use nat_discovery::{NatDiscovery, Site};
 pub use ports::Ports;
 pub use settings::Settings;
 pub use shared::Shared;
+pub use snapshot::{Going, PackedShared, PackedTurn};
 pub use tcp::{Bytes, ConnectionId, Connections, TcpAction, TcpCounters, TcpEvent};
 
 /// One worker's machine. It owns the five-tuples the kernel hashes to that worker.

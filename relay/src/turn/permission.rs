@@ -40,9 +40,18 @@ impl Permissions {
     /// Installs or refreshes; returns until when.
     pub(crate) fn install(&mut self, peer: IpAddr, now: Millis) -> Millis {
         let until = now.after(PERMISSION_MILLIS);
+        self.insert(peer, until);
+        until
+    }
+
+    /// One that was installed in another process.
+    pub(crate) fn insert(&mut self, peer: IpAddr, until: Millis) {
         self.until.insert(peer, until, self.seed);
         self.none_ends_before = self.none_ends_before.min(until);
-        until
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (IpAddr, Millis)> {
+        self.until.iter().map(|(peer, until)| (*peer, *until))
     }
 
     /// Those for peers of one family are gone.

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha12Rng;
+use serde::{Deserialize, Serialize};
 
 use super::port_bag::PortBag;
 use crate::auth::PersonHash;
@@ -37,10 +38,11 @@ struct Inner {
 }
 
 /// The second port of a pair.
-struct Reservation {
-    port: RelayedPort,
-    end: Millis,
-    holder: PersonHash,
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Reservation {
+    pub(crate) port: RelayedPort,
+    pub(crate) end: Millis,
+    pub(crate) holder: PersonHash,
 }
 
 /// The free ports of one relayed address.
@@ -148,6 +150,23 @@ impl Ports {
         }
     }
 
+    /// A port that somebody holds already: it was given out by another process. False if it is held here.
+    pub(crate) fn hold(&self, port: RelayedPort) -> bool {
+        self.lock().pools.get_mut(usize::from(port.address.0)).is_some_and(|pool| pool.hold(port.port))
+    }
+
+    /// What is held for tokens, for [`Ports::reserve_again`] in another process.
+    pub(crate) fn reservations(&self) -> Vec<(Token, Reservation)> {
+        self.lock().reserved.iter().map(|(token, reservation)| (*token, *reservation)).collect()
+    }
+
+    /// Held for the token that another process has given out.
+    pub(crate) fn reserve_again(&self, token: Token, reservation: Reservation) {
+        if self.hold(reservation.port) {
+            self.lock().hold_for(token, reservation);
+        }
+    }
+
     /// A port somebody took comes back. Giving back a free port changes nothing.
     pub(crate) fn give_back(&self, port: RelayedPort) {
         self.lock().give_back(port);
@@ -189,10 +208,14 @@ impl Inner {
     fn reserve(&mut self, port: RelayedPort, holder: PersonHash, end: Millis) -> Token {
         let mut token = Token::default();
         self.random.fill_bytes(&mut token);
-        self.reserved.insert(token, Reservation { port, end, holder });
-        self.ending.insert((end, token));
-        *self.holders.entry(holder).or_default() += 1;
+        self.hold_for(token, Reservation { port, end, holder });
         token
+    }
+
+    fn hold_for(&mut self, token: Token, reservation: Reservation) {
+        self.reserved.insert(token, reservation);
+        self.ending.insert((reservation.end, token));
+        *self.holders.entry(reservation.holder).or_default() += 1;
     }
 
     fn unreserve(&mut self, token: &Token) -> Option<RelayedPort> {
@@ -258,6 +281,15 @@ impl Pool {
         self.remove(port);
         self.remove(port + 1);
         Some(port)
+    }
+
+    fn hold(&mut self, port: u16) -> bool {
+        if !self.range.contains(&port) {
+            return self.outside.insert(port);
+        }
+        let free = self.bag(port).contains(port);
+        self.remove(port);
+        free
     }
 
     fn bag(&mut self, port: u16) -> &mut PortBag {

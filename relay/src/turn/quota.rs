@@ -49,6 +49,15 @@ impl Quota {
         Ok(())
     }
 
+    /// Counts one that another process has admitted, whatever the limits.
+    pub(crate) fn admitted(&self, who: Identity) {
+        let inner = &mut *self.lock();
+        inner.total += 1;
+        if let Identity::User(person) = who {
+            *inner.users.entry(person).or_default() += 1;
+        }
+    }
+
     pub(crate) fn release(&self, who: Identity) {
         let inner = &mut *self.lock();
         inner.total = inner.total.saturating_sub(1);

@@ -29,6 +29,11 @@ impl Relayed {
         std::mem::replace(&mut self.legs[usize::from(ipv6)], Leg::NONE).there()
     }
 
+    /// When the address of that family ends, or ended.
+    pub(crate) fn expires(&self, ipv6: bool) -> Millis {
+        self.legs[usize::from(ipv6)].expires
+    }
+
     /// The port of that family.
     pub(crate) fn of(&self, ipv6: bool) -> Option<RelayedPort> {
         self.legs[usize::from(ipv6)].there()

@@ -73,7 +73,12 @@ impl<K: Eq + Hash, V, const N: usize> SmallMap<K, V, N> {
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
-        self.few.iter().flatten().map(|(_, value)| value).chain(self.many.iter().flat_map(|many| many.values()))
+        self.iter().map(|(_, value)| value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let few = self.few.iter().flatten().map(|(key, value)| (key, value));
+        few.chain(self.many.iter().flat_map(|many| many.iter()))
     }
 }
 

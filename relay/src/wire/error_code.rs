@@ -2,7 +2,7 @@
 
 /// What an error response says. The reason phrase stays empty: it is for humans, and every byte of an answer to the
 /// unauthenticated is a byte for a reflector.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[repr(u16)]
 pub enum ErrorCode {
     TryAlternate = 300,

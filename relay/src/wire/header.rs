@@ -1,10 +1,12 @@
 //! The twenty bytes every STUN message starts with (RFC 8489 §5).
 
+use serde::{Deserialize, Serialize};
+
 use super::malformed::Malformed;
 use super::{MAGIC_COOKIE, STUN_HEADER};
 
 /// Chosen by the client, repeated in the answer (RFC 8489 §5).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct TransactionId(pub [u8; 12]);
 
 /// The two class bits (RFC 8489 §5).

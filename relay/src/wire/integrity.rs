@@ -13,7 +13,7 @@ use super::attribute::{self as attr, ATTRIBUTE_HEADER};
 use super::key::Key;
 
 /// The two attributes that protect a message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Integrity {
     /// MESSAGE-INTEGRITY: HMAC-SHA1.
     Sha1,

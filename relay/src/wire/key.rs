@@ -3,6 +3,7 @@
 use std::fmt;
 
 use md5::Md5;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::integrity::Integrity;
@@ -12,11 +13,29 @@ use super::password_algorithm::PasswordAlgorithm;
 pub const USERHASH: usize = 32;
 
 /// The HMAC key of a credential, and which HMAC signs with it. Printing one prints nothing of it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(into = "(Vec<u8>, Integrity)", try_from = "(Vec<u8>, Integrity)")]
 pub struct Key {
     bytes: [u8; Key::MAX],
     len: u8,
     signs: Integrity,
+}
+
+/// For a snapshot.
+impl From<Key> for (Vec<u8>, Integrity) {
+    fn from(key: Key) -> (Vec<u8>, Integrity) {
+        (key.bytes[..usize::from(key.len)].to_vec(), key.signs)
+    }
+}
+
+impl TryFrom<(Vec<u8>, Integrity)> for Key {
+    type Error = &'static str;
+
+    fn try_from((written, signs): (Vec<u8>, Integrity)) -> Result<Key, &'static str> {
+        let mut bytes = [0; Key::MAX];
+        bytes.get_mut(..written.len()).ok_or("a key is longer than any")?.copy_from_slice(&written);
+        Ok(Key { bytes, len: written.len() as u8, signs })
+    }
 }
 
 impl Key {

@@ -5,7 +5,7 @@ use super::malformed::BadAttribute;
 use super::message::Message;
 
 /// How the key of a long-term credential is made from its password (RFC 8489 §18.5.1). Both have no parameters.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[repr(u16)]
 pub enum PasswordAlgorithm {
     /// For clients that know nothing else.

@@ -155,3 +155,18 @@ fn a_user_who_is_in_no_call_is_not_listened_to() {
     );
     assert_eq!(world.now.mono, Millis(1_000_000));
 }
+
+#[test]
+fn a_stream_is_heard_on_across_an_upgrade_as_if_there_had_been_none() {
+    let mut call = call(Settings { quality: true, ..settings() });
+    for number in (0..80).filter(|number| *number != 7 && *number != 50) {
+        call.pass(20);
+        call.speaks(0, number);
+        if number == 40 {
+            call.world.upgrade();
+        }
+    }
+    let heard = call.listen(0, true);
+    assert_eq!((heard.expected, heard.received, heard.duplicates, heard.reordered), (80, 78, 0, 0));
+    assert_eq!((heard.since, heard.spoken_ms), (Some(Millis(1_000_020)), 1_600));
+}

@@ -31,3 +31,4 @@ mod streams;
 mod tcp_allocating;
 mod tcp_connecting;
 mod tcp_world;
+mod upgrading;

@@ -28,6 +28,9 @@ pub(super) struct World {
     pub(super) shared: Arc<Shared>,
     pub(super) workers: Vec<Turn>,
     pub(super) call_keys: Arc<CallKeys>,
+    access: access::Settings,
+    /// Processes before this one.
+    upgrades: u8,
     /// Sockets the machine asked for and has not closed.
     pub(super) sockets: BTreeSet<RelayedPort>,
     /// How many `Open`s to refuse before granting one.
@@ -99,6 +102,13 @@ pub(super) fn world() -> World {
     World::new(settings(), 1)
 }
 
+fn shared(settings: Settings, call_keys: &Arc<CallKeys>, access: &access::Settings, seed: [u8; 32]) -> Arc<Shared> {
+    let users = ["alice", "bob", "carol"].map(|name| (name.to_owned(), format!("{name}'s secret"))).to_vec();
+    let auth = auth::Settings { realm: REALM.to_owned(), users, ..auth::Settings::default() };
+    let authenticator = Authenticator::new(auth, Arc::clone(call_keys), [9; 32]);
+    Shared::new(settings, authenticator, access::Policy::new(access), seed)
+}
+
 impl World {
     pub(super) fn new(settings: Settings, workers: u16) -> World {
         let access = access::Settings {
@@ -111,15 +121,14 @@ impl World {
 
     pub(super) fn with_access(settings: Settings, workers: u16, access: access::Settings) -> World {
         let call_keys = Arc::new(CallKeys::new([7; 32]));
-        let users = ["alice", "bob", "carol"].map(|name| (name.to_owned(), format!("{name}'s secret"))).to_vec();
-        let auth = auth::Settings { realm: REALM.to_owned(), users, ..auth::Settings::default() };
-        let authenticator = Authenticator::new(auth, Arc::clone(&call_keys), [9; 32]);
-        let shared = Shared::new(settings, authenticator, access::Policy::new(&access), [1; 32]);
+        let shared = shared(settings, &call_keys, &access, [1; 32]);
         World {
             now: Now { mono: Millis(1_000_000), unix: Unix(1_800_000_000), micros: 0 },
             workers: (0..workers).map(|n| Turn::new(Arc::clone(&shared), n, [n as u8; 32])).collect(),
             shared,
             call_keys,
+            access,
+            upgrades: 0,
             sockets: BTreeSet::new(),
             failing_opens: 0,
             slow_opens: false,
@@ -128,6 +137,25 @@ impl World {
             listeners: BTreeSet::new(),
             tcp: Vec::new(),
             transactions: 0,
+        }
+    }
+
+    /// Another process takes over, by a snapshot as it would be sent. Whoever cannot go is gone.
+    pub(super) fn upgrade(&mut self) {
+        let addresses = (0..self.shared.settings.addresses.len()).map(|place| Some(AddressId(place as u8)));
+        let going = Going::new(vec![Some(0)], addresses.collect()).with_whole_calls(&self.shared.ledger);
+        let packed: Vec<PackedTurn> = self.workers.iter().map(|worker| worker.pack(&going)).collect();
+        let packed = postcard::to_allocvec(&(self.shared.pack(&going), packed)).unwrap();
+        let (calls, packed): (PackedShared, Vec<PackedTurn>) = postcard::from_bytes(&packed).unwrap();
+        self.call_keys = Arc::new(CallKeys::from_ring(self.call_keys.ring(self.now.mono)));
+        self.upgrades = self.upgrades.wrapping_add(1);
+        // Or it would give out the same tokens again.
+        let seed = [1 ^ self.upgrades; 32];
+        self.shared = shared(self.shared.settings.clone(), &self.call_keys, &self.access, seed);
+        self.shared.unpack(calls);
+        for (number, (worker, packed)) in self.workers.iter_mut().zip(packed).enumerate() {
+            *worker = Turn::new(Arc::clone(&self.shared), number as u16, [0x55 ^ number as u8; 32]);
+            worker.unpack(packed);
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) enum Action {
     Disconnect {
         who: usize,
     },
+    /// Another process goes on with what this one has.
+    Upgrade,
     /// A fresh call-bound credential.
     Mint {
         who: usize,
@@ -216,6 +218,7 @@ fn action() -> impl Strategy<Value = Action> {
         10 => (who.clone(), number()).prop_map(|(who, number)| Action::Channel { who, number }),
         8 => (who.clone(), peer()).prop_map(|(whose, peer)| Action::FromOutside { whose, peer }),
         1 => who.clone().prop_map(|who| Action::Disconnect { who }),
+        4 => Just(Action::Upgrade),
         1 => who.prop_map(|who| Action::Mint { who }),
         1 => handle.clone().prop_map(|handle| Action::Open { handle }),
         2 => (handle.clone(), 0..HANDLES).prop_map(|(one, other)| Action::Pair { one, other }),

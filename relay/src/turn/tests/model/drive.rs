@@ -99,6 +99,11 @@ impl Driver {
             Action::Channel { who, number } => self.channel(who, number),
             Action::FromOutside { whose, peer } => self.receive(whose, peer),
             Action::Disconnect { who } => self.disconnect(who),
+            Action::Upgrade => {
+                (0..CLIENTS).for_each(|who| self.disconnect(who)); // connections do not go
+                self.catch_up();
+                self.world.upgrade();
+            }
             Action::Mint { who } => self.credentials[who] = proven(&self.world, who),
             Action::Open { handle } => {
                 self.catch_up(); // a handle is never opened again while it is being closed

@@ -330,7 +330,7 @@ impl Model {
             self.handles.insert(one, Some(other));
             self.handles.insert(other, Some(one));
         }
-        may
+        may || self.handles.get(&one) == Some(&Some(other))
     }
 
     /// A call ends for both.
