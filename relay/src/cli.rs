@@ -19,6 +19,8 @@ Examples:
       What keeps the running daemon from recording, asked of the kernel.
   relay credentials --config /etc/relay/relay.toml --user alice --ttl 3600
       A user name and password that work for an hour.
+  relay upgrade --config /etc/relay/relay.toml --hand-over /run/relay/hand-over
+      This program in the place of the running one, and every call goes on.
   relay explain limits.call_bits_per_second
       What a key does, its default, and whether a reload changes it.
   relay doctor --config /etc/relay/relay.toml
@@ -89,6 +91,21 @@ pub(crate) enum Command {
         after_help = "Example:\n  relay import-coturn /etc/turnserver.conf --users-db /var/lib/turn/turndb -o /etc/relay/relay.toml"
     )]
     ImportCoturn(ImportCoturn),
+    /// Takes the place of a running relay, with its calls: nobody hears it
+    ///
+    /// Started beside the one at work, as the same user, it receives what that one listens at and relays through, and everything it knows:
+    /// allocations, calls, and who waits with what seniority. Calls over UDP go on; WebSocket clients come back by themselves and resume;
+    /// clients over TCP and TLS and whom they talk with stay with the old process, which ends when they have. If this program cannot read
+    /// what the running one knows, or cannot start, it says why and the running one goes on as if nothing had been. It then serves, and
+    /// waits at the same socket for the next.
+    #[command(
+        after_help = "Example:\n  relay --config /etc/relay/relay.toml --hand-over /run/relay/hand-over      the one at work\n  relay upgrade --config /etc/relay/relay.toml --hand-over /run/relay/hand-over"
+    )]
+    Upgrade {
+        /// Where the running relay waits for another: what its own --hand-over names
+        #[arg(long, value_name = "SOCKET")]
+        hand_over: PathBuf,
+    },
     /// Finds out what is wrong: configuration, ports, certificate, clock, limits, addresses, and a call over each transport
     ///
     /// Each finding is in plain words with what to do about it. With a relay at work the calls go through it; without, one is started on the

@@ -15,7 +15,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::TryRngCore as _;
 use relay::config::{self, CallPath, RelayAddress, Secret, Settings, User};
 use relay::prove;
-use relay::server::{self, Addresses};
+use relay::server::{self, Addresses, Succession};
 
 use crate::cli::{Credentials, Prove};
 
@@ -41,13 +41,13 @@ pub(crate) fn run_local() -> ExitCode {
 }
 
 /// `relay --config FILE`.
-pub(crate) fn run(file: &Path, hand_over: Option<&Path>) -> ExitCode {
+pub(crate) fn run(file: &Path, succession: Option<Succession<'_>>) -> ExitCode {
     match load(file) {
         Ok(settings) => {
             for notice in settings.notices() {
                 tracing::warn!("{notice}");
             }
-            serve(&settings, Some(file), |_| String::new(), || load(file), hand_over)
+            serve(&settings, Some(file), |_| String::new(), || load(file), succession)
         }
         Err(problems) => fail(MISUSED, &problems),
     }
@@ -133,10 +133,10 @@ fn serve(
     file: Option<&Path>,
     farewell: impl FnOnce(&Addresses) -> String,
     reread: impl Fn() -> Result<Settings, String>,
-    hand_over: Option<&Path>,
+    succession: Option<Succession<'_>>,
 ) -> ExitCode {
     let announce = |addresses: &Addresses| print(&format!("{addresses}ready\n{}", farewell(addresses)));
-    match server::serve(settings, file, announce, reread, hand_over) {
+    match server::serve(settings, file, announce, reread, succession) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, &error.to_string()),
     }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command};
+use relay::server::Succession;
 
 /// What people say and are is not to lie around in freed memory.
 #[global_allocator]
@@ -25,7 +26,13 @@ fn main() -> ExitCode {
         (Some(Command::Completions(wanted)), _) => commands::shown(|out| wanted.write(Cli::command(), out)),
         (Some(Command::Man(wanted)), _) => commands::shown(|out| wanted.write(Cli::command(), out)),
         (None, None) => commands::run_local(),
-        (None, Some(file)) => commands::run(file, arguments.hand_over.as_deref()),
+        (None, Some(file)) => {
+            let place = arguments.hand_over.as_deref();
+            commands::run(file, place.map(|socket| Succession { socket, whole: false }))
+        }
+        (Some(Command::Upgrade { hand_over }), Some(file)) => {
+            commands::run(file, Some(Succession { socket: hand_over, whole: true }))
+        }
         (Some(Command::Check), Some(file)) => commands::check(file),
         (Some(Command::Credentials(wanted)), Some(file)) => commands::credentials(file, wanted),
         (Some(Command::Prove(wanted)), file) => commands::prove(file.as_deref(), wanted),

@@ -27,6 +27,7 @@ mod serving;
 mod stats;
 #[cfg(feature = "otlp")]
 mod telemetry;
+mod upgrade;
 mod webhook_trust;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 pub use addresses::Addresses;
 pub use error::{Broken, ServeError, StartError};
+pub use handover::Succession;
 pub use reload::Reloaded;
 
 use crate::admin::Admin;
@@ -101,7 +103,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
 ///
 /// SIGTERM: nothing new, and the end once everything that exists is over or `[drain] deadline_secs` have passed; a second one
 /// ends at once. SIGINT: ends at once. SIGHUP and `POST /v1/reload`: `reread` reads the configuration again, or says what is wrong with it;
-/// from `file`, which the sandbox therefore leaves readable.
+/// from `file`, which the sandbox therefore leaves readable. With a `succession` it takes the place of another, and may be succeeded.
 ///
 /// # Errors
 /// It did not start, or something broke while it ran.
@@ -110,7 +112,7 @@ pub fn serve(
     file: Option<&Path>,
     announce: impl FnOnce(&Addresses),
     reread: impl Fn() -> Result<Settings, String>,
-    hand_over: Option<&Path>,
+    succession: Option<Succession<'_>>,
 ) -> Result<(), ServeError> {
     let runtime = edges::runtime().map_err(StartError::Threads)?;
     // Before anything starts: a signal that comes meanwhile is obeyed afterwards, and stops cleanly.
@@ -120,11 +122,12 @@ pub fn serve(
     };
     let mut signals = signals?;
     let notify = Notify::from_environment();
-    let prepared = Prepared::new(settings, hand_over)?;
+    let place = succession.map(|it| it.socket);
+    let prepared = Prepared::new(settings, succession)?;
     // From inside the sandbox no place could be made for a successor any more.
     let heir = {
         let _inside = runtime.enter();
-        hand_over
+        place
             .map(|path| handover::listen(path, prepared.predecessor.as_ref()))
             .transpose()
             .map_err(StartError::HandOver)
@@ -150,7 +153,7 @@ pub fn serve(
                     let _ = answer.send(running.reload_aloud(&notify, reread()));
                 }
                 () = tick(&mut watchdog) => running.tell_alive(&notify),
-                (path, stream) = successor(hand_over, heir.as_ref()) => match running.hand_over(path, &stream, &notify) {
+                (path, stream) = successor(place, heir.as_ref()) => match running.hand_over(path, &stream, &notify) {
                     Ok(()) => {
                         heir = None;
                         return running.drain(&mut signals, &Notify::nobody()).await;

@@ -46,5 +46,6 @@ mod tcp_relay;
 mod terminal;
 mod token_examples;
 mod uclient;
+mod upgrading;
 mod webrtc_rs;
 mod websocket_cases;

@@ -12,16 +12,16 @@ use e2e::{Daemon, eventually, http};
 use crate::operating::{Client, ended, speak, talking};
 
 /// A place to be asked at, which nobody else uses.
-struct Place(PathBuf);
+pub(crate) struct Place(pub(crate) PathBuf);
 
 impl Place {
-    fn new(name: &str) -> Place {
+    pub(crate) fn new(name: &str) -> Place {
         let place = Place(std::env::temp_dir().join(format!("e2e-succession-{name}-{}", std::process::id())));
         place.clear();
         place
     }
 
-    fn before(&self) -> PathBuf {
+    pub(crate) fn before(&self) -> PathBuf {
         let mut name = self.0.as_os_str().to_owned();
         name.push(".before");
         name.into()
@@ -31,9 +31,15 @@ impl Place {
         let _ = (std::fs::remove_file(&self.0), std::fs::remove_file(self.before()));
     }
 
-    fn relay(&self) -> Builder {
+    pub(crate) fn relay(&self) -> Builder {
         let relay = Daemon::local().set("drain.deadline_secs = 3600\nlisten.tcp = ['127.0.0.1:0']");
         relay.argument("--hand-over").argument(self.0.to_str().unwrap())
+    }
+
+    /// One that takes everything.
+    pub(crate) fn upgrade(&self) -> Builder {
+        let relay = Daemon::local().set("drain.deadline_secs = 3600");
+        relay.argument("upgrade").argument("--hand-over").argument(self.0.to_str().unwrap())
     }
 }
 
@@ -43,7 +49,7 @@ impl Drop for Place {
     }
 }
 
-fn listens_as(daemon: &Daemon) -> String {
+pub(crate) fn listens_as(daemon: &Daemon) -> String {
     format!(
         "listen = {{ udp = ['{}'], tcp = ['{}'], signalling = '{}', admin = '{}' }}",
         daemon.turn(),

@@ -8,7 +8,7 @@ use super::batch::SLOTS;
 use super::sockets::Place;
 use super::worker::{Hands, Worker};
 use crate::time::Now;
-use crate::turn::{FiveTuple, Transport};
+use crate::turn::{FiveTuple, Transport, Turn};
 
 /// Batches read from each listener at the end: what lay in it when the clients moved.
 const LAST_BATCHES: usize = 64;
@@ -16,8 +16,18 @@ const LAST_BATCHES: usize = 64;
 impl Worker {
     /// The listeners are somebody else's from now on.
     pub(super) fn depart(&mut self, hands: &mut Hands, now: Now) {
+        self.move_clients(hands, now, |_, _| true);
+        self.close_listeners();
+        self.mailbox.say_departed();
+    }
+
+    /// Moves those clients that `which` is true for.
+    pub(super) fn move_clients(&mut self, hands: &mut Hands, now: Now, which: impl Fn(&Turn, &FiveTuple) -> bool) {
         let mut moved = HashSet::new();
-        self.move_clients(&mut moved);
+        self.open_own_sockets(&mut moved, &which);
+        if moved.is_empty() {
+            return;
+        }
         for index in 0..self.sockets.listeners() {
             for _ in 0..LAST_BATCHES {
                 if !self.receive(hands, now, Place::Listener(index), SLOTS) {
@@ -28,7 +38,25 @@ impl Worker {
         self.flush(hands);
         self.act(hands, now);
         // Whoever allocated with what lay there.
-        self.move_clients(&mut moved);
+        self.open_own_sockets(&mut moved, &which);
+    }
+
+    /// The listeners stay: sockets of single clients from that number on are read to their end and closed.
+    pub(super) fn move_back(&mut self, hands: &mut Hands, now: Now, from: u32) {
+        for number in from..self.sockets.departures() {
+            for _ in 0..LAST_BATCHES {
+                if !self.receive(hands, now, Place::Departed(number), SLOTS) {
+                    break;
+                }
+            }
+        }
+        self.flush(hands);
+        self.act(hands, now);
+        self.sockets.forget_departures(from);
+    }
+
+    /// They are read no more.
+    pub(super) fn close_listeners(&mut self) {
         for index in 0..self.sockets.listeners() {
             if let Some(listener) = self.sockets.get(Place::Listener(index)) {
                 // A listener that epoll does not know is not read either.
@@ -36,12 +64,11 @@ impl Worker {
             }
         }
         self.departed = true;
-        self.mailbox.say_departed();
     }
 
-    fn move_clients(&mut self, moved: &mut HashSet<FiveTuple>) {
+    fn open_own_sockets(&mut self, moved: &mut HashSet<FiveTuple>, which: impl Fn(&Turn, &FiveTuple) -> bool) {
         for client in self.turn.clients().filter(|client| client.transport == Transport::Udp) {
-            if !moved.insert(client) {
+            if !which(&self.turn, &client) || !moved.insert(client) {
                 continue;
             }
             let opened = self

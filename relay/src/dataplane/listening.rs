@@ -54,6 +54,15 @@ impl Known {
     pub(super) fn new(address: SocketAddr, lent: Vec<OwnedFd>) -> Known {
         Known { address, lent, retiring: None }
     }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// It was not taken away.
+    pub(super) fn is_offered(&self) -> bool {
+        self.retiring.is_none()
+    }
 }
 
 /// The end of a listener, agreed on by all workers.
@@ -175,7 +184,7 @@ impl Running {
         all.map(|(address, socket)| Ok((address, socket.try_clone()?))).collect()
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Vec<Known>> {
+    pub(super) fn known(&self) -> std::sync::MutexGuard<'_, Vec<Known>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

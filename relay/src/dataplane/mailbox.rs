@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::listening::Change;
 use super::parcels::Parcels;
 use super::stream::NewStream;
+use super::succession::Freeze;
 use super::sys;
 use crate::turn::Command;
 
@@ -130,6 +131,7 @@ pub(super) struct Mailbox {
     stop: AtomicBool,
     depart: AtomicBool,
     departed: AtomicBool,
+    freeze: Mutex<Option<Freeze>>,
 }
 
 impl Mailbox {
@@ -145,6 +147,7 @@ impl Mailbox {
             stop: AtomicBool::new(false),
             depart: AtomicBool::new(false),
             departed: AtomicBool::new(false),
+            freeze: Mutex::default(),
         })
     }
 
@@ -174,6 +177,16 @@ impl Mailbox {
 
     pub(super) fn has_departed(&self) -> bool {
         self.departed.load(Ordering::Acquire)
+    }
+
+    /// The worker is to stand still.
+    pub(super) fn freeze(&self, freeze: Freeze) {
+        *locked(&self.freeze) = Some(freeze);
+        self.ring();
+    }
+
+    pub(super) fn take_freeze(&self) -> Option<Freeze> {
+        locked(&self.freeze).take()
     }
 
     pub(super) fn is_stopped(&self) -> bool {

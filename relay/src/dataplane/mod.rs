@@ -21,6 +21,7 @@ mod socket;
 mod sockets;
 mod stream;
 mod streams;
+mod succession;
 mod sys;
 mod tcp;
 mod worker;
@@ -46,6 +47,7 @@ pub use mailbox::{Errand, MAILBOX_COMMANDS, MAILBOX_ERRANDS, MAILBOX_STREAMS, Ma
 pub use nap::{MAX_NAP_MICROS, NAP_ABOVE_PER_SEC};
 pub use socket::BindError;
 pub use stream::NewStream;
+pub use succession::{Estate, Frozen};
 pub use sys::give_memory_back;
 pub use tcp::{DataClient, Task, Tasks, TasksSender, tasks};
 
@@ -98,6 +100,7 @@ pub struct Bound {
     receive_buffer_bytes: usize,
     stream_idle_millis: u64,
     tcp: Option<TasksSender>,
+    estates: Vec<Estate>,
 }
 
 /// Everything of a worker that can fail, made before it starts.
@@ -137,7 +140,7 @@ pub fn bind_with(
     }
     let Settings { nap_micros, receive_buffer_bytes, stream_idle_millis, .. } = *settings;
     let nap_micros = nap_micros.unwrap_or_else(|| nap::by_workers(seats.len()));
-    Ok(Bound { addresses, seats, nap_micros, receive_buffer_bytes, stream_idle_millis, tcp: None })
+    Ok(Bound { addresses, seats, nap_micros, receive_buffer_bytes, stream_idle_millis, tcp: None, estates: Vec::new() })
 }
 
 /// The core of each worker; `None` lets the scheduler choose.
@@ -187,11 +190,18 @@ impl Bound {
         Bound { tcp: Some(tasks), ..self }
     }
 
+    /// Each worker goes on with what one of another process has left it.
+    #[must_use]
+    pub fn with_estates(self, estates: Vec<Estate>) -> Bound {
+        Bound { estates, ..self }
+    }
+
     /// Starts the workers. `clock` is the one whose time everybody else hands to the core; `seed` should be random.
     ///
     /// # Errors
     /// If a thread cannot be started; those that were are stopped again.
     pub fn start(self, shared: &Arc<turn::Shared>, clock: Clock, seed: [u8; 32]) -> io::Result<Running> {
+        let mut estates = self.estates.into_iter();
         let mailboxes: Vec<_> = self.seats.iter().map(|seat| Arc::clone(&seat.mailbox)).collect();
         let everybody = Mailboxes::new(mailboxes.iter().cloned());
         let nap = Arc::new(AtomicU32::new(self.nap_micros));
@@ -212,15 +222,19 @@ impl Bound {
         };
         for (number, seat) in self.seats.into_iter().enumerate() {
             let number = number as u16;
-            let turn = turn::Turn::new(Arc::clone(shared), number, seed_of(seed, number));
+            let mut turn = turn::Turn::new(Arc::clone(shared), number, seed_of(seed, number));
+            let mut sockets = Sockets::new(seat.listeners, &shared.settings.addresses);
             let counters = Arc::new(IoCounters::default());
+            if let Some(estate) = estates.next() {
+                counters.relayed_sockets.add(estate.settle(&mut turn, &mut sockets, &seat.epoll)?);
+            }
             running.turn.push(Arc::clone(turn.counters()));
             running.io.push(Arc::clone(&counters));
             let worker = Worker {
                 number,
                 streams: Streams::new(number, self.stream_idle_millis),
                 everybody: everybody.clone(),
-                sockets: Sockets::new(seat.listeners, &shared.settings.addresses),
+                sockets,
                 epoll: seat.epoll,
                 mailbox: seat.mailbox,
                 turn,

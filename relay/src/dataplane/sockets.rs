@@ -150,6 +150,16 @@ impl Sockets {
         Ok((number, self.departed[number as usize].socket.as_fd()))
     }
 
+    /// How many clients' own sockets there are.
+    pub(super) fn departures(&self) -> u32 {
+        self.departed.len() as u32
+    }
+
+    /// Closes those of that number and above.
+    pub(super) fn forget_departures(&mut self, from: u32) {
+        self.departed.truncate(from as usize);
+    }
+
     /// The listener and the address that this client's datagrams would have come in by.
     pub(super) fn departed(&self, number: u32) -> Option<(u16, SocketAddr)> {
         self.departed.get(number as usize).map(|it| (it.listener, it.local))
@@ -224,6 +234,13 @@ impl Sockets {
         })?;
         let entry = self.entry_or_page(port).ok_or(OpenError::Unavailable)?;
         Ok(entry.insert(Open { socket, overflow: 0, errors: Bucket::default() }).socket.as_fd())
+    }
+
+    /// Takes the socket of a relayed port that another process has bound. What it has lost until now was counted there.
+    pub(super) fn adopt(&mut self, port: RelayedPort, socket: OwnedFd) -> Option<BorrowedFd<'_>> {
+        let overflow = sys::lost(socket.as_fd()).unwrap_or(0);
+        let open = Open { socket, overflow, errors: Bucket::default() };
+        Some(self.entry_or_page(port)?.insert(open).socket.as_fd())
     }
 
     /// Where the socket of a relayed port is bound.

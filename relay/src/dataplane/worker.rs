@@ -321,6 +321,9 @@ impl Worker {
         if !self.departed && self.mailbox.is_to_depart() {
             self.depart(hands, now);
         }
+        if let Some(freeze) = self.mailbox.take_freeze() {
+            self.freeze(hands, now, freeze);
+        }
     }
 
     fn reply(&mut self, hands: &mut Hands, to: &ClientPath, bytes: &[u8]) {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use super::upgrade::Unfit;
 use crate::dataplane::BindError;
 use crate::stream::CertificateError;
 
@@ -17,7 +19,7 @@ pub enum StartError {
     /// What `[tls]` names cannot be used.
     Certificate(CertificateError),
     /// The certificates that requests to the backend of this section are to trust.
-    BackendCa(&'static str, std::path::PathBuf),
+    BackendCa(&'static str, PathBuf),
     /// The system gave no random bytes.
     Random,
     /// The system did not list this machine's addresses, without which the deny list has a hole.
@@ -28,6 +30,10 @@ pub enum StartError {
     NoSuchUser(String),
     /// The relay at work did not hand its sockets over.
     HandOver(io::Error),
+    /// There is no relay at work whose calls could be taken over.
+    NobodyToUpgrade(PathBuf),
+    /// The relay at work has calls that this one cannot take over. It goes on.
+    Unfit(Unfit),
     /// No thread or no runtime.
     Threads(io::Error),
 }
@@ -57,6 +63,20 @@ impl fmt::Display for StartError {
             StartError::HandOver(error) => write!(
                 f,
                 "the relay at work did not hand over: {error}. Its log says more; it must run as the same user, and --hand-over must name a place that user may write to"
+            ),
+            StartError::NobodyToUpgrade(socket) => write!(
+                f,
+                "no relay listens at {}. Name the socket that the running one was started with (--hand-over), or start this one with `relay --hand-over {0}`, which needs none",
+                socket.display()
+            ),
+            StartError::Unfit(Unfit::Version(theirs, ours)) => write!(
+                f,
+                "the running relay gives its calls in version {}.{}, and this program reads version {}.{}. Nothing has changed. `relay --hand-over` takes its listeners and leaves running calls to it",
+                theirs[0], theirs[1], ours[0], ours[1]
+            ),
+            StartError::Unfit(Unfit::Workers(theirs, ours)) => write!(
+                f,
+                "the running relay has {theirs} workers and this one would have {ours}, so clients would be looked for at the wrong ones. Nothing has changed. Set relay.workers = {theirs}, or use `relay --hand-over`, which leaves running calls to the one that has them"
             ),
             StartError::Threads(error) => {
                 write!(f, "cannot start threads: {error}; the limit of processes may be too low (systemd: TasksMax)")
@@ -94,7 +114,11 @@ impl std::error::Error for StartError {
             | StartError::OwnAddresses(source)
             | StartError::HandOver(source)
             | StartError::Threads(source) => Some(source),
-            StartError::Random | StartError::NoSuchUser(_) | StartError::BackendCa(..) => None,
+            StartError::Random
+            | StartError::NoSuchUser(_)
+            | StartError::BackendCa(..)
+            | StartError::NobodyToUpgrade(_)
+            | StartError::Unfit(_) => None,
         }
     }
 }

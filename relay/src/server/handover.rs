@@ -11,6 +11,8 @@
 //! Until `yours` the new one may fail, and the next one asks again: the old one keeps what it has to give. Up to `go` it goes on as if nothing
 //! had been; after that it serves who is there and waits for somebody to take the rest.
 //!
+//! `relay upgrade` takes the calls as well: `upgrade.rs` has how.
+//!
 //! The new one listens for a successor of its own before it asks for room, because it is then inside the sandbox. The place of the old one
 //! is renamed for that, and whoever finds nobody at SOCKET looks for it there: at `SOCKET.before`.
 
@@ -25,16 +27,18 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 
 use super::Running;
+use super::StartError;
 use super::descriptors;
 use super::inherited::Inherited;
 use super::notify::Notify;
+use super::upgrade::{self, Ground, Taken, Wanted};
 use crate::stream;
 use crate::turn::Command;
 
 /// For what the other side does before its next word.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For calls in set-up: none takes longer (`desk::CONNECT_MS`).
-const SET_UP: Duration = Duration::from_secs(10);
+pub(super) const SET_UP: Duration = Duration::from_secs(10);
 /// For the workers to move their clients.
 const MOVING: Duration = Duration::from_secs(10);
 /// For the thread of the HTTP listeners to accept nobody any more.
@@ -45,9 +49,20 @@ const MAX_LINE: usize = 128;
 /// More sockets than a server listens on.
 const MAX_SOCKETS: usize = 4096;
 
+/// The place of a relay that is to be taken.
+#[derive(Clone, Copy)]
+pub struct Succession<'a> {
+    /// Where the one at work is asked, and this one by the next.
+    pub socket: &'a Path,
+    /// With its calls. There must be one at work then.
+    pub whole: bool,
+}
+
 /// A relay that is about to make room.
 pub(super) struct Predecessor {
     stream: UnixStream,
+    /// If it gives everything.
+    pub(super) ground: Option<Ground>,
     /// It was found where a successor that failed has put it.
     put_aside: bool,
 }
@@ -55,8 +70,19 @@ pub(super) struct Predecessor {
 /// What a relay at work gives, if there is one.
 ///
 /// # Errors
-/// There is one, and it did not.
-pub(super) fn ask(path: &Path) -> io::Result<Option<(Predecessor, Inherited)>> {
+/// There is one, and it did not; or there is none, and its calls are wanted.
+pub(super) fn ask(wanted: Succession<'_>) -> Result<Option<(Predecessor, Inherited)>, StartError> {
+    let Some((mut predecessor, inherited)) = ask_for_listeners(wanted.socket).map_err(StartError::HandOver)? else {
+        return if wanted.whole { Err(StartError::NobodyToUpgrade(wanted.socket.to_owned())) } else { Ok(None) };
+    };
+    if wanted.whole {
+        let ground = upgrade::ask(&mut predecessor.stream).map_err(StartError::HandOver)?;
+        predecessor.ground = Some(ground.map_err(StartError::Unfit)?);
+    }
+    Ok(Some((predecessor, inherited)))
+}
+
+fn ask_for_listeners(path: &Path) -> io::Result<Option<(Predecessor, Inherited)>> {
     let (stream, put_aside) = match connect(path)? {
         Some(stream) => (stream, false),
         None => match connect(&aside(path))? {
@@ -72,7 +98,10 @@ pub(super) fn ask(path: &Path) -> io::Result<Option<(Predecessor, Inherited)>> {
         let text = std::str::from_utf8(&line[..length]).map_err(io::Error::other)?.trim_end();
         let named = text.split_once(' ').and_then(|(key, at)| Some((key.to_owned(), at.parse::<SocketAddr>().ok()?)));
         match (text, named, socket) {
-            ("end", _, None) => return Ok(Some((Predecessor { stream, put_aside }, Inherited::given(given)))),
+            ("end", _, None) => {
+                let predecessor = Predecessor { stream, ground: None, put_aside };
+                return Ok(Some((predecessor, Inherited::given(given))));
+            }
             (_, Some((key, _)), Some(socket)) => given.push((key, socket)),
             _ => break,
         }
@@ -97,12 +126,15 @@ fn aside(path: &Path) -> PathBuf {
 }
 
 impl Predecessor {
-    /// Everything is made: returns when the listeners are ours.
-    pub(super) fn make_room(mut self) -> io::Result<()> {
+    /// Everything is made: returns when the listeners are ours, with what else there is.
+    pub(super) fn make_room(mut self, wanted: &Wanted) -> io::Result<Option<Taken>> {
+        if self.ground.is_some() {
+            return upgrade::take(&mut self.stream, wanted).map(Some);
+        }
         self.stream.write_all(b"go")?;
         let mut answer = [0; 5];
         self.stream.read_exact(&mut answer)?;
-        if &answer == b"yours" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+        if &answer == b"yours" { Ok(None) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 }
 
@@ -121,16 +153,18 @@ pub(super) fn listen(path: &Path, predecessor: Option<&Predecessor>) -> io::Resu
     Ok(listener)
 }
 
-/// Returns when the other side has made all that can fail.
-fn give(stream: &mut UnixStream, listening: &[(&'static str, SocketAddr, OwnedFd)]) -> io::Result<()> {
+/// Returns when the other side has made all that can fail, and says `go`; or wants more, and says `up`.
+fn give(stream: &mut UnixStream, listening: &[(&'static str, SocketAddr, OwnedFd)]) -> io::Result<[u8; 2]> {
     for (key, address, socket) in listening {
         descriptors::send(stream.as_fd(), format!("{key} {address}\n").as_bytes(), Some(socket.as_fd()))?;
     }
     descriptors::send(stream.as_fd(), b"end\n", None)?;
-    stream.read_exact(&mut [0; 2])
+    let mut word = [0; 2];
+    stream.read_exact(&mut word)?;
+    Ok(word)
 }
 
-fn wait_while(at_most: Duration, what: impl Fn() -> bool) {
+pub(super) fn wait_while(at_most: Duration, what: impl Fn() -> bool) {
     let begun = Instant::now();
     while begun.elapsed() < at_most && what() {
         std::thread::sleep(LOOK);
@@ -155,28 +189,45 @@ impl Running {
         stream.set_write_timeout(Some(PATIENCE))?;
         // Whoever asked before may have got as far as to have them closed here.
         let listening = if self.makes_room { std::mem::take(&mut self.given) } else { self.listening()? };
-        let wanted = give(&mut stream, &listening);
+        let word = give(&mut stream, &listening);
+        let whole = matches!(&word, Ok(word) if word == b"up");
+        let wanted = match word {
+            // Who talks has been moved already, onto sockets that others cannot read.
+            Ok(_) if whole && self.makes_room => {
+                Err(io::Error::other("asked for calls after somebody took the listeners and failed"))
+            }
+            Ok(_) if whole => self.give_everything(&mut stream),
+            word => word.map(drop),
+        };
         self.makes_room |= wanted.is_ok();
         if self.makes_room {
             self.given = listening;
         }
         wanted?;
         self.close_to_newcomers();
-        wait_while(SET_UP, || self.signalling.0.calls_in_set_up() > 0);
-        wait_while(REFUSING, || !self.edges.refuses());
-        if !self.workers.depart(MOVING) {
-            tracing::error!("a worker took too long to let its listeners go");
+        if !whole {
+            self.let_listeners_go();
+            stream.write_all(b"yours")?;
         }
+        wait_while(REFUSING, || !self.edges.refuses());
         if self.workers.mailboxes().post_all(Command::Drain).is_err() {
             tracing::warn!("a worker has too much to do to hear that it drains");
         }
-        stream.write_all(b"yours")?;
         if let Some(pid) = peer.pid().and_then(|pid| u32::try_from(pid).ok()) {
             notify.main_process(pid);
         }
         self.given.clear();
         tracing::info!("another relay has taken over the listeners");
         Ok(())
+    }
+
+    /// Those who talk go on on sockets of their own.
+    fn let_listeners_go(&self) {
+        wait_while(SET_UP, || self.signalling.0.calls_in_set_up() > 0);
+        wait_while(REFUSING, || !self.edges.refuses());
+        if !self.workers.depart(MOVING) {
+            tracing::error!("a worker took too long to let its listeners go");
+        }
     }
 
     /// Whoever connects from now on waits in the sockets, which nobody reads.

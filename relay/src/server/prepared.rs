@@ -1,6 +1,5 @@
 //! From settings to a daemon at work, in two steps: everything bound and loaded on one thread, then the threads.
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
@@ -14,12 +13,13 @@ use super::bound::Bound;
 use super::capacity::Capacity;
 use super::edges::{self, Edges, Service, Work};
 use super::error::StartError;
-use super::handover::{self, Predecessor};
+use super::handover::{self, Predecessor, Succession};
 use super::inherited::Inherited;
 use super::parts::{self, Seeds};
 use super::pulse::Pulse;
 use super::reload::{self, Changeable, Past};
 use super::stats::Sources;
+use super::upgrade::{Taken, Wanted};
 use super::{Running, descriptors, inside};
 use crate::admin::Admin;
 use crate::auth::CallKeys;
@@ -82,24 +82,32 @@ struct Operator {
 }
 
 impl Prepared {
-    /// In the place of a relay that listens at `hand_over`, if there is one.
-    pub(super) fn new(settings: &Settings, hand_over: Option<&Path>) -> Result<Prepared, StartError> {
+    /// In the place of another relay, if there is one.
+    pub(super) fn new(settings: &Settings, succession: Option<Succession<'_>>) -> Result<Prepared, StartError> {
         // A quarter of the descriptors is left for relayed sockets.
         let descriptors = descriptors::raise_limit();
         let sessions = (descriptors / 4 * 3).min(MOST_SESSIONS) as usize;
         let streams = (descriptors / 2).min(MOST_STREAMS) as usize;
         let certificates = parts::certificates(settings).map_err(StartError::Certificate)?;
-        let seeds = Seeds::from_system()?;
-        let clock = Clock::start();
-        let before = hand_over.map(handover::ask).transpose().map_err(StartError::HandOver)?.flatten();
+        let fresh = Seeds::from_system()?;
+        let before = succession.map(handover::ask).transpose()?.flatten();
         let (predecessor, mut inherited) = match before {
             Some((predecessor, inherited)) => (Some(predecessor), inherited),
             None => (None, Inherited::from_environment()),
         };
+        let ground = predecessor.as_ref().and_then(|it| it.ground.as_ref());
+        let (seeds, clock, keys) = match ground {
+            Some(ground) => (ground.secrets(fresh), ground.clock(), ground.keys()),
+            None => {
+                let keys = CallKeys::new(fresh.call_keys);
+                (fresh, Clock::start(), keys)
+            }
+        };
         let bound = Bound::all(settings, streams, &mut inherited)?;
+        ground.map_or(Ok(()), |ground| ground.fits(bound.dataplane.workers())).map_err(StartError::Unfit)?;
         inherited.close();
         let addresses = bound.addresses();
-        let keys = Arc::new(CallKeys::new(seeds.call_keys));
+        let keys = Arc::new(keys);
         let udp = reload::udp_doors(settings, &addresses.udp);
         let shared = parts::shared(settings, &addresses, &udp, &keys, &seeds)?;
         let signalling = parts::signalling(settings, &addresses, sessions, &seeds.demo)?;
@@ -117,10 +125,9 @@ impl Prepared {
         let Prepared { bound, addresses, signalling, predecessor, base } = self;
         let http = bound.lent().map_err(StartError::Threads)?;
         // Nothing that is likely to fail comes after this.
-        if let Some(predecessor) = predecessor {
-            predecessor.make_room().map_err(StartError::HandOver)?;
-        }
-        let works = Works::start(bound.dataplane, bound.streams, signalling, &base)?;
+        let wanted = || Wanted { listeners: addresses.udp.clone(), addresses: base.shared.settings.addresses.clone() };
+        let taken = predecessor.map(|it| it.make_room(&wanted())).transpose().map_err(StartError::HandOver)?.flatten();
+        let works = Works::start(bound.dataplane, bound.streams, signalling, &base, taken)?;
         let talking = (works.signalling.controls(), works.signalling.counters());
         let pulse = Pulse::new(&works.workers.mailboxes(), works.runtimes(&base));
         let sources = Arc::new(works.sources(&base));
@@ -170,6 +177,7 @@ impl Prepared {
             entered: base.settings.clone(),
             settings: base.settings,
             keys: base.keys,
+            clock: base.clock,
             nonces: base.seeds.nonces,
             demo: base.seeds.demo,
             sessions: base.sessions,
@@ -199,19 +207,30 @@ impl Works {
         streams: stream::Bound,
         signalling: signalling::Settings,
         base: &Base,
+        taken: Option<Taken>,
     ) -> Result<Works, StartError> {
         let Base { settings, certificates, seeds, clock, keys, shared, runtime, .. } = base;
         // A reload may turn them on where connections may lead anywhere.
         let with_tcp = inside::reaches_everybody(settings);
         let (sender, tasks) = dataplane::tasks();
         let packets = if with_tcp { packets.with_tcp(sender) } else { packets };
+        let (packets, desk) = match taken {
+            Some(Taken { desk, shared: calls, estates }) => {
+                shared.unpack(calls);
+                (packets.with_estates(estates), desk)
+            }
+            None => (packets, None),
+        };
         let workers = Arc::new(packets.start(shared, *clock, seeds.workers).map_err(StartError::Threads)?);
         let splice =
             with_tcp.then(|| splice::start(tasks, Arc::clone(&shared.tcp), workers.mailboxes(), *clock)).transpose();
         let splice = splice.map_err(StartError::Threads)?;
         let signalling = {
             let _inside = runtime.enter();
-            signalling::spawn(signalling, Box::new(local_relay(shared, keys, &workers)), *clock, seeds.desk)
+            let relay = Box::new(local_relay(shared, keys, &workers));
+            // It was looked over before it was taken.
+            signalling::spawn_from(signalling, relay, *clock, seeds.desk, desk.as_ref())
+                .map_err(|_| StartError::HandOver(std::io::ErrorKind::InvalidData.into()))?
         };
         let (sender, pages) = stream::pages();
         let streams = streams.start(workers.mailboxes(), certificates.as_deref(), Some(sender));

@@ -16,6 +16,7 @@ use super::prepared::ADMIN_CONNECTIONS;
 use super::stats::Sources;
 use super::{Running, inside, parts};
 use crate::auth::CallKeys;
+use crate::clock::Clock;
 use crate::config::{self, Key, RelayAddress, Settings};
 use crate::prove::Facts;
 use crate::signalling;
@@ -34,6 +35,7 @@ pub(super) struct Changeable {
     /// As they were at the start: what the sandbox lets through was decided then.
     pub(super) entered: Settings,
     pub(super) keys: Arc<CallKeys>,
+    pub(super) clock: Clock,
     /// Nonces given out before stay good.
     pub(super) nonces: [u8; 32],
     /// Tokens of the demo page given out before stay good.

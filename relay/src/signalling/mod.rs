@@ -32,6 +32,7 @@ mod waiting;
 pub mod webhook;
 
 pub use counters::Counters;
+pub use desk::{PACKED_VERSION, Packed};
 pub use listener::{Controls, Fresh, Peer, Settings, Signalling, spawn, spawn_from, spawn_prepared};
 pub(crate) use operator::{no_pages, own_page};
 pub use pressure::Gauges;

@@ -133,9 +133,6 @@ impl Desk {
             contents.sessions.retain(|session| matches!(session.place, Place::InCall(..)));
         }
         let lost = self.open_on_relay(&mut contents);
-        for call in &mut contents.calls {
-            Side::BOTH.iter().for_each(|side| call.seat_mut(*side).quality.begin_anew());
-        }
         let calls: Vec<_> = contents.calls.iter().map(|call| call.id).collect();
         self.install(now, contents);
         for call in calls.iter().filter_map(|id| self.calls.get(id)) {

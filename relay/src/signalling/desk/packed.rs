@@ -81,6 +81,11 @@ impl Packed {
         self.bytes.is_empty()
     }
 
+    /// Whether a desk can go on with it.
+    pub fn is_sound(&self) -> bool {
+        self.open().is_ok()
+    }
+
     pub(super) fn open(&self) -> Result<(Contents, Knowledge), BadPacked> {
         let (version, rest) = postcard::take_from_bytes::<u16>(&self.bytes).map_err(|_| BadPacked)?;
         if version != VERSION {

@@ -25,9 +25,7 @@ const REPORT_HOLDS_MS: u64 = 3 * WINDOW_MS;
 /// What is known of one side's stream.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Quality {
-    /// Of the call, as another relay heard it before this one took over; counts begin anew here.
-    before: Media,
-    /// Of the rest, at the last look, and when its window began.
+    /// Of the call, at the last look, and when its window began. A relay that takes over hears on where the other has stopped.
     heard: Media,
     begun: Media,
     /// The last one that says something.
@@ -62,12 +60,6 @@ impl Quality {
         }
     }
 
-    /// Another relay listens from now on.
-    pub(super) fn begin_anew(&mut self) {
-        self.before = self.before.and(&self.heard);
-        (self.heard, self.begun) = Default::default();
-    }
-
     /// A window is over.
     fn judge(&mut self) {
         let window = self.heard.after(&self.begun);
@@ -79,7 +71,7 @@ impl Quality {
             self.jitter.sum = self.jitter.sum.saturating_add(window.jitter_micros.into());
             self.jitter.count = self.jitter.count.saturating_add(1);
         }
-        self.uplink = self.window.map(|window| Uplink::new(&self.before.and(&self.heard), &window));
+        self.uplink = self.window.map(|window| Uplink::new(&self.heard, &window));
     }
 
     fn side(&self, now: Millis) -> (Grade, SideQuality) {
@@ -90,8 +82,7 @@ impl Quality {
     /// Counts the whole call's.
     fn count(&self, qualities: &Qualities) {
         let jitter_micros = self.jitter.sum.checked_div(self.jitter.count).and_then(|mean| u32::try_from(mean).ok());
-        let heard = self.before.and(&self.heard);
-        let call = Media { jitter_micros: jitter_micros.unwrap_or(heard.jitter_micros), ..heard };
+        let call = Media { jitter_micros: jitter_micros.unwrap_or(self.heard.jitter_micros), ..self.heard };
         if call.expected < ENOUGH {
             return;
         }

@@ -395,7 +395,7 @@ fn what_was_heard_of_a_call_is_counted_on_and_a_pause_of_a_handover_is_no_silenc
     let ticket = Ticket { sid: json!(sid.0), key: json!(sid.1) };
     world.come_back(1, 11, &ticket);
     world.pass(3_000);
-    for step in 1..=20 {
+    for step in 41..=60 {
         hear(&world, 15 * step);
         world.pass(250);
     }
