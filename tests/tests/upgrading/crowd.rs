@@ -63,11 +63,6 @@ impl Side {
         });
         Side { stop, thread }
     }
-
-    fn end(self) -> (Client, u32, Vec<Instant>) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
 }
 
 /// The longest time between two packets that meets this window, without the time there is between any two.
@@ -174,7 +169,9 @@ async fn survives(place: &Place, crowd: &Crowd) {
         assert_eq!(now(&daemon), there, "upgrade {number}");
         thread::sleep(2 * AROUND);
     }
-    let ended: Vec<_> = sides.into_iter().map(Side::end).collect();
+    // All at once: what is said to one who has gone is heard by nobody.
+    sides.iter().for_each(|side| side.stop.store(true, Ordering::Relaxed));
+    let ended: Vec<_> = sides.into_iter().map(|side| side.thread.join().unwrap()).collect();
     let (said, heard): (u64, u64) = ended.iter().fold((0, 0), |(said, heard), (_, one_said, one_heard)| {
         (said + u64::from(*one_said), heard + one_heard.len() as u64)
     });
