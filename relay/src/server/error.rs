@@ -28,6 +28,12 @@ pub enum StartError {
     NoSuchUser(String),
     /// The relay at work did not hand its sockets over.
     HandOver(io::Error),
+    /// The broker of `[cluster]` could keep what it hears.
+    Broker(&'static str),
+    /// Nothing to call this node by.
+    NoNode,
+    /// A `[cluster]`, and a program without the bus.
+    NoBus,
     /// No thread or no runtime.
     Threads(io::Error),
 }
@@ -40,7 +46,7 @@ impl fmt::Display for StartError {
             StartError::Certificate(error) => error.fmt(f),
             StartError::BackendCa(section, file) => write!(
                 f,
-                "no certificate to trust in {}, which https:// in {section}.url needs. Install the system's (ca-certificates) or set {section}.ca",
+                "no certificate to trust in {}, which TLS in [{section}] needs. Install the system's (ca-certificates) or set {section}.ca",
                 file.display()
             ),
             StartError::Random => f.write_str("the system gives no random bytes (getrandom), so no key can be made"),
@@ -57,6 +63,14 @@ impl fmt::Display for StartError {
             StartError::HandOver(error) => write!(
                 f,
                 "the relay at work did not hand over: {error}. Its log says more; it must run as the same user, and --hand-over must name a place that user may write to"
+            ),
+            StartError::Broker(why) => f.write_str(why),
+            StartError::NoNode => f.write_str(
+                "the name of this machine cannot be that of a node (a-z, 0-9 and -). Write one in cluster.node, another on each node",
+            ),
+            StartError::NoBus => f.write_str(
+                "[cluster] needs a program with the bus, and this one was built without: what is revoked on other nodes would not be \
+                 heard of. Build it with `cargo build --release --features nats`, or take [cluster] out",
             ),
             StartError::Threads(error) => {
                 write!(f, "cannot start threads: {error}; the limit of processes may be too low (systemd: TasksMax)")
@@ -94,7 +108,12 @@ impl std::error::Error for StartError {
             | StartError::OwnAddresses(source)
             | StartError::HandOver(source)
             | StartError::Threads(source) => Some(source),
-            StartError::Random | StartError::NoSuchUser(_) | StartError::BackendCa(..) => None,
+            StartError::Random
+            | StartError::NoSuchUser(_)
+            | StartError::BackendCa(..)
+            | StartError::Broker(_)
+            | StartError::NoNode
+            | StartError::NoBus => None,
         }
     }
 }

@@ -129,7 +129,7 @@ impl Server {
     async fn operator(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = self.signalling.operator_router(|| true);
+        let router = self.signalling.operator_router(|| true, Arc::new(|_| true));
         tokio::spawn(async move { axum::serve(listener, router).await });
         address
     }
