@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::book::{self, Book};
 use super::members::{BEAT_MS, Beat, Heard};
@@ -145,8 +145,11 @@ impl Round {
         let mut beats = interval(Duration::from_millis(BEAT_MS));
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let due = self.neighbours.members.read().unwrap_or_else(PoisonError::into_inner).poll_timeout();
+            let until = due.map(|at| Duration::from_millis(at.since(self.neighbours.clock.mono())));
             tokio::select! {
                 _ = beats.tick() => self.beat(),
+                () = pause(until) => self.bury(),
                 Some(delivery) = heard.alive.recv() => self.hear(&delivery),
                 Some(delivery) = heard.revoked.recv() => match book::read(&delivery.payload) {
                     Some(changes) => self.take(changes),
@@ -164,17 +167,19 @@ impl Round {
         let now = self.neighbours.clock.now();
         self.book.forget_ended(now.unix);
         self.pay();
-        let mut members = self.neighbours.members.write().unwrap_or_else(PoisonError::into_inner);
-        for node in members.bury(now.mono) {
-            self.different.remove(&node);
-            tracing::warn!(node, "a node of the cluster is not heard any more");
-        }
-        let nodes = members.others().count() + 1;
-        drop(members);
-        self.neighbours.counters.set_nodes(nodes);
+        self.bury();
         self.neighbours.counters.set_revocations(self.book.len());
         let held = self.book.digest(now.unix);
         self.neighbours.say(Beat { vitals: (self.duties.vitals)(), leaves: false, held });
+    }
+
+    fn bury(&mut self) {
+        let mut members = self.neighbours.members.write().unwrap_or_else(PoisonError::into_inner);
+        for node in members.bury(self.neighbours.clock.mono()) {
+            self.different.remove(&node);
+            tracing::warn!(node, "a node of the cluster is not heard any more");
+        }
+        self.neighbours.counters.set_nodes(members.others().count() + 1);
     }
 
     fn hear(&mut self, delivery: &Delivery) {
@@ -263,6 +268,13 @@ impl Round {
         let (mut page, more) = self.book.page(after);
         page.insert(0, u8::from(more));
         delivery.answer(page);
+    }
+}
+
+async fn pause(until: Option<Duration>) {
+    match until {
+        Some(until) => sleep(until).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -11,6 +11,15 @@ use crate::sandbox::{self, Account, Kept, Tcp, Wanted};
 /// What libc reads to find an address by its name, and modules it may load for that. Folders, because these files are replaced.
 const RESOLVER: [&str; 7] =
     ["/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/lib", "/usr/lib", "/lib64"];
+/// Where systems keep the certificates they trust, and what the links in there lead to.
+const ROOTS: [&str; 6] = [
+    "/etc/ssl",
+    "/etc/pki",
+    "/usr/lib/ssl",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+    "/etc/ca-certificates",
+];
 /// An answer that is too long for a datagram is fetched over TCP.
 const DNS_PORT: u16 = 53;
 
@@ -76,8 +85,9 @@ fn folders(files: &[PathBuf], settings: &Settings) -> Vec<PathBuf> {
     };
     let named = files.iter().map(|path| of(path));
     let real = files.iter().filter_map(|path| path.canonicalize().ok()).map(|path| of(&path));
-    let resolver = RESOLVER.iter().map(PathBuf::from).filter(|_| asks_names(settings) || wants_roots(settings));
-    let mut folders: Vec<PathBuf> = named.chain(real).chain(resolver).collect();
+    let resolver = RESOLVER.iter().map(PathBuf::from).filter(|_| asks_names(settings));
+    let roots = ROOTS.iter().map(PathBuf::from).filter(|_| wants_roots(settings));
+    let mut folders: Vec<PathBuf> = named.chain(real).chain(resolver).chain(roots).collect();
     folders.sort_unstable();
     folders.dedup();
     folders
@@ -140,6 +150,21 @@ mod tests {
         assert!(folders(&[], &by_name).contains(&PathBuf::from("/etc")));
         let relaying = settings("[listen]\ntcp = ['127.0.0.1:0']\n[relay]\ntcp_allocations = true\n");
         assert_eq!(tcp(&relaying), Tcp::Anywhere);
+    }
+
+    #[cfg(feature = "nats")]
+    #[test]
+    fn connections_lead_to_brokers_too() {
+        let at = |url: &str| {
+            settings(&format!("[cluster]\nnats = ['{url}']\nkeys = ['thirty-two bytes or more of one own']\n"))
+        };
+        let near = at("nats://127.0.0.1:4222");
+        assert_eq!((tcp(&near), folders(&[], &near).len()), (Tcp::Ports(vec![4222]), 0));
+        assert_eq!(tcp(&at("nats://broker.example")), Tcp::Ports(vec![4222, DNS_PORT]));
+        let tls = at("tls://10.0.0.5:4443");
+        assert_eq!(tcp(&tls), Tcp::Ports(vec![4443]));
+        assert!(folders(&[], &tls).contains(&PathBuf::from("/usr/share/ca-certificates")));
+        assert!(!reaches(&near, &tls) && reaches(&near, &at("nats://127.0.0.2:4222")));
     }
 
     #[test]
