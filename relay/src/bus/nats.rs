@@ -7,7 +7,9 @@
 //! The library would connect again by itself and say what waits before it could be asked. So each of its connections is used once, and the
 //! next one is made, and asked, here.
 
+use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
 use std::thread::{self, JoinHandle};
@@ -62,8 +64,8 @@ pub struct Settings {
     pub keys: Vec<Vec<u8>>,
     pub user: Option<(String, String)>,
     pub token: Option<String>,
-    /// Whom to trust; needed for TLS.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// The file of certificates to trust, PEM; needed for TLS. Read for every connection.
+    pub trusted: Option<PathBuf>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -414,17 +416,29 @@ impl Connection {
                 let _ = heard.try_send(event);
                 std::future::ready(())
             });
-        if let Some(config) = &settings.tls {
-            options = options.tls_client_config(config.as_ref().clone());
+        if let Some(file) = &settings.trusted {
+            // Of a configuration of ours the library would look through all of the system's certificates as well, which the sandbox forbids.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            options = options.add_root_certificates(file.clone());
         }
         let client = timeout(2 * CONNECT_PATIENCE, options.connect(url)).await.map_err(|_| NotTaken::Unreachable)?;
         let client = client.map_err(|error| match error.kind() {
+            _ if is_of_tls(&error) => NotTaken::Tls,
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => NotTaken::Login,
             ConnectErrorKind::Tls => NotTaken::Tls,
             _ => NotTaken::Unreachable,
         })?;
         Ok(Connection { client, events })
     }
+}
+
+/// Whether it was TLS that failed, which the library calls input and output.
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    let of_io = |error: &(dyn Error + 'static)| {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    };
+    error.is::<rustls::Error>() || of_io(error) || error.source().is_some_and(is_of_tls)
 }
 
 type Login = (Option<(String, String)>, Option<String>);

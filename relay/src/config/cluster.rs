@@ -50,6 +50,11 @@ impl Broker {
 }
 
 impl Cluster {
+    /// Whether a broker is spoken to over TLS.
+    pub fn has_tls(&self) -> bool {
+        self.brokers.iter().any(|broker| broker.tls)
+    }
+
     /// Whether the broker is told who we are where others can hear it.
     pub fn logs_in_openly(&self) -> bool {
         let secret = self.user.is_some() || self.token.is_some();

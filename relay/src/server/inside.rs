@@ -5,21 +5,13 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::error::StartError;
+use super::webhook_trust;
 use crate::config::{Backend, Cluster, SandboxMode, Settings};
 use crate::sandbox::{self, Account, Kept, Tcp, Wanted};
 
 /// What libc reads to find an address by its name, and modules it may load for that. Folders, because these files are replaced.
 const RESOLVER: [&str; 7] =
     ["/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/lib", "/usr/lib", "/lib64"];
-/// Where systems keep the certificates they trust, and what the links in there lead to.
-const ROOTS: [&str; 6] = [
-    "/etc/ssl",
-    "/etc/pki",
-    "/usr/lib/ssl",
-    "/usr/share/ca-certificates",
-    "/usr/local/share/ca-certificates",
-    "/etc/ca-certificates",
-];
 /// An answer that is too long for a datagram is fetched over TCP.
 const DNS_PORT: u16 = 53;
 
@@ -58,7 +50,9 @@ fn account(name: &str) -> Result<Account, StartError> {
 /// The files that a reload reads.
 fn read_again(settings: &Settings, file: Option<&Path>) -> Vec<PathBuf> {
     let tls = settings.tls.iter().flat_map(|tls| [&tls.certificate, &tls.private_key]).cloned();
-    let brokers = cluster(settings).and_then(|cluster| cluster.ca.clone());
+    // The client of the bus reads it again for every connection.
+    let brokers = cluster(settings).filter(|cluster| cluster.has_tls());
+    let brokers = brokers.map(|cluster| webhook_trust::file(cluster.ca.as_deref()));
     let trusted = backends(settings).filter_map(|backend| backend.ca.clone()).chain(brokers);
     file.map(Path::to_owned).into_iter().chain(tls).chain(trusted).chain(settings.files.iter().cloned()).collect()
 }
@@ -86,8 +80,7 @@ fn folders(files: &[PathBuf], settings: &Settings) -> Vec<PathBuf> {
     let named = files.iter().map(|path| of(path));
     let real = files.iter().filter_map(|path| path.canonicalize().ok()).map(|path| of(&path));
     let resolver = RESOLVER.iter().map(PathBuf::from).filter(|_| asks_names(settings));
-    let roots = ROOTS.iter().map(PathBuf::from).filter(|_| wants_roots(settings));
-    let mut folders: Vec<PathBuf> = named.chain(real).chain(resolver).chain(roots).collect();
+    let mut folders: Vec<PathBuf> = named.chain(real).chain(resolver).collect();
     folders.sort_unstable();
     folders.dedup();
     folders
@@ -113,11 +106,6 @@ fn asks_names(settings: &Settings) -> bool {
         .map(|backend| &backend.host)
         .chain(brokers.map(|broker| &broker.host))
         .any(|host| is_a_name(host))
-}
-
-/// The client of the bus looks at this system's certificates for every connection with TLS, whatever it is told to trust.
-fn wants_roots(settings: &Settings) -> bool {
-    cluster(settings).is_some_and(|cluster| cluster.brokers.iter().any(|broker| broker.tls))
 }
 
 fn backends(settings: &Settings) -> impl Iterator<Item = &Backend> {
@@ -163,7 +151,7 @@ mod tests {
         assert_eq!(tcp(&at("nats://broker.example")), Tcp::Ports(vec![4222, DNS_PORT]));
         let tls = at("tls://10.0.0.5:4443");
         assert_eq!(tcp(&tls), Tcp::Ports(vec![4443]));
-        assert!(folders(&[], &tls).contains(&PathBuf::from("/usr/share/ca-certificates")));
+        assert_eq!(read_again(&tls, None), [webhook_trust::file(None)]);
         assert!(!reaches(&near, &tls) && reaches(&near, &at("nats://127.0.0.2:4222")));
     }
 

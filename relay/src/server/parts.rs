@@ -251,14 +251,17 @@ pub(super) fn cluster(settings: &Settings) -> Result<Option<super::cluster::Targ
     let Some(written) = &settings.cluster else { return Ok(None) };
     let node = written.node.clone().or_else(node).ok_or(StartError::NoNode)?;
     let text = |secret: &crate::config::Secret| secret.expose().to_owned();
-    let tls = written.brokers.iter().any(|broker| broker.tls).then(|| webhook_trust::client(written.ca.as_deref()));
+    let trusted = written.has_tls().then(|| webhook_trust::file(written.ca.as_deref()));
+    if let Some(file) = &trusted {
+        webhook_trust::client(Some(file)).map_err(|file| StartError::BackendCa("cluster", file))?;
+    }
     let broker = |it: &crate::config::Broker| bus::Broker { tls: it.tls, host: it.host.clone(), port: it.port };
     let settings = bus::Settings {
         brokers: written.brokers.iter().map(broker).collect(),
         keys: written.keys.iter().map(|key| text(key).into_bytes()).collect(),
         user: written.user.as_ref().map(|(name, password)| (name.clone(), text(password))),
         token: written.token.as_ref().map(text),
-        tls: tls.transpose().map_err(|file| StartError::BackendCa("cluster", file))?,
+        trusted,
     };
     Ok(Some(super::cluster::Target { node, settings }))
 }
