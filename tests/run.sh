@@ -23,7 +23,7 @@ step() { printf '\n== %s\n' "$*"; }
 # What a test needs, and the Debian package that has it.
 needs=(chromium:chromium chromedriver:chromium-driver firefox-esr:firefox-esr certutil:libnss3-tools
   turnutils_uclient:coturn promtool:prometheus ip:iproute2 nft:nftables node:nodejs php:php-cli man:man-db mandoc:mandoc
-  jq:jq curl:curl openssl:openssl)
+  jq:jq curl:curl openssl:openssl nats-server:nats-server)
 if ((long)); then
   needs+=(faketime:faketime valgrind:valgrind debootstrap:debootstrap systemd-nspawn:systemd-container lintian:lintian)
 fi
@@ -41,7 +41,7 @@ if ((${#missing[@]})); then
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
     # Debian starts servers on installation; the tests start what they need themselves.
-    for server in coturn prometheus; do
+    for server in coturn prometheus nats-server; do
       if [[ " ${missing[*]} " == *" $server "* ]] && pidof systemd >/dev/null 2>&1; then
         systemctl disable --now "$server" >/dev/null 2>&1 || true
       fi
@@ -54,6 +54,7 @@ if ((${#missing[@]})); then
         libnss3-tools) left_out+=("browser_transports") ;;
         coturn) left_out+=("uclient" "coturn") ;;
         prometheus) left_out+=("promtool" "native_histograms") ;;
+        nats-server) left_out+=("cluster") ;;
         faketime) left_out+=("f07_") ;;
         valgrind) left_out+=("instructions") ;;
       esac
@@ -89,15 +90,16 @@ if ((long)); then
 fi
 
 step "building the programs and the tests"
-cargo build --quiet --bins -p relay -p loadgen
-cargo test --quiet --workspace --no-run
+# With the bus, as in release builds: one build for all of them.
+cargo build --quiet --bins -p relay -p loadgen --features relay/nats
+cargo test --quiet --workspace --features relay/nats --no-run
 
 step "tests of the libraries"
-cargo test --quiet --workspace --exclude e2e -- "${skips[@]}"
+cargo test --quiet --workspace --exclude e2e --features relay/nats -- "${skips[@]}"
 
 if ((long)); then
   step "metrics pushed as OTLP, which is not built in otherwise"
-  cargo test --quiet -p relay --features otlp --lib --test otlp -- otlp
+  cargo test --quiet -p relay --features otlp,nats --lib --test otlp -- otlp
 fi
 
 step "end to end: real daemon, foreign clients, browsers, fuzz targets"

@@ -24,4 +24,4 @@ export CARGO_ENCODED_RUSTFLAGS="$rust${CARGO_ENCODED_RUSTFLAGS:+$'\x1f'$CARGO_EN
 export CFLAGS="${CFLAGS:-}$c"
 # No date is in the program, and each other one would have the C built again.
 unset SOURCE_DATE_EPOCH
-exec cargo build --release --locked -p relay --bin relay "$@"
+exec cargo build --release --locked -p relay --bin relay --features nats "$@"

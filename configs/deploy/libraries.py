@@ -39,7 +39,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--target", required=True)
     target = arguments.parse_args().target
-    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target]
+    command = ["cargo", "metadata", "--locked", "--features", "relay/nats", "--format-version", "1", "--filter-platform", target]
     metadata = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     packages = linked(metadata, "relay")
     print("Libraries that are part of the program, and their licences.\n")

@@ -66,7 +66,7 @@ rm -rf "$copy"
 mkdir -p "$copy"
 { git ls-files --cached --others --exclude-standard -z 2>/dev/null || find . -path ./target -prune -o -type f -print0; } |
   tar --null --files-from=- --create | tar --extract --directory "$copy"
-(cd "$copy/relay" && cargo cyclonedx --quiet --format json --spec-version 1.5 --describe binaries --target "$host" --no-build-deps)
+(cd "$copy/relay" && cargo cyclonedx --quiet --format json --spec-version 1.5 --describe binaries --features nats --target "$host" --no-build-deps)
 deb="$out/relay_${version}_$(dpkg --print-architecture).deb"
 # The folder of the copy has no business in there.
 sed "s|path+file://$copy/|path+file:///|" "$copy/relay/relay_bin.cdx.json" >"$out/relay_$version.cdx.json"

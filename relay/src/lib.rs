@@ -34,6 +34,8 @@ pub mod routes;
 pub mod turn;
 
 pub mod admin;
+#[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "without a broker nobody speaks"))]
+pub mod bus;
 pub mod clock;
 pub mod dataplane;
 pub mod log;

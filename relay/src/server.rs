@@ -7,6 +7,8 @@ mod addresses;
 mod asks;
 mod bound;
 mod capacity;
+#[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "without the bus there is no cluster"))]
+mod cluster;
 mod descriptors;
 mod drain;
 mod edges;
@@ -73,6 +75,9 @@ pub fn check(settings: &Settings) -> Result<(), CertificateError> {
 pub struct Running {
     addresses: Addresses,
     admin: Admin,
+    // Dropped first: the others hear that this node leaves before its callers do.
+    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is never one"))]
+    cluster: Option<cluster::Cluster>,
     // Dropped before the workers: signalling ends first, while the calls it closes are still there.
     edges: Edges,
     /// Closed where it does not listen.

@@ -262,8 +262,34 @@ impl Builder {
         self
     }
 
+    /// What a relay says that does not start.
+    pub fn refused(self) -> String {
+        let (mut process, directory, _) = self.launch();
+        crate::eventually("the end of a relay that should not start", || (!process.is_running()).then_some(()));
+        // What it said last is read after its end.
+        let said = crate::eventually("its last words", || Some(process.log()).filter(|log| !log.is_empty()));
+        let _ = std::fs::remove_dir_all(directory);
+        said
+    }
+
     /// Starts the relay and waits until it says `ready`.
     pub fn start(self) -> Daemon {
+        let (mut process, directory, settings) = self.launch();
+        process.wait_for("ready", |line| (line.trim() == "ready").then_some(()));
+        let log = process.log();
+        Daemon {
+            turn: listening(&log, "turn udp "),
+            tcp: listening(&log, "turn tcp "),
+            tls: listening(&log, "turn tls "),
+            signalling: listening(&log, "signalling http://").first().copied(),
+            admin: listening(&log, "admin http://").first().copied(),
+            process,
+            settings,
+            directory,
+        }
+    }
+
+    fn launch(self) -> (Process, PathBuf, toml::Table) {
         let directory = own_directory();
         let file = directory.join("relay.toml");
         if self.certificate {
@@ -280,20 +306,9 @@ impl Builder {
             command.args(&self.under[1..]).arg(binary);
         }
         command.arg("--config").arg(&file).args(self.arguments).envs(self.environment);
-        let mut process =
+        let process =
             Process::start(&mut command, "see the message above; RELAY_BIN may point to a relay built elsewhere");
-        process.wait_for("ready", |line| (line.trim() == "ready").then_some(()));
-        let log = process.log();
-        Daemon {
-            turn: listening(&log, "turn udp "),
-            tcp: listening(&log, "turn tcp "),
-            tls: listening(&log, "turn tls "),
-            signalling: listening(&log, "signalling http://").first().copied(),
-            admin: listening(&log, "admin http://").first().copied(),
-            process,
-            settings: self.settings,
-            directory,
-        }
+        (process, directory, self.settings)
     }
 }
 
@@ -338,8 +353,11 @@ pub fn build(package: &str) -> PathBuf {
             command.env_remove(name);
         }
     }
+    // As in release builds.
+    let features: &[&str] = if package == "relay" { &["--features", "nats"] } else { &[] };
     let status = command
         .args(["build", "--quiet", "--package", package, "--bin", package])
+        .args(features)
         .args(["--profile", if name == "debug" { "dev" } else { name }])
         .arg("--target-dir")
         .arg(target_directory())

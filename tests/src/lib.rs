@@ -15,6 +15,7 @@
 //! webhook    Receiver::start() → its url, the reports that arrive         an app's backend, as far as reports go
 //! meddler    Meddler::bind() → a server between browser and daemon that swaps fingerprints
 //! websocket  Socket::connect(&daemon), frame(…)                          frames that no library would send
+//! broker     Broker::start() → a nats-server that is killed, started again, or may keep what it hears
 //! process    every child has an owner, and dies with it
 //! raw        any bytes over UDP, TCP or TLS, and what comes back
 //! memory     search(pid, marks) → what is found in a process's memory
@@ -27,6 +28,7 @@
 #![allow(clippy::unwrap_used)] // a test harness: a panic is how it reports
 
 pub mod aiortc;
+pub mod broker;
 pub mod browser;
 pub mod certificate;
 pub mod client;

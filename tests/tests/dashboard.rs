@@ -4,6 +4,7 @@
 use crate::page_access::{axe, looks_at, obeys_the_rules};
 use crate::people::one_test_at_a_time;
 use crate::silence::Speaker;
+use e2e::broker::Broker;
 use e2e::browser::{Browser, Driver, Microphone};
 use e2e::vitals::metric;
 use e2e::voice::{Voice, talk};
@@ -208,6 +209,31 @@ fn nothing_scrolls_sideways(page: &Browser<'_>) {
     page.devtools("Emulation.clearDeviceMetricsOverride", json!({}));
 }
 
+#[test]
+fn the_dashboard_shows_the_nodes_of_a_cluster_and_everybody_can_read_it() {
+    let _turn = one_test_at_a_time();
+    let (axe, driver, broker) = (axe(), Driver::start(), Broker::start());
+    let key = "keys = ['thirty-two bytes or more, the same on every node']";
+    let node = |name: &str| {
+        Daemon::local().set(&format!("cluster = {{ nats = '{}', node = '{name}', {key} }}", broker.url())).start()
+    };
+    let (one, _other) = (node("one"), node("other"));
+    let page = driver.browser_with(Microphone::Refused, &["--window-size=1280,1000"]);
+    page.open(&format!("http://{}/", one.admin()));
+    page.until("document.querySelectorAll('#nodes tr').length === 2");
+    page.until("document.querySelector('#nodes').innerText.match(/ready/g)?.length === 2");
+    let shown = page.run("return document.querySelector('#nodes-card').innerText");
+    let shown = shown.as_str().unwrap();
+    for words in ["connected", "one", "other", "this one", env!("CARGO_PKG_VERSION")] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    page.click("#pause");
+    looks_at(&page, "dashboard-nodes", axe.as_deref());
+    let phone = json!({ "width": PHONE, "height": 740, "deviceScaleFactor": 1, "mobile": true });
+    page.devtools("Emulation.setDeviceMetricsOverride", phone);
+    assert_eq!(page.run("return document.documentElement.scrollWidth"), PHONE);
+}
+
 /// Everything that can be done is done by keys, and what has the focus is seen to have it.
 fn keyboard_walk(page: &Browser<'_>, daemon: &Daemon) {
     // Anew: where one has clicked is where the keys would begin.
@@ -217,13 +243,13 @@ fn keyboard_walk(page: &Browser<'_>, daemon: &Daemon) {
         page.run("const { activeElement: it } = document; return it.id || it.className || it.getAttribute('href') || it.tagName").as_str().unwrap().to_owned()
     };
     let mut walk = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..7 {
         page.press(TAB);
         let outline = page.run("return parseFloat(getComputedStyle(document.activeElement).outlineWidth)");
         assert!(outline.as_f64().unwrap() >= 2.0, "{} has the focus and does not show it", focused());
         walk.push(focused());
     }
-    assert_eq!(walk, ["skip", "pause", "SUMMARY", "/metrics", "/readyz", "/v1/waiting"]);
+    assert_eq!(walk, ["skip", "pause", "SUMMARY", "/metrics", "/readyz", "/v1/waiting", "/v1/cluster"]);
     page.run("document.querySelector('.skip').focus()");
     page.press(ENTER);
     page.until("document.activeElement.id === 'main'");

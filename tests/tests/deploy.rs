@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use e2e::broker::Broker;
 use e2e::daemon::target_directory;
-use e2e::{Daemon, http};
-use serde_json::Value;
+use e2e::process::Process;
+use e2e::{Daemon, eventually, http};
+use serde_json::{Value, json};
 
 fn deploy(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/deploy").join(file)
@@ -49,7 +51,10 @@ fn metrics_in(text: &str) -> BTreeSet<&str> {
 
 /// Everything there is to count: signalling and streams as well.
 fn page(accept: &str) -> String {
-    let daemon = Daemon::local().set("listen.tcp = ['127.0.0.1:0']").start();
+    // A cluster counts whether its broker is there or not.
+    let cluster =
+        "cluster = { nats = 'nats://127.0.0.1:1', node = 'a', keys = ['thirty-two bytes or more of nobody else'] }";
+    let daemon = Daemon::local().set("listen.tcp = ['127.0.0.1:0']").set(cluster).start();
     http::with_headers(daemon.admin(), "/metrics", &[("accept", accept)]).body
 }
 
@@ -167,9 +172,57 @@ fn the_configuration_of_the_manifests_is_one_the_daemon_takes() {
     let manifests = text("kubernetes.yaml");
     let (_, rest) = manifests.split_once("relay.toml: |\n").unwrap();
     let lines = rest.lines().take_while(|line| line.starts_with("    ")).map(|line| &line[4..]);
-    let secret = target_directory().join("kubernetes-secret");
-    std::fs::write(&secret, "replace-me-with-32-random-bytes-or-more").unwrap();
-    let toml = lines.collect::<Vec<_>>().join("\n").replace("/run/secrets/relay/rest", &secret.display().to_string());
+    let secrets = target_directory().join("kubernetes-secrets");
+    std::fs::create_dir_all(&secrets).unwrap();
+    for name in ["rest", "cluster", "broker"] {
+        let (_, rest) = manifests.split_once(&format!("\n  {name}: \"")).unwrap();
+        std::fs::write(secrets.join(name), rest.split('"').next().unwrap()).unwrap();
+    }
+    let toml = lines.collect::<Vec<_>>().join("\n").replace("/run/secrets/relay", &secrets.display().to_string());
     let settings = relay::config::parse(&toml, Path::new("/")).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(settings.auth.rest_secrets.len(), 1);
+    assert_eq!(settings.cluster.unwrap().brokers[0].host, "relay-broker");
+}
+
+/// What the manifests tell the broker is what a real one takes, and what a relay needs of it.
+#[test]
+fn a_relay_of_the_manifests_and_their_broker_find_each_other_as_a_cluster() {
+    let manifests = text("kubernetes.yaml");
+    let (_, rest) = manifests.split_once("nats.conf: |\n").unwrap();
+    let lines = rest.lines().take_while(|line| line.starts_with("    ")).map(|line| &line[4..]);
+    let wanted = lines.filter(|line| !line.starts_with("listen")).collect::<Vec<_>>().join("\n");
+    let broker = Broker::configured(&wanted.replace("$BROKER_PASSWORD", "of-the-broker"));
+    let key = "keys = ['thirty-two bytes or more, the same on every node']";
+    let cluster =
+        format!("cluster = {{ nats = '{}', {key}, user = 'relay', password = 'of-the-broker' }}", broker.url());
+    let nodes = ["a", "b"].map(|node| Daemon::local().set(&cluster).set(&format!("cluster.node = '{node}'")).start());
+    for node in &nodes {
+        eventually("two nodes", || {
+            http::get(node.admin(), "/metrics").body.contains("\nrelay_cluster_nodes 2\n").then_some(())
+        });
+    }
+}
+
+#[test]
+fn one_command_starts_two_nodes_of_a_cluster_here() {
+    let mut command = Command::new(deploy("two-nodes.sh"));
+    command.arg("--relay").arg(e2e::daemon::binary());
+    let mut example = Process::start(&mut command, "bash and nats-server (tests/run.sh installs it)");
+    let nodes: Vec<std::net::SocketAddr> = ["one", "two"]
+        .map(|node| {
+            example.wait_for(node, |line| {
+                let (_, admin) = line.strip_prefix(&format!("node {node}: "))?.split_once("dashboard http://")?;
+                admin.split('/').next()?.parse().ok()
+            })
+        })
+        .into();
+    for node in &nodes {
+        eventually("both", || (http::get(*node, "/v1/cluster").json()["nodes"].as_array()?.len() == 2).then_some(()));
+    }
+    assert_eq!(http::post(nodes[0], "/v1/revoke", &json!({ "sub": "somebody" })).status, 200);
+    eventually("the revocation", || {
+        http::get(nodes[1], "/v1/subjects/somebody").json()["denied_until"].is_u64().then_some(())
+    });
+    example.stop();
+    assert!(std::net::TcpStream::connect(nodes[0]).is_err(), "all of it has ended");
 }

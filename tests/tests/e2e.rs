@@ -10,6 +10,7 @@ mod canary;
 mod changing;
 mod changing_five;
 mod ci_workflow;
+mod cluster;
 mod conformance;
 mod dashboard;
 mod deploy;

@@ -22,6 +22,8 @@ use crate::metrics::Format;
 #[derive(Clone)]
 pub struct Admin {
     ready: Arc<AtomicBool>,
+    /// Was ready, and will not be again.
+    draining: Arc<AtomicBool>,
     render: Arc<dyn Fn(Format) -> Vec<u8> + Send + Sync>,
     /// Whether everything that must be known is.
     knows: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -36,6 +38,7 @@ impl Admin {
     ) -> Admin {
         Admin {
             ready: Arc::new(AtomicBool::new(false)),
+            draining: Arc::new(AtomicBool::new(false)),
             render: Arc::new(render),
             knows: Arc::new(knows),
             capacity: Arc::new(|| (true, String::new())),
@@ -50,7 +53,31 @@ impl Admin {
 
     /// From now on `/readyz` says so.
     pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Relaxed);
+        if self.ready.swap(ready, Relaxed) && !ready {
+            self.draining.store(true, Relaxed);
+        }
+    }
+
+    /// What `/readyz` says.
+    pub fn is_ready(&self) -> bool {
+        self.why_not().is_none()
+    }
+
+    /// Nobody new from here on.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    fn why_not(&self) -> Option<&'static str> {
+        if !self.ready.load(Relaxed) {
+            Some("starting, draining or stopping")
+        } else if !(self.knows)() {
+            Some("the list of [revocations] is not here yet")
+        } else if !(self.capacity)().0 {
+            Some("no room for more")
+        } else {
+            None
+        }
     }
 
     pub fn router(self) -> Router {
@@ -70,17 +97,11 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoRes
 }
 
 async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
-    let (has_room, numbers) = (admin.capacity)();
-    let why_not = if !admin.ready.load(Relaxed) {
-        "starting, draining or stopping"
-    } else if !(admin.knows)() {
-        "the list of [revocations] is not here yet"
-    } else if !has_room {
-        "no room for more"
-    } else {
-        return (StatusCode::OK, format!("ready\n{numbers}"));
-    };
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why_not}\n{numbers}"))
+    let (_, numbers) = (admin.capacity)();
+    match admin.why_not() {
+        None => (StatusCode::OK, format!("ready\n{numbers}")),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n{numbers}")),
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Which keys differ between two settings, by name alone: what a log may say of them.
 
+use super::cluster::Cluster;
 use super::keys::{Key, SECTIONS};
 use super::settings::{Backend, Settings};
 
@@ -75,6 +76,7 @@ fn same(section: &str, name: &str, a: &Settings, b: &Settings) -> Option<bool> {
             let name = if name == "otlp_url" { "url" } else { name };
             backend(name, a.telemetry.otlp.as_ref(), b.telemetry.otlp.as_ref())
         }
+        ("cluster", name) => cluster(name, a.cluster.as_ref(), b.cluster.as_ref()),
         ("calls", "path") => same!(calls.path),
         ("calls", "direct_bands") => same!(calls.direct_bands),
         ("calls", "acceptance") => same!(calls.acceptance),
@@ -95,6 +97,28 @@ fn backend(name: &str, a: Option<&Backend>, b: Option<&Backend>) -> Option<bool>
         "ca" => Some(a.and_then(|it| it.ca.as_ref()) == b.and_then(|it| it.ca.as_ref())),
         _ => None,
     }
+}
+
+fn cluster(name: &str, a: Option<&Cluster>, b: Option<&Cluster>) -> Option<bool> {
+    macro_rules! same {
+        ($read:expr) => {
+            Some(a.map($read) == b.map($read))
+        };
+    }
+    match name {
+        "nats" => same!(|it| &it.brokers),
+        "node" => Some(a.and_then(|it| it.node.as_ref()) == b.and_then(|it| it.node.as_ref())),
+        "keys" => same!(|it| &it.keys),
+        "user" => Some(user(a).map(|(name, _)| name) == user(b).map(|(name, _)| name)),
+        "password" => Some(user(a).map(|(_, password)| password) == user(b).map(|(_, password)| password)),
+        "token" => Some(a.and_then(|it| it.token.as_ref()) == b.and_then(|it| it.token.as_ref())),
+        "ca" => Some(a.and_then(|it| it.ca.as_ref()) == b.and_then(|it| it.ca.as_ref())),
+        _ => None,
+    }
+}
+
+fn user(cluster: Option<&Cluster>) -> Option<&(String, super::Secret)> {
+    cluster.and_then(|it| it.user.as_ref())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::settings::{
     Signalling, Tls, User,
 };
 use super::table::At;
-use super::{drain, limits, sandbox, telemetry, tokens, users_file, values};
+use super::{cluster, drain, limits, sandbox, telemetry, tokens, users_file, values};
 
 /// A USERNAME has fewer than 509 bytes (RFC 8489 §14.3).
 const LONGEST_USER_NAME: usize = 508;
@@ -38,6 +38,7 @@ pub(super) fn settings(file: &File, base_dir: &Path, found: &mut Collector) -> S
         reports: backend::backend("reports", &file.reports, base_dir, found),
         revocations: backend::backend("revocations", &file.revocations, base_dir, found),
         telemetry: telemetry::telemetry(&file.telemetry, base_dir, found),
+        cluster: cluster::cluster(&file.cluster, base_dir, found),
         calls: calls(&file.calls, found),
         matching: matching(&file.matching, found),
         listen,

@@ -8,7 +8,7 @@ use super::keys::SECTIONS;
 use super::problems::{Collector, quoted, suggestion};
 use super::secret::secret;
 use super::table::{At, Table, string, wrong_type};
-use super::{drain, limits, sandbox, telemetry};
+use super::{cluster, drain, limits, sandbox, telemetry};
 
 pub(super) type Strings = Option<Vec<At<String>>>;
 
@@ -26,6 +26,7 @@ pub(super) struct File {
     pub(super) reports: Backend,
     pub(super) revocations: Backend,
     pub(super) telemetry: telemetry::Written,
+    pub(super) cluster: cluster::Written,
     pub(super) calls: Calls,
     pub(super) matching: Matching,
 }
@@ -156,6 +157,7 @@ pub(super) fn read(text: &str, base: &Path, found: &mut Collector) -> File {
         reports: backend(&section(root, "reports", "[reports]", found), base, found),
         revocations: backend(&section(root, "revocations", "[revocations]", found), base, found),
         telemetry: telemetry::read(&section(root, "telemetry", "[telemetry]", found), found),
+        cluster: cluster::read(&section(root, "cluster", "[cluster]", found), base, found),
         calls: calls(&section(root, "calls", "[calls]", found), found),
         matching: matching(&section(root, "matching", "[matching]", found), found),
     }

@@ -72,6 +72,8 @@ pub(super) const PASSWORD_BYTES: usize = 12;
 pub(super) const REST_SECRET_BYTES: usize = 16;
 /// As long as what it makes (RFC 2104 §3).
 pub(super) const BACKEND_SECRET_BYTES: usize = 32;
+/// As long as the keys that are made of it.
+pub(super) const CLUSTER_KEY_BYTES: usize = 32;
 
 const BANDS: &[&str] = &["13-15", "16-17", "18+"];
 
@@ -104,6 +106,7 @@ pub(super) const SECTIONS: &[(&str, &[Key])] = &[
     ("reports", BACKEND),
     ("revocations", REVOCATIONS),
     ("telemetry", TELEMETRY),
+    ("cluster", CLUSTER),
     ("calls", CALLS),
     ("matching", MATCHING),
 ];
@@ -276,6 +279,29 @@ const TELEMETRY: &[Key] = &[
     key("otlp_url", Kind::Text, PUSHED, "\"http://127.0.0.1:4318/v1/metrics\""),
     key("ca", Kind::Path, PUSHED, "\"ca.pem\""),
     key("interval_secs", Kind::Number { most: LONGEST_INTERVAL_SECS }, PUSHED, "60"),
+];
+
+const CONNECTED: Reload = Reload::Live(
+    "the broker is connected to anew; written for the first time or taken away needs a restart, and so does a port that was given up",
+);
+const CLUSTER: &[Key] = &[
+    key(
+        "nats",
+        Kind::Shape("\"nats://host:4222\" or \"tls://host:4222\", or a list of them"),
+        CONNECTED,
+        "[\"nats://10.0.0.5:4222\", \"nats://10.0.0.6:4222\"]",
+    ),
+    key("node", Kind::Text, Reload::Restart("the others know this process by it"), "\"relay-1\""),
+    key(
+        "keys",
+        Kind::Secrets { least: CLUSTER_KEY_BYTES },
+        CONNECTED,
+        "[\"thirty-two bytes or more, please\", \"and those of before the last change\"]",
+    ),
+    key("user", Kind::Text, CONNECTED, "\"relay\""),
+    key("password", Kind::Secret { least: 1 }, CONNECTED, "{ credential = \"nats\" }"),
+    key("token", Kind::Secret { least: 1 }, CONNECTED, "{ credential = \"nats\" }"),
+    key("ca", Kind::Path, CONNECTED, "\"ca.pem\""),
 ];
 
 const CALLS: &[Key] = &[

@@ -11,6 +11,7 @@
 mod backend;
 mod changes;
 mod check;
+mod cluster;
 mod drain;
 mod explain;
 mod file;
@@ -36,6 +37,7 @@ use std::path::Path;
 
 pub use changes::changes;
 pub use check::user_fault;
+pub use cluster::{Broker, Cluster, is_node};
 pub use drain::Drain;
 pub use explain::explain;
 pub use keys::{Key, Kind, Reload};

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::cluster::Cluster;
 use super::drain::Drain;
 use super::limits::Limits;
 use super::sandbox::{Sandbox, SandboxMode};
@@ -30,6 +31,7 @@ pub struct Settings {
     pub reports: Option<Backend>,
     pub revocations: Option<Backend>,
     pub telemetry: Telemetry,
+    pub cluster: Option<Cluster>,
     pub calls: Calls,
     pub matching: Matching,
 }
@@ -362,6 +364,14 @@ impl Settings {
         say(
             self.telemetry.otlp.is_some() && !cfg!(feature = "otlp"),
             "telemetry.otlp_url does nothing: this program was built without OTLP (cargo build --features otlp)",
+        );
+        say(
+            self.cluster.is_some() && !cfg!(feature = "nats"),
+            "[cluster] needs a program built with the bus (cargo build --features nats): this one does not start with it",
+        );
+        say(
+            self.cluster.as_ref().is_some_and(Cluster::logs_in_openly),
+            "cluster.nats is nats:// to another machine: what the broker knows this cluster by travels there in the open; tls:// hides it",
         );
         say(
             !self.limits.exempt.is_empty(),

@@ -49,7 +49,7 @@ use search::Found;
 pub use census::{Census, Group, Starved, TOLD_TOGETHER, Waiting};
 pub use hint::{Hint, Relax};
 pub use policy::{Policy, Recent, compatible};
-pub use recent::{MAX_RECENT, Pepper, RECENT_TTL_MS, RecentPartners};
+pub use recent::{MAX_RECENT, Pepper, RECENT_TTL_MS, RecentPartners, entry};
 pub use region::{Countries, Country, MAX_COUNTRIES};
 pub use ticket::{
     Band, Criteria, Gender, GenderSet, Level, MAX_AVOID, MAX_TOPICS, Meeting, Person, STAGES, Ticket, TicketId,

@@ -30,10 +30,7 @@ impl Pepper {
 
     /// The person behind a token's `sub`.
     pub fn person(&self, pseudonym: &str) -> Person {
-        let digest = Sha256::digest(pseudonym.as_bytes());
-        let mut short = [0; 8];
-        short.copy_from_slice(&digest[..8]);
-        self.blocked(short)
+        self.blocked(entry(pseudonym))
     }
 
     /// The appointment that tokens of this pool call by that name.
@@ -54,6 +51,14 @@ impl Pepper {
         short.copy_from_slice(&tag[..8]);
         Person(u64::from_be_bytes(short))
     }
+}
+
+/// What stands for a pseudonym in a token's `blk`, and where nodes tell each other of somebody: the first 8 bytes of its SHA-256.
+pub fn entry(pseudonym: &str) -> [u8; 8] {
+    let digest = Sha256::digest(pseudonym.as_bytes());
+    let mut short = [0; 8];
+    short.copy_from_slice(&digest[..8]);
+    short
 }
 
 impl fmt::Debug for Pepper {

@@ -160,7 +160,11 @@ fn banned(facts: &Facts) -> Datum {
             "keyed hashes, as the app's backend tells"
         },
         "until the tokens concerned have expired, a day at most",
-        NOBODY,
+        if facts.cluster {
+            "the other nodes of the cluster: digests, sealed, over a broker that keeps nothing"
+        } else {
+            NOBODY
+        },
     )
 }
 

@@ -17,6 +17,9 @@ pub struct Facts {
     pub reports: bool,
     /// Revocations are fetched at start.
     pub revocations: bool,
+    /// This is one node of several, which speak to each other.
+    #[serde(default)]
+    pub cluster: bool,
     pub demo_page: bool,
     /// Users may have TCP relayed to servers that they name.
     pub tcp_allocations: bool,

@@ -46,6 +46,12 @@ pub fn paragraphs(facts: &Facts, proven: bool) -> Vec<String> {
              them is as private as the user's own program makes it.",
         );
     }
+    if facts.cluster {
+        text.push(
+            "The relay is one of several servers of ours. If the app withdraws an account, they tell each other by a scrambled number, sealed, so \
+             that all of them hold to it; nothing of it is written to disk.",
+        );
+    }
     text.push(
         "IP addresses are held in memory while you are connected, and are in no log and no statistic. Nothing is shared with advertisers or \
          analytics services; the program contacts nobody but the people in the call and the app's own service.",

@@ -59,6 +59,15 @@ impl Capacity {
     }
 }
 
+impl Capacity {
+    /// Hundredths of the busiest worker's time that are free; none where nobody new should be sent.
+    pub(super) fn free(&self) -> u64 {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let busiest = seen.busy.iter().copied().max().unwrap_or(0);
+        if seen.full { 0 } else { 100_u64.saturating_sub(busiest) }
+    }
+}
+
 impl Seen {
     fn note(&mut self, now: Sample) {
         if let Some(before) = &self.before {

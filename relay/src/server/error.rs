@@ -34,6 +34,12 @@ pub enum StartError {
     NobodyToUpgrade(PathBuf),
     /// The relay at work has calls that this one cannot take over. It goes on.
     Unfit(Unfit),
+    /// The broker of `[cluster]` could keep what it hears.
+    Broker(&'static str),
+    /// Nothing to call this node by.
+    NoNode,
+    /// A `[cluster]`, and a program without the bus.
+    NoBus,
     /// No thread or no runtime.
     Threads(io::Error),
 }
@@ -46,7 +52,7 @@ impl fmt::Display for StartError {
             StartError::Certificate(error) => error.fmt(f),
             StartError::BackendCa(section, file) => write!(
                 f,
-                "no certificate to trust in {}, which https:// in {section}.url needs. Install the system's (ca-certificates) or set {section}.ca",
+                "no certificate to trust in {}, which TLS in [{section}] needs. Install the system's (ca-certificates) or set {section}.ca",
                 file.display()
             ),
             StartError::Random => f.write_str("the system gives no random bytes (getrandom), so no key can be made"),
@@ -77,6 +83,14 @@ impl fmt::Display for StartError {
             StartError::Unfit(Unfit::Workers(theirs, ours)) => write!(
                 f,
                 "the running relay has {theirs} workers and this one would have {ours}, so clients would be looked for at the wrong ones. Nothing has changed. Set relay.workers = {theirs}, or use `relay --hand-over`, which leaves running calls to the one that has them"
+            ),
+            StartError::Broker(why) => f.write_str(why),
+            StartError::NoNode => f.write_str(
+                "the name of this machine cannot be that of a node (a-z, 0-9 and -). Write one in cluster.node, another on each node",
+            ),
+            StartError::NoBus => f.write_str(
+                "[cluster] needs a program with the bus, and this one was built without: what is revoked on other nodes would not be \
+                 heard of. Build it with `cargo build --release --features nats`, or take [cluster] out",
             ),
             StartError::Threads(error) => {
                 write!(f, "cannot start threads: {error}; the limit of processes may be too low (systemd: TasksMax)")
@@ -118,7 +132,10 @@ impl std::error::Error for StartError {
             | StartError::NoSuchUser(_)
             | StartError::BackendCa(..)
             | StartError::NobodyToUpgrade(_)
-            | StartError::Unfit(_) => None,
+            | StartError::Unfit(_)
+            | StartError::Broker(_)
+            | StartError::NoNode
+            | StartError::NoBus => None,
         }
     }
 }

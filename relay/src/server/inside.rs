@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::error::StartError;
-use crate::config::{Backend, SandboxMode, Settings};
+use super::webhook_trust;
+use crate::config::{Backend, Cluster, SandboxMode, Settings};
 use crate::sandbox::{self, Account, Kept, Tcp, Wanted};
 
 /// What libc reads to find an address by its name, and modules it may load for that. Folders, because these files are replaced.
@@ -49,7 +50,10 @@ fn account(name: &str) -> Result<Account, StartError> {
 /// The files that a reload reads.
 fn read_again(settings: &Settings, file: Option<&Path>) -> Vec<PathBuf> {
     let tls = settings.tls.iter().flat_map(|tls| [&tls.certificate, &tls.private_key]).cloned();
-    let trusted = backends(settings).filter_map(|backend| backend.ca.clone());
+    // The client of the bus reads it again for every connection.
+    let brokers = cluster(settings).filter(|cluster| cluster.has_tls());
+    let brokers = brokers.map(|cluster| webhook_trust::file(cluster.ca.as_deref()));
+    let trusted = backends(settings).filter_map(|backend| backend.ca.clone()).chain(brokers);
     file.map(Path::to_owned).into_iter().chain(tls).chain(trusted).chain(settings.files.iter().cloned()).collect()
 }
 
@@ -75,7 +79,7 @@ fn folders(files: &[PathBuf], settings: &Settings) -> Vec<PathBuf> {
     };
     let named = files.iter().map(|path| of(path));
     let real = files.iter().filter_map(|path| path.canonicalize().ok()).map(|path| of(&path));
-    let resolver = RESOLVER.iter().map(PathBuf::from).filter(|_| backends(settings).any(has_a_name));
+    let resolver = RESOLVER.iter().map(PathBuf::from).filter(|_| asks_names(settings));
     let mut folders: Vec<PathBuf> = named.chain(real).chain(resolver).collect();
     folders.sort_unstable();
     folders.dedup();
@@ -86,8 +90,22 @@ fn tcp(settings: &Settings) -> Tcp {
     if settings.relay.tcp_allocations {
         return Tcp::Anywhere;
     }
-    let dns = backends(settings).any(has_a_name).then_some(DNS_PORT);
-    Tcp::Ports(backends(settings).map(|backend| backend.port).chain(dns).collect())
+    let dns = asks_names(settings).then_some(DNS_PORT);
+    let brokers = cluster(settings).into_iter().flat_map(|cluster| &cluster.brokers).map(|broker| broker.port);
+    Tcp::Ports(backends(settings).map(|backend| backend.port).chain(brokers).chain(dns).collect())
+}
+
+fn cluster(settings: &Settings) -> Option<&Cluster> {
+    settings.cluster.as_ref().filter(|_| cfg!(feature = "nats"))
+}
+
+/// Whether an address is looked for by its name.
+fn asks_names(settings: &Settings) -> bool {
+    let brokers = cluster(settings).into_iter().flat_map(|cluster| &cluster.brokers);
+    backends(settings)
+        .map(|backend| &backend.host)
+        .chain(brokers.map(|broker| &broker.host))
+        .any(|host| is_a_name(host))
 }
 
 fn backends(settings: &Settings) -> impl Iterator<Item = &Backend> {
@@ -95,8 +113,8 @@ fn backends(settings: &Settings) -> impl Iterator<Item = &Backend> {
     settings.reports.iter().chain(&settings.revocations).chain(pushed)
 }
 
-fn has_a_name(backend: &Backend) -> bool {
-    backend.host.trim_matches(['[', ']']).parse::<IpAddr>().is_err()
+fn is_a_name(host: &str) -> bool {
+    host.trim_matches(['[', ']']).parse::<IpAddr>().is_err()
 }
 
 #[cfg(test)]
@@ -120,6 +138,21 @@ mod tests {
         assert!(folders(&[], &by_name).contains(&PathBuf::from("/etc")));
         let relaying = settings("[listen]\ntcp = ['127.0.0.1:0']\n[relay]\ntcp_allocations = true\n");
         assert_eq!(tcp(&relaying), Tcp::Anywhere);
+    }
+
+    #[cfg(feature = "nats")]
+    #[test]
+    fn connections_lead_to_brokers_too() {
+        let at = |url: &str| {
+            settings(&format!("[cluster]\nnats = ['{url}']\nkeys = ['thirty-two bytes or more of one own']\n"))
+        };
+        let near = at("nats://127.0.0.1:4222");
+        assert_eq!((tcp(&near), folders(&[], &near).len()), (Tcp::Ports(vec![4222]), 0));
+        assert_eq!(tcp(&at("nats://broker.example")), Tcp::Ports(vec![4222, DNS_PORT]));
+        let tls = at("tls://10.0.0.5:4443");
+        assert_eq!(tcp(&tls), Tcp::Ports(vec![4443]));
+        assert_eq!(read_again(&tls, None), [webhook_trust::file(None)]);
+        assert!(!reaches(&near, &tls) && reaches(&near, &at("nats://127.0.0.2:4222")));
     }
 
     #[test]

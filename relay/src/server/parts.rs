@@ -12,6 +12,8 @@ use super::error::StartError;
 use super::reload::{Past, UdpDoor};
 use super::webhook_trust;
 use crate::auth::{self, Authenticator, CallKeys};
+#[cfg(feature = "nats")]
+use crate::bus;
 use crate::config::{AgeBand, CallPath, CallPayload, RecentPartners, RelayAddress, Settings, TokenKey, VerifyingKey};
 use crate::matchmaking::{self, Band, Recent};
 use crate::signalling::token::{self, Minter};
@@ -243,6 +245,35 @@ pub(super) fn telemetry(settings: &Settings) -> Result<Option<super::telemetry::
     Ok(collector.map(|collector| super::telemetry::Target { collector, every }))
 }
 
+/// As which node, and by which broker, if there is a `[cluster]`.
+#[cfg(feature = "nats")]
+pub(super) fn cluster(settings: &Settings) -> Result<Option<super::cluster::Target>, StartError> {
+    let Some(written) = &settings.cluster else { return Ok(None) };
+    let node = written.node.clone().or_else(node).ok_or(StartError::NoNode)?;
+    let text = |secret: &crate::config::Secret| secret.expose().to_owned();
+    let trusted = written.has_tls().then(|| webhook_trust::file(written.ca.as_deref()));
+    if let Some(file) = &trusted {
+        webhook_trust::client(Some(file)).map_err(|file| StartError::BackendCa("cluster", file))?;
+    }
+    let broker = |it: &crate::config::Broker| bus::Broker { tls: it.tls, host: it.host.clone(), port: it.port };
+    let settings = bus::Settings {
+        brokers: written.brokers.iter().map(broker).collect(),
+        keys: written.keys.iter().map(|key| text(key).into_bytes()).collect(),
+        user: written.user.as_ref().map(|(name, password)| (name.clone(), text(password))),
+        token: written.token.as_ref().map(text),
+        trusted,
+    };
+    Ok(Some(super::cluster::Target { node, settings }))
+}
+
+/// This machine's own name, as far as a node can be called that.
+#[cfg(feature = "nats")]
+fn node() -> Option<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let first = host.trim().split('.').next().unwrap_or_default().to_ascii_lowercase();
+    Some(first).filter(|name| crate::config::is_node(name))
+}
+
 /// What decides about people's data, for `relay prove`.
 pub(super) fn facts(settings: &Settings) -> prove::Facts {
     prove::Facts {
@@ -253,6 +284,7 @@ pub(super) fn facts(settings: &Settings) -> prove::Facts {
         quality: settings.calls.quality,
         reports: settings.reports.is_some(),
         revocations: settings.revocations.is_some(),
+        cluster: settings.cluster.is_some(),
         demo_page: settings.signalling.demo_page,
         tcp_allocations: settings.relay.tcp_allocations,
         min_band: settings.matching.min_band.name().to_owned(),

@@ -11,6 +11,7 @@ use super::addresses::Addresses;
 use super::asks::{self, Wish};
 use super::bound::Bound;
 use super::capacity::Capacity;
+use super::cluster::{self, Cluster};
 use super::edges::{self, Edges, Service, Work};
 use super::error::StartError;
 use super::handover::{self, Predecessor, Succession};
@@ -27,7 +28,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::prove;
 use crate::sandbox::Kept;
-use crate::signalling::{self, LocalRelay, Signalling};
+use crate::signalling::{self, LocalRelay, Signalling, Tell};
 use crate::stream::{self, Certificates, Pages};
 use crate::{dataplane, splice, turn, web};
 
@@ -60,6 +61,9 @@ struct Base {
     shared: Arc<turn::Shared>,
     /// Of the edges; nobody drives it yet.
     runtime: Runtime,
+    /// If this is to be one node of several.
+    #[cfg(feature = "nats")]
+    cluster: Option<cluster::Target>,
 }
 
 /// What has threads of its own.
@@ -114,9 +118,26 @@ impl Prepared {
         // What would fail when it is too late to give up.
         #[cfg(feature = "otlp")]
         parts::telemetry(settings)?;
+        #[cfg(feature = "nats")]
+        let cluster = parts::cluster(settings)?;
+        #[cfg(not(feature = "nats"))]
+        if settings.cluster.is_some() {
+            return Err(StartError::NoBus);
+        }
         let runtime = edges::runtime().map_err(StartError::Threads)?;
         let settings = settings.clone();
-        let base = Base { settings, sessions, certificates, seeds, clock, keys, shared, runtime };
+        let base = Base {
+            settings,
+            sessions,
+            certificates,
+            seeds,
+            clock,
+            keys,
+            shared,
+            runtime,
+            #[cfg(feature = "nats")]
+            cluster,
+        };
         Ok(Prepared { bound, addresses, signalling, predecessor, base })
     }
 
@@ -124,15 +145,23 @@ impl Prepared {
     pub(super) fn start(self, kept: Option<Kept>, others: Vec<Handle>) -> Result<Running, StartError> {
         let Prepared { bound, addresses, signalling, predecessor, base } = self;
         let http = bound.lent().map_err(StartError::Threads)?;
+        #[cfg(feature = "nats")]
+        let cluster = base.cluster.clone().map(|target| Cluster::start(target, base.clock)).transpose()?;
+        #[cfg(not(feature = "nats"))]
+        let cluster: Option<Cluster> = None;
         // Nothing that is likely to fail comes after this.
         let wanted = || Wanted { listeners: addresses.udp.clone(), addresses: base.shared.settings.addresses.clone() };
         let taken = predecessor.map(|it| it.make_room(&wanted())).transpose().map_err(StartError::HandOver)?.flatten();
         let works = Works::start(bound.dataplane, bound.streams, signalling, &base, taken)?;
         let talking = (works.signalling.controls(), works.signalling.counters());
-        let pulse = Pulse::new(&works.workers.mailboxes(), works.runtimes(&base));
-        let sources = Arc::new(works.sources(&base));
+        let pulse = Pulse::new(&works.workers.mailboxes(), works.runtimes(&base, cluster.as_ref()));
+        let sources = Arc::new(works.sources(&base, cluster.as_ref()));
         let capacity = Arc::new(Capacity::default());
-        let operator = Operator::new(&works, &base, &sources, &capacity, (kept, others));
+        let operator = Operator::new(&works, &base, &sources, &capacity, (kept, others), cluster.as_ref());
+        if let Some(cluster) = &cluster {
+            let most = base.settings.limits.total_allocations;
+            cluster.hands.hold(&operator.admin, &capacity, &sources, &talking.0, most);
+        }
         let website = works.signalling.router().merge(web::router());
         let https = (works.pages, website.clone());
         let calls = bound
@@ -187,6 +216,7 @@ impl Prepared {
         Ok(Running {
             addresses,
             admin: operator.admin,
+            cluster,
             edges,
             signalling: talking,
             changeable,
@@ -239,13 +269,17 @@ impl Works {
     }
 
     /// By the names of their threads.
-    fn runtimes(&self, base: &Base) -> Vec<(&'static str, Handle)> {
+    fn runtimes(&self, base: &Base, cluster: Option<&Cluster>) -> Vec<(&'static str, Handle)> {
         let splice = self.splice.as_ref().map(|splice| ("splice", splice.runtime()));
         let always = [("edges", base.runtime.handle().clone()), ("streams", self.streams.runtime())];
-        always.into_iter().chain(splice).collect()
+        #[cfg(feature = "nats")]
+        let bus = cluster.map(|cluster| ("bus", cluster.bus.runtime()));
+        #[cfg(not(feature = "nats"))]
+        let bus = cluster.and(None);
+        always.into_iter().chain(splice).chain(bus).collect()
     }
 
-    fn sources(&self, base: &Base) -> Sources {
+    fn sources(&self, base: &Base, cluster: Option<&Cluster>) -> Sources {
         Sources {
             turn: self.workers.counters(),
             io: self.workers.io_counters(),
@@ -254,6 +288,7 @@ impl Works {
             talks: AtomicBool::new(base.settings.listen.signalling.is_some()),
             ledger: Arc::clone(&base.shared.ledger),
             tcp: self.splice.as_ref().map(|_| Arc::clone(&base.shared.tcp)),
+            neighbours: cluster.map(|cluster| cluster.neighbours.clone()),
         }
     }
 }
@@ -266,6 +301,7 @@ impl Operator {
         sources: &Arc<Sources>,
         capacity: &Arc<Capacity>,
         (kept, others): (Option<Kept>, Vec<Handle>),
+        cluster: Option<&Cluster>,
     ) -> Operator {
         let (sources, seen) = (Arc::clone(sources), Arc::clone(capacity));
         let waits = works.signalling.counters();
@@ -278,12 +314,13 @@ impl Operator {
             mailboxes.post_all(turn::Command::Drain).is_ok()
         };
         let (asks, wishes) = asks::wishes();
-        let (asks, backend) = (asks.router(), works.signalling.operator_router(shut));
-        let runtimes = works.runtimes(base).into_iter().map(|(_, runtime)| runtime);
+        let tell = cluster.map_or_else(|| Arc::new(|_| true) as Tell, Cluster::tell);
+        let (asks, backend) = (asks.router(), works.signalling.operator_router(shut, tell));
+        let runtimes = works.runtimes(base, cluster).into_iter().map(|(_, runtime)| runtime);
         let threads = prove::Threads::new(works.workers.mailboxes(), others.into_iter().chain(runtimes), kept.as_ref());
         let facts = Arc::new(RwLock::new(parts::facts(&base.settings)));
         let proof = prove::router(Arc::clone(&facts), kept, threads);
-        let router = admin.clone().router().merge(asks).merge(backend).merge(proof);
+        let router = admin.clone().router().merge(asks).merge(backend).merge(proof).merge(cluster::router(cluster));
         Operator { admin, router, wishes, facts }
     }
 }

@@ -135,6 +135,8 @@ impl Running {
         };
         #[cfg(feature = "otlp")]
         let target = parts::telemetry(&settings).map_err(Kept::Other)?;
+        #[cfg(feature = "nats")]
+        let nodes = parts::cluster(&settings).map_err(Kept::Other)?;
         // What may still be refused is asked first: from then on nothing fails.
         if !self.workers.hears_of_listeners() {
             return Err(Kept::Busy);
@@ -163,6 +165,12 @@ impl Running {
         #[cfg(feature = "otlp")]
         if old.settings.telemetry != settings.telemetry {
             old.telemetry.send_replace(target);
+        }
+        #[cfg(feature = "nats")]
+        if let (Some(cluster), Some(target)) = (&self.cluster, nodes)
+            && old.settings.cluster != settings.cluster
+        {
+            cluster.bus.adopt(target.settings);
         }
         *old.facts.write().unwrap_or_else(PoisonError::into_inner) = parts::facts(&settings);
         self.addresses = addresses;
@@ -333,6 +341,12 @@ fn effective_of(old: &Settings, entered: &Settings, takes: impl Fn(&Settings) ->
         settings.reports.clone_from(&old.reports);
         settings.revocations.clone_from(&old.revocations);
         settings.telemetry.clone_from(&old.telemetry);
+        settings.cluster.clone_from(&old.cluster);
+    }
+    match (&old.cluster, &mut settings.cluster) {
+        // The others know this process by its name.
+        (Some(old), Some(new)) => new.node.clone_from(&old.node),
+        (old, new) => new.clone_from(old),
     }
     settings.sandbox.clone_from(&old.sandbox);
     settings
@@ -366,6 +380,24 @@ mod tests {
         config::parse(text, Path::new("")).unwrap()
     }
 
+    #[test]
+    fn a_node_does_not_join_or_leave_or_change_its_name_without_a_restart() {
+        let cluster = |more: &str| {
+            read(&format!("cluster = {{ nats = 'nats://a', keys = ['fedcba9876543210fedcba9876543210']{more} }}"))
+        };
+        let after = |old: &Settings, new: &Settings| effective_of(old, old, |_| true, new).cluster;
+        let (alone, one, named) = (read(""), cluster(""), cluster(", node = 'b', user = 'u', password = 'p'"));
+        assert_eq!((after(&alone, &one), after(&one, &alone)), (None, one.cluster.clone()));
+        let changed = after(&one, &named).unwrap();
+        assert_eq!((changed.node, changed.user.is_some()), (None, true));
+        let elsewhere = read("cluster = { nats = 'nats://a:99', keys = ['fedcba9876543210fedcba9876543210'] }");
+        assert_eq!(
+            after(&one, &elsewhere).is_some_and(|it| it.brokers[0].port == 99),
+            !cfg!(feature = "nats"),
+            "given up"
+        );
+    }
+
     /// Another value for each key, in one file that is right. What `config::Reload` says of a key is what a reload does to it.
     #[test]
     fn what_is_said_to_change_changes_and_nothing_else() {
@@ -373,7 +405,8 @@ mod tests {
         let before = format!(
             "listen.tcp = ['127.0.0.1:3478']\nlisten.signalling = '127.0.0.1:8080'\nlisten.admin = '127.0.0.1:9641'\n\
              tls = {{ certificate = 'a', private_key = 'b' }}\nrelay.addresses = ['127.0.0.1']\n\
-             sandbox.mode = 'off'\n{app}"
+             sandbox.mode = 'off'\n{app}\
+             cluster = {{ nats = 'nats://a', keys = ['fedcba9876543210fedcba9876543210'] }}\n"
         );
         let backend = "{ url = 'https://a/b', secret = '0123456789abcdef0123456789abcdef', ca = 'c' }";
         let after = format!(
@@ -390,6 +423,7 @@ mod tests {
              drain = {{ deadline_secs = 1, alternate_servers = ['192.0.2.1:1'], alternate_domain = 'x.example' }}\n\
              signalling = {{ origins = ['https://a'], turn_urls = ['turn:a'], demo_page = true }}\nreports = {backend}\nrevocations = {backend}\n\
              telemetry = {{ otlp_url = 'http://a/b', ca = 'c', interval_secs = 3 }}\n\
+             cluster = {{ nats = 'tls://b', node = 'c', keys = ['0123456789abcdef0123456789abcdef'], user = 'd', password = 'e', token = 'f', ca = 'g' }}\n\
              calls = {{ path = 'direct-first', direct_bands = ['16-17'], acceptance = true, payload = 'any', quality = false }}\n\
              matching = {{ topics = ['a'], min_band = '18+', recent_partners = 'allow' }}\n\
              sandbox = {{ mode = 'required', user = 'somebody' }}\n"

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::cluster;
+use crate::bus::Neighbours;
 use crate::calls::{Ledger, PoolTraffic};
 use crate::dataplane::IoCounters;
 use crate::metrics::{Durations, Exposition, Kind};
@@ -23,6 +25,8 @@ pub(super) struct Sources {
     pub(super) ledger: Arc<Ledger>,
     /// If there may be TCP allocations.
     pub(super) tcp: Option<Arc<turn::Connections>>,
+    /// If there are other nodes to be.
+    pub(super) neighbours: Option<Neighbours>,
 }
 
 impl Sources {
@@ -39,6 +43,9 @@ impl Sources {
         self.sockets(&mut page);
         if let Some(connections) = &self.tcp {
             tcp(connections, &mut page);
+        }
+        if let Some(neighbours) = &self.neighbours {
+            cluster::page(neighbours, &mut page);
         }
         if self.talks.load(Relaxed) {
             calls(&self.signalling, &mut page);

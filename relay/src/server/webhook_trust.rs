@@ -11,15 +11,20 @@ use rustls::{ClientConfig, RootCertStore};
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
+/// Where whom to trust stands: `ca`, or the first bundle this system has.
+pub(super) fn file(ca: Option<&Path>) -> PathBuf {
+    match ca {
+        Some(file) => file.to_owned(),
+        None => BUNDLES.iter().map(PathBuf::from).find(|file| file.exists()).unwrap_or_else(|| BUNDLES[0].into()),
+    }
+}
+
 /// A client that trusts the certificates in `ca`, or in the first bundle this system has.
 ///
 /// # Errors
 /// The file that was looked for and cannot be used.
 pub(super) fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, PathBuf> {
-    let file = match ca {
-        Some(file) => file.to_owned(),
-        None => BUNDLES.iter().map(PathBuf::from).find(|file| file.exists()).unwrap_or_else(|| BUNDLES[0].into()),
-    };
+    let file = file(ca);
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(&file).map_err(|_| file.clone())?;
     // A bundle of a system may hold some that this library does not take.

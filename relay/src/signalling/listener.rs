@@ -24,10 +24,10 @@ use tokio::task::JoinHandle;
 use super::codes::CloseCode;
 use super::counters::Counters;
 use super::demo;
-use super::desk::{self, BadPacked, Connection, Desk, Dispatch, Output, Packed};
+use super::desk::{self, BadPacked, Change, Connection, Desk, Dispatch, Output, Packed};
 use super::gate::{Networks, Origins};
 use super::message::{MAX_FRAME_BYTES, SUBPROTOCOL};
-use super::operator::Operator;
+use super::operator::{Operator, Tell};
 use super::outbox::{Outbox, Pushed};
 use super::pressure::{self, Gauges};
 use super::relay_desk::RelayDesk;
@@ -108,6 +108,20 @@ impl Controls {
     /// No new sessions and no new calls; who is in a call stays until it ends, at most `in_ms`; everybody else is sent away.
     pub fn drain(&self, in_ms: u64) {
         self.drain.send_replace(Some(in_ms));
+    }
+
+    /// Does what another node was asked. Whether the desk has room to hear of it.
+    #[must_use]
+    pub fn heed(&self, changes: &[Change]) -> bool {
+        let changes = changes.to_vec();
+        let ask = Event::Ask(Box::new(move |desk, now| {
+            if desk.heed(now, &changes).is_err() {
+                tracing::error!(
+                    "more is revoked than this server holds: what was there has ended, but it may come back"
+                );
+            }
+        }));
+        self.entrance.events.try_send(ask).is_ok()
     }
 
     /// Calls whose two sides are not connected yet. Blocks until the desk has answered, as all of these do; not for an async runtime's
@@ -268,9 +282,9 @@ impl Signalling {
     }
 
     /// What an app's backend may ask; for the operator's listener alone. `shut` keeps everybody new away from the rest of the server,
-    /// and answers whether that was done.
-    pub fn operator_router(&self, shut: impl Fn() -> bool + Send + Sync + 'static) -> Router {
-        self.operator.clone().router(shut)
+    /// and answers whether that was done; `tell` tells other nodes what concerns them too.
+    pub fn operator_router(&self, shut: impl Fn() -> bool + Send + Sync + 'static, tell: Tell) -> Router {
+        self.operator.clone().router(shut, tell)
     }
 
     pub fn counters(&self) -> Arc<Counters> {

@@ -34,6 +34,7 @@ pub mod webhook;
 pub use counters::Counters;
 pub use desk::{PACKED_VERSION, Packed};
 pub use listener::{Controls, Fresh, Peer, Settings, Signalling, spawn, spawn_from, spawn_prepared};
+pub use operator::Tell;
 pub(crate) use operator::{no_pages, own_page};
 pub use pressure::Gauges;
 pub use relay_desk::{LocalRelay, NoRelay, RelayDesk};

@@ -20,13 +20,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::desk::{BOUND_SECS, CREDENTIAL_SECS, DENY_SECS, Desk, Lifetime, Subject};
+use super::desk::{BOUND_SECS, CREDENTIAL_SECS, Change, DENY_SECS, Desk, Lifetime, Subject, revoked_until};
 use super::gate::{is_loopback_host, is_own_loopback};
 use super::ids::CallRef;
 use super::message::Ice;
 use super::socket::Event;
 use super::waiting::{PAUSE, Told};
-use crate::matchmaking::Census;
+use crate::matchmaking::{Census, entry};
 use crate::time::Now;
 
 /// Longest request body, in bytes.
@@ -42,14 +42,19 @@ const MAX_DRAIN_MS: u64 = 3_600_000;
 pub(super) struct Operator {
     desk: mpsc::Sender<Event>,
     told: Told,
+    tell: Tell,
 }
+
+/// Tells the other nodes what was asked here. Whether they will hear of it.
+pub type Tell = Arc<dyn Fn(Change) -> bool + Send + Sync>;
 
 impl Operator {
     pub(super) fn new(desk: mpsc::Sender<Event>) -> Operator {
-        Operator { desk, told: Told::default() }
+        Operator { desk, told: Told::default(), tell: Arc::new(|_| true) }
     }
 
-    pub(super) fn router(self, shut: impl Fn() -> bool + Send + Sync + 'static) -> Router {
+    pub(super) fn router(mut self, shut: impl Fn() -> bool + Send + Sync + 'static, tell: Tell) -> Router {
+        self.tell = tell;
         let shut = Arc::new(shut);
         let drain = move |State(operator): State<Operator>, body: Body<Drain>| {
             let shut = read(body).map(|wish| (wish, shut()));
@@ -140,19 +145,22 @@ async fn revoke(State(operator): State<Operator>, body: Body<Revocation>) -> Ans
         return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY));
     }
     let secs = secs.unwrap_or(DENY_SECS);
-    let ended = operator
+    let (ended, change) = operator
         .ask(move |desk, now| {
             let subject = match (&sub, &jti) {
                 (Some(sub), _) => Subject::Person(sub),
                 (None, jti) => Subject::Token(jti.as_deref().unwrap_or_default()),
             };
-            desk.revoke(now, subject, secs)
+            let change = Change::Revoke(subject.revoked(), revoked_until(now.unix, secs));
+            (desk.revoke(now, subject, secs), change)
         })
         .await?;
+    // Where there is no room here there may be elsewhere.
+    let told = (operator.tell)(change);
     match ended {
-        Ok(ended) => Ok(Json(json!({ "ended": ended })).into_response()),
+        Ok(ended) if told => Ok(Json(json!({ "ended": ended })).into_response()),
         // What was there has ended; that it does not come back cannot be promised.
-        Err(_) => Err(Refusal(StatusCode::INSUFFICIENT_STORAGE)),
+        _ => Err(Refusal(StatusCode::INSUFFICIENT_STORAGE)),
     }
 }
 
@@ -209,8 +217,11 @@ async fn held(State(operator): State<Operator>, Path(sub): Path<String>) -> Answ
 }
 
 async fn erase(State(operator): State<Operator>, Path(sub): Path<String>) -> Answer {
+    let change = Change::Erase(entry(&sub));
     operator.ask(move |desk, now| desk.erase(now, &sub)).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    // Asked again it does no harm.
+    let told = (operator.tell)(change);
+    if told { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(Refusal(StatusCode::SERVICE_UNAVAILABLE)) }
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 import { $, write } from "./draw.js";
 import { History, Look } from "./metrics.js";
-import { show, showPast, showWaiting } from "./panels.js";
+import { show, showNodes, showPast, showWaiting } from "./panels.js";
 import { clock } from "./words.js";
 
 const LOOK_MS = 2_000;
@@ -36,9 +36,11 @@ async function look() {
     history.add(new Look(metrics.text, Date.now()));
     const wants = history.latest.has("relay_calls") && Date.now() - waitingAt >= WAITING_MS;
     const waiting = wants ? await ask("/v1/waiting") : undefined;
+    const nodes = history.latest.has("relay_cluster_nodes") ? await ask("/v1/cluster") : undefined;
     if (!counts()) return;
     found(ready.status, health);
     show(history);
+    showNodes(nodes?.ok ? JSON.parse(nodes.text) : undefined);
     if (waiting?.ok) {
       waitingAt = Date.now();
       showWaiting(JSON.parse(waiting.text));

@@ -156,6 +156,18 @@ function row(head, ...cells) {
   return make("tr", {}, make("th", { scope: "row" }, head), ...shown);
 }
 
+/** What `/v1/cluster` says, if there is one. */
+export function showNodes(cluster) {
+  $("nodes-card").hidden = cluster === undefined;
+  if (cluster === undefined) return;
+  write("nodes-bus", words.BUS[cluster.bus] ?? words.plain(cluster.bus));
+  $("nodes").replaceChildren(...cluster.nodes.map(({ node, here, ready, draining, calls, sessions, room, age_ms: age, version }) => {
+    const state = draining ? "drains" : ready ? "ready" : "not ready";
+    const heard = here ? "this one" : `${words.seconds(age / 1000)} ago`;
+    return row(node, state, words.count(calls), words.count(sessions), words.percent(room / 100), heard, version);
+  }));
+}
+
 /** What `/v1/waiting` says. */
 export function showWaiting({ together, groups, appointments }) {
   const cell = (kind, ...children) => make("td", { class: kind, role: "cell" }, ...children);

@@ -52,6 +52,14 @@ export const OVERFLOW = {
   parcels_full: "Hand-over between workers full",
 };
 
+/** How the bus between nodes stands. */
+export const BUS = {
+  connected: "connected",
+  trying: "being connected",
+  disconnected: "no broker: this node is on its own",
+  refused: "the broker could keep what it hears: this node is on its own",
+};
+
 export const ENDS = { hangup: "hung up", next: "next", lost: "partner lost", failed: "failed", deadline: "too late" };
 
 const GENDERS = { f: "women", m: "men", x: "others" };

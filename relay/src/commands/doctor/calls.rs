@@ -29,7 +29,7 @@ fn through_a_new_one(settings: &Settings, browser: bool, found: &mut Findings) {
     let mut ours = settings.clone();
     ours.auth.users = vec![User { name: USER.to_owned(), password: Secret::new(password.as_str()) }];
     (ours.auth.sha1, ours.auth.username_anonymity) = (true, false);
-    (ours.reports, ours.revocations) = (None, None);
+    (ours.reports, ours.revocations, ours.cluster) = (None, None, None);
     ours.listen.proxy_protocol_from.clear();
     ours.access.user_allocations = ours.access.user_allocations.max(4);
     let running = match server::start(&ours) {

@@ -15,6 +15,24 @@ pub const MAX_DENIED: usize = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DenyFull;
 
+/// Whom or what a revocation names, as every node can work it out for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Revoked {
+    /// As in a token's `blk`.
+    Person([u8; 8]),
+    /// The digest of a token's `jti`.
+    Token(u128),
+}
+
+/// What the app has asked of one node and all must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Ended now, and let in no more until then.
+    Revoke(Revoked, Unix),
+    /// Ended and forgotten, and may come back.
+    Erase([u8; 8]),
+}
+
 /// Both keys are keyed or plain hashes of what an app's backend chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Denied {

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::deny::{Denied, DenyFull};
+use super::deny::{Change, Denied, DenyFull, Revoked};
 use super::session::Place;
 use super::{Connection, Desk};
-use crate::matchmaking::Census;
+use crate::matchmaking::{Census, entry};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::token::{MAX_LIFE_SECS, SKEW_SECS, token_digest};
 use crate::time::{Now, Unix};
@@ -22,6 +22,16 @@ pub enum Subject<'a> {
     Person(&'a str),
     /// A token's `jti`.
     Token(&'a str),
+}
+
+impl Subject<'_> {
+    /// By what other nodes know it.
+    pub fn revoked(self) -> Revoked {
+        match self {
+            Subject::Person(sub) => Revoked::Person(entry(sub)),
+            Subject::Token(jti) => Revoked::Token(token_digest(jti)),
+        }
+    }
 }
 
 /// Everything held of one person, all of it for as long as a connection or a few minutes more.
@@ -46,13 +56,34 @@ impl Desk {
     /// # Errors
     /// [`DenyFull`]: what is there now has ended all the same, but it may come back.
     pub fn revoke(&mut self, now: Now, subject: Subject<'_>, secs: u64) -> Result<bool, DenyFull> {
+        self.withdraw(now, subject.revoked(), revoked_until(now.unix, secs))
+    }
+
+    /// What another node was asked.
+    ///
+    /// # Errors
+    /// As of [`Desk::revoke`], of any of them.
+    pub fn heed(&mut self, now: Now, changes: &[Change]) -> Result<(), DenyFull> {
+        let mut held = Ok(());
+        for change in changes {
+            match *change {
+                Change::Revoke(revoked, until) => {
+                    let until = until.min(revoked_until(now.unix, MAX_DENY_SECS));
+                    held = held.and(self.withdraw(now, revoked, until).map(drop));
+                }
+                Change::Erase(entry) => self.erase_entry(now, entry),
+            }
+        }
+        held
+    }
+
+    fn withdraw(&mut self, now: Now, revoked: Revoked, until: Unix) -> Result<bool, DenyFull> {
         self.clock = now;
-        let denied = self.denied(subject);
+        let denied = self.denied(revoked);
         let ended = self.connection_of(denied);
         if let Some(connection) = ended {
             self.refuse(now, connection, None, ErrorCode::Revoked);
         }
-        let until = Unix(now.unix.0.saturating_add(secs.min(MAX_DENY_SECS)));
         let held = self.deny.add(now.unix, denied, until);
         self.settle(now);
         held.map(|()| ended.is_some())
@@ -64,18 +95,18 @@ impl Desk {
     /// [`DenyFull`]: not all of it can be held, and nobody is let in.
     pub fn recall<'a>(&mut self, now: Now, revoked: impl Iterator<Item = (Subject<'a>, Unix)>) -> Result<(), DenyFull> {
         for (subject, until) in revoked.filter(|(_, until)| *until > now.unix) {
-            let denied = self.denied(subject);
-            self.deny.add(now.unix, denied, until.min(Unix(now.unix.0.saturating_add(MAX_DENY_SECS))))?;
+            let denied = self.denied(subject.revoked());
+            self.deny.add(now.unix, denied, until.min(revoked_until(now.unix, MAX_DENY_SECS)))?;
         }
         self.sealed = false;
         self.counters.set_awaiting_revocations(false);
         Ok(())
     }
 
-    fn denied(&self, subject: Subject<'_>) -> Denied {
-        match subject {
-            Subject::Person(sub) => Denied::Person(self.verifier.person(sub)),
-            Subject::Token(jti) => Denied::Token(token_digest(jti)),
+    fn denied(&self, revoked: Revoked) -> Denied {
+        match revoked {
+            Revoked::Person(entry) => Denied::Person(self.verifier.blocked(entry)),
+            Revoked::Token(digest) => Denied::Token(digest),
         }
     }
 
@@ -117,8 +148,12 @@ impl Desk {
 
     /// Ends what is there of a person and forgets the rest, on every side. No revocation: who has a token may come back.
     pub fn erase(&mut self, now: Now, sub: &str) {
+        self.erase_entry(now, entry(sub));
+    }
+
+    fn erase_entry(&mut self, now: Now, entry: [u8; 8]) {
         self.clock = now;
-        let person = self.verifier.person(sub);
+        let person = self.verifier.blocked(entry);
         if let Some(connection) = self.people.get(&person).copied() {
             self.refuse(now, connection, None, ErrorCode::Revoked);
         }
@@ -131,4 +166,9 @@ impl Desk {
         }
         self.settle(now);
     }
+}
+
+/// When a revocation of now ends.
+pub fn revoked_until(now: Unix, secs: u64) -> Unix {
+    Unix(now.0.saturating_add(secs.min(MAX_DENY_SECS)))
 }

@@ -182,6 +182,11 @@ impl Verifier {
         self.pepper.person(sub)
     }
 
+    /// The person behind an entry of a token's `blk`.
+    pub fn blocked(&self, entry: [u8; 8]) -> Person {
+        self.pepper.blocked(entry)
+    }
+
     /// Forgets used tokens that have expired. Also happens with each verification.
     pub fn forget_expired(&mut self, now: Unix) {
         self.replay.forget_expired(now);

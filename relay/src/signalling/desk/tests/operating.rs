@@ -55,6 +55,28 @@ fn a_single_token_can_be_revoked_before_and_after_it_is_used() {
 }
 
 #[test]
+fn what_another_node_was_asked_is_done_here_as_if_it_had_been_asked_here() {
+    let mut world = World::new();
+    world.talking();
+    world.enter(3);
+    let until = revoked_until(world.now.unix, 100);
+    let person = Change::Revoke(Subject::Person(&sub(1)).revoked(), until);
+    let token = Change::Revoke(Subject::Token("3").revoked(), until);
+    world.desk.heed(world.now, &[person, token, Change::Erase(crate::matchmaking::entry(&sub(2)))]).unwrap();
+    world.collect();
+    assert!([1, 2, 3].iter().all(|who| world.closed[who] == 4403), "{:?}", world.closed);
+    assert_eq!(world.desk.held(world.now, &sub(1)).denied_until, Some(until.0));
+    assert_eq!(world.desk.held(world.now, &sub(2)).denied_until, None, "who was erased may come back");
+    world.desk.heed(world.now, &[person, person]).unwrap();
+    world.pass(100_000);
+    world.enter_as(11, &profile(1));
+    // However long another node says.
+    world.desk.heed(world.now, &[Change::Revoke(Subject::Person(&sub(1)).revoked(), Unix(u64::MAX))]).unwrap();
+    let day = revoked_until(world.now.unix, MAX_DENY_SECS).0;
+    assert_eq!(world.desk.held(world.now, &sub(1)).denied_until, Some(day));
+}
+
+#[test]
 fn nobody_is_let_in_before_it_is_known_whom_the_app_has_revoked() {
     let mut world = World::with(Settings { await_revocations: true, ..settings() });
     let banned = profile(1);

@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::signalling::desk::{Change, Revoked};
+use crate::signalling::operator::Tell;
 use crate::signalling::webhook::{self, sign};
 
 const KEY: &[u8] = b"a secret of the webhook, 32 bytes";
@@ -127,12 +129,36 @@ async fn a_backend_that_is_down_leaves_the_evidence_with_its_owner_except_for_a_
 impl Server {
     /// Where the operator's requests are answered.
     async fn operator(&self) -> SocketAddr {
+        self.operator_that(Arc::new(|_| true)).await
+    }
+
+    /// Tells other nodes like this.
+    async fn operator_that(&self, tell: Tell) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = self.signalling.operator_router(|| true);
+        let router = self.signalling.operator_router(|| true, tell);
         tokio::spawn(async move { axum::serve(listener, router).await });
         address
     }
+}
+
+#[tokio::test]
+async fn other_nodes_are_told_what_was_asked_here_and_if_they_cannot_be_the_backend_is() {
+    let server = serve(settings()).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let tells = server.operator_that(Arc::new(move |change| (log.lock().unwrap().push(change), true).1)).await;
+    let json = "Content-Type: application/json\r\n";
+    assert_eq!(ask(tells, "POST", "/v1/revoke", json, r#"{"sub":"somebody"}"#).await.0, 200);
+    assert_eq!(ask(tells, "POST", "/v1/revoke", json, r#"{"jti":"a token","secs":9}"#).await.0, 200);
+    assert_eq!(ask(tells, "DELETE", "/v1/subjects/somebody", "", "").await.0, 204);
+    let person = crate::matchmaking::entry("somebody");
+    let told = told.lock().unwrap().clone();
+    assert!(matches!(told[0], Change::Revoke(Revoked::Person(entry), _) if entry == person), "{told:?}");
+    assert!(matches!(told[1], Change::Revoke(Revoked::Token(_), _)) && told[2] == Change::Erase(person), "{told:?}");
+    let cannot = server.operator_that(Arc::new(|_| false)).await;
+    assert_eq!(ask(cannot, "POST", "/v1/revoke", json, r#"{"sub":"somebody"}"#).await.0, 507);
+    assert_eq!(ask(cannot, "DELETE", "/v1/subjects/somebody", "", "").await.0, 503);
 }
 
 /// Status and body of one request.
