@@ -29,6 +29,7 @@ pub mod wire;
 pub mod access;
 pub mod auth;
 pub mod calls;
+pub mod cluster;
 pub mod matchmaking;
 pub mod routes;
 pub mod turn;
