@@ -106,6 +106,17 @@ pub(super) struct Held {
     promise: Option<Promise>,
 }
 
+#[cfg(test)]
+impl Held {
+    pub(super) fn is_promised(&self) -> bool {
+        self.promise.is_some()
+    }
+
+    pub(super) fn forget_promise(&mut self) {
+        self.promise = None;
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Promise {
     pair: Pair,
