@@ -89,8 +89,8 @@ pub(super) enum Effect {
         ticket: u64,
         why: Why,
     },
-    /// A ticket waits no more: promised, or in a call.
-    Left(u64),
+    /// A ticket waits no more: promised, or in a call, as that owner proposed.
+    Left(u64, Peer),
     /// A ticket waits again, under another epoch.
     Returned(u64),
     /// Call [`Home::due`] in a while.
@@ -228,7 +228,7 @@ impl Home {
             held.promise = Some(Promise { pair, asked: 0 });
         }
         self.promises.insert(pair.call, number);
-        self.effects.push_back(Effect::Left(number));
+        self.effects.push_back(Effect::Left(number, owner));
         self.effects.push_back(Effect::Wake(pair.call));
         self.ask(pair.call);
     }
@@ -253,7 +253,7 @@ impl Home {
         let shared =
             Shared { ticket: number, epoch, partner: from, leads, relay, confirmed: false, connected: false, said: 0 };
         self.calls.insert(call, shared);
-        self.effects.push_back(Effect::Left(number));
+        self.effects.push_back(Effect::Left(number, call.owner));
         let matched = Matched { call, ticket: number, partner: from.node, waited, leads, relay, luggage };
         self.effects.push_back(Effect::Matched(matched));
         self.effects.push_back(Effect::Wake(call));
@@ -397,7 +397,7 @@ impl Home {
             if pair.decider_waited { (&pair.decider, &pair.follower) } else { (&pair.follower, &pair.decider) };
         for seat in [waiter, arrival] {
             self.tickets.remove(&seat.number);
-            self.effects.push_back(Effect::Left(seat.number));
+            self.effects.push_back(Effect::Left(seat.number, pair.call.owner));
         }
         let stages = [waiter.stage, arrival.stage];
         self.effects.push_back(Effect::Paired { waiter: waiter.number, arrival: arrival.number, stages });

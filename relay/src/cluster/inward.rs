@@ -145,7 +145,7 @@ impl Cluster {
             match self.own.get(&number) {
                 Some(own) if own.owner == owner => self.say_again(number),
                 _ if owner == self.me => self.owner.gone(self.me.node, number),
-                _ => self.rows.push(self.clock, owner, Op::Gone(number)),
+                _ => self.rows.push(self.clock, owner, Op::Gone(number), 0),
             }
         }
     }

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use super::attributes::queue_of;
 use super::message::{Load, NodeId, Peer, QueueKey};
+use crate::matchmaking::Band;
 use crate::time::Millis;
 
 /// How often a node says that it is there.
@@ -42,25 +44,31 @@ pub(super) struct Members {
     me: Peer,
     load: Load,
     others: BTreeMap<NodeId, Member>,
+    /// How many of them live.
+    alive: usize,
+    /// Nobody dies before that.
+    next_death: Option<Millis>,
     /// The bus is down: nobody is heard, and nobody is dead for that.
     isolated: bool,
 }
 
 impl Members {
     pub(super) fn new(me: Peer, load: Load) -> Members {
-        Members { me, load, others: BTreeMap::new(), isolated: false }
+        Members { me, load, others: BTreeMap::new(), alive: 0, next_death: None, isolated: false }
     }
 
     pub(super) fn heard(&mut self, now: Millis, from: Peer, load: Load) -> Heard {
         if from.node == self.me.node {
             return Heard::Ignored;
         }
+        self.next_death = self.next_death.or(Some(now.after(DEAD_AFTER_MS)));
         let Some(member) = self.others.get_mut(&from.node) else {
             if self.others.len() >= MAX_NODES {
                 return Heard::Ignored;
             }
             let member = Member { incarnation: from.incarnation, load, heard: now, lives: true };
             self.others.insert(from.node, member);
+            self.alive += 1;
             return Heard::Joined;
         };
         let before = Peer { node: from.node, incarnation: member.incarnation };
@@ -70,6 +78,7 @@ impl Members {
         }
         let (was_alive, drained) = (std::mem::replace(&mut member.lives, true), member.load.draining);
         (member.heard, member.load, member.incarnation) = (now, load, from.incarnation);
+        self.alive += usize::from(!was_alive);
         if before != from {
             Heard::Reborn { before }
         } else if !was_alive {
@@ -84,7 +93,7 @@ impl Members {
     /// Those whose silence has lasted too long by now; they are dead from here on.
     pub(super) fn bury(&mut self, now: Millis) -> Vec<Peer> {
         let mut dead = Vec::new();
-        if self.isolated {
+        if self.next_death().is_none_or(|at| at > now) {
             return dead;
         }
         for (node, member) in &mut self.others {
@@ -94,13 +103,15 @@ impl Members {
             }
         }
         self.others.retain(|_, member| member.lives || now.since(member.heard) < FORGET_AFTER_MS);
+        self.alive -= dead.len();
+        let alive = self.others.values().filter(|member| member.lives);
+        self.next_death = alive.map(|member| member.heard.after(DEAD_AFTER_MS)).min();
         dead
     }
 
     /// When [`Members::bury`] may have something to do.
     pub(super) fn next_death(&self) -> Option<Millis> {
-        let alive = self.others.values().filter(|member| member.lives && !self.isolated);
-        alive.map(|member| member.heard.after(DEAD_AFTER_MS)).min()
+        self.next_death.filter(|_| !self.isolated)
     }
 
     /// The bus is down, or up again: then everybody has as long as at first to be heard.
@@ -138,8 +149,8 @@ impl Members {
     }
 
     /// Nodes that live, this one among them.
-    pub(super) fn alive(&self) -> usize {
-        1 + self.others.values().filter(|member| member.lives).count()
+    pub(super) const fn alive(&self) -> usize {
+        1 + self.alive
     }
 
     /// Others were known and nobody of them can be heard: everybody for themselves.
@@ -179,6 +190,12 @@ impl Members {
         };
         load.filter(|load| !load.draining).map_or(0, |load| load.room)
     }
+}
+
+/// Which of `nodes` owns a pool's queue of that band while all of them live.
+pub fn owner_of(pool: &str, band: Band, minor_bands_meet: bool, nodes: &[NodeId]) -> NodeId {
+    let queue = queue_of(pool, band, minor_bands_meet);
+    nodes.iter().copied().max_by_key(|node| score(queue, *node)).unwrap_or(NodeId(0))
 }
 
 /// The finaliser of SplitMix64 over both.

@@ -58,7 +58,7 @@ use timers::{Timer, Timers};
 
 pub use counters::Counters;
 pub use home::{ASK_AGAIN_MS, COMMIT_ASKS, Matched, PROMISE_ASKS, Why};
-pub use members::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_NODES};
+pub use members::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_NODES, owner_of};
 pub use message::{
     Body, CallId, Denial, Envelope, Load, Luggage, MAX_LUGGAGE_BYTES, MAX_MESSAGE_BYTES, NodeId, Peer, Told, Turned,
     Unreadable, VERSION,
@@ -231,7 +231,7 @@ impl Cluster {
         self.clock = now.mono;
         let waited = self.home.leave(id.0);
         if waited {
-            self.unsay(id.0);
+            self.unsay(id.0, rows::LAZY_MS);
             self.own.remove(&id.0);
         }
         self.settle();
@@ -461,8 +461,9 @@ impl Cluster {
                 self.counters.count_ended(why);
                 self.outputs.push_back(Output::Ended { call, ticket: TicketId(ticket), why });
             }
-            Effect::Left(number) => {
-                self.unsay(number);
+            Effect::Left(number, owner) => {
+                let expected = self.own.get(&number).is_some_and(|own| own.owner == owner);
+                self.unsay(number, if expected { rows::EXPECTED_MS } else { rows::LAZY_MS });
                 if self.home.is_promised(number) { self.counters.count_grant() } else { _ = self.own.remove(&number) }
             }
             Effect::Returned(number) => self.say_again(number),
@@ -514,7 +515,7 @@ impl Cluster {
             let attributes = Attributes::of(self.clock, &own.pool, &own.ticket);
             self.counters.count_announced();
             let announcement = Announcement { number, epoch, fresh, attributes };
-            self.rows.push(self.clock, own.owner, Op::Waits(Box::new(announcement)));
+            self.rows.push(self.clock, own.owner, Op::Waits(Box::new(announcement)), 0);
             return Ok(());
         }
         let mut ticket = own.ticket.clone();
@@ -533,12 +534,12 @@ impl Cluster {
     }
 
     /// Tells the owner of its queue that a ticket does not wait.
-    fn unsay(&mut self, number: u64) {
+    fn unsay(&mut self, number: u64, within_ms: u64) {
         let Some(own) = self.own.get(&number) else { return };
         if own.owner == self.me {
             self.owner.gone(self.me.node, number);
-        } else if self.members.lives(own.owner) {
-            self.rows.push(self.clock, own.owner, Op::Gone(number));
+        } else if self.members.lives(own.owner) && !self.members.is_isolated() {
+            self.rows.push(self.clock, own.owner, Op::Gone(number), within_ms);
         }
     }
 
@@ -569,7 +570,7 @@ impl Cluster {
         }
         moved.sort_unstable();
         for number in moved {
-            self.unsay(number);
+            self.unsay(number, rows::LAZY_MS);
             if let Some(own) = self.own.get_mut(&number) {
                 own.owner = owners.get(&own.queue).copied().unwrap_or(self.me);
             }

@@ -9,19 +9,25 @@ use crate::time::Millis;
 /// That somebody waits is said at once; that somebody does not any more, with the next who does, or after so long. A claim that comes
 /// before is refused.
 pub(super) const LAZY_MS: u64 = 20;
+/// As long may wait what the owner expects: that whom it has picked is gone. It asks after `CLAIM_MS`.
+pub(super) const EXPECTED_MS: u64 = 1_000;
 /// How far a row has come is said so often while things happened lately, so that the loss of its last message is noticed …
 pub(super) const MARK_MS: u64 = 1_000;
 const LATELY_MS: u64 = 3_000;
 /// … and so often otherwise.
 const SELDOM_MS: u64 = 10_000;
-/// A home is asked for everything at most so often.
+/// A home is asked to say a row again at most so often …
 pub(super) const AGAIN_MS: u64 = 250;
+/// … and to say anything again at most so often.
+const AGAIN_AT_MOST_MS: u64 = 20;
 
 /// What this node says to owners.
 #[derive(Default)]
 pub(super) struct Rows {
     begun: u64,
     rows: BTreeMap<NodeId, Row>,
+    /// Nothing must go before that.
+    next: Option<Millis>,
 }
 
 struct Row {
@@ -37,11 +43,10 @@ struct Row {
 }
 
 impl Rows {
-    pub(super) fn push(&mut self, now: Millis, owner: Peer, op: Op) {
+    pub(super) fn push(&mut self, now: Millis, owner: Peer, op: Op, within_ms: u64) {
         if self.rows.get(&owner.node).is_some_and(|row| row.owner != owner) {
             self.rows.remove(&owner.node);
         }
-        let gone = matches!(op, Op::Gone(_));
         let begun = &mut self.begun;
         let row = self.rows.entry(owner.node).or_insert_with(|| {
             *begun += 1;
@@ -49,13 +54,18 @@ impl Rows {
         });
         row.bytes += if let Op::Waits(announcement) = &op { 8 + announcement.attributes.bytes() } else { 6 };
         row.ops.push(op);
-        let by = if gone { now.after(LAZY_MS) } else { now };
+        let by = now.after(within_ms);
         row.flush = Some(row.flush.map_or(by, |flush| flush.min(by)));
+        self.next = Some(self.next.map_or(by, |next| next.min(by)));
     }
 
     /// The next message that is due.
     pub(super) fn poll(&mut self, now: Millis) -> Option<(Peer, Body)> {
-        let row = self.rows.values_mut().find(|row| row.flush.is_some_and(|flush| flush <= now))?;
+        self.next.filter(|next| *next <= now)?;
+        let Some(row) = self.rows.values_mut().find(|row| row.flush.is_some_and(|flush| flush <= now)) else {
+            self.next = self.rows.values().filter_map(|row| row.flush).min();
+            return None;
+        };
         let (mut bytes, mut count) = (0, 0);
         for op in row.ops.iter().take(MAX_OPS) {
             bytes += if let Op::Waits(announcement) = op { 8 + announcement.attributes.bytes() } else { 6 };
@@ -88,8 +98,8 @@ impl Rows {
         rows.map(mark).collect()
     }
 
-    pub(super) fn next_flush(&self) -> Option<Millis> {
-        self.rows.values().filter_map(|row| row.flush).min()
+    pub(super) const fn next_flush(&self) -> Option<Millis> {
+        self.next
     }
 
     /// Breaks a row off, if it is the one that is meant: everything is to be said again, in a new one.
@@ -112,7 +122,8 @@ impl Rows {
 pub(super) struct HeardRow {
     number: u64,
     next: u32,
-    asked: Option<Millis>,
+    /// When something was last said to be missing, and of which row.
+    asked: Option<(Millis, u64)>,
 }
 
 /// What to do with a message of a row.
@@ -140,8 +151,13 @@ impl HeardRow {
         match step {
             Step::Restart => *self = HeardRow { number, next: 1, asked: self.asked },
             Step::Apply => self.next += 1,
-            Step::Again if self.asked.is_some_and(|asked| now.since(asked) < AGAIN_MS) => return Step::Ignore,
-            Step::Again => self.asked = Some(now),
+            Step::Again => {
+                let pause = |of: u64| if of == number { AGAIN_MS } else { AGAIN_AT_MOST_MS };
+                if self.asked.is_some_and(|(asked, of)| now.since(asked) < pause(of)) {
+                    return Step::Ignore;
+                }
+                self.asked = Some((now, number));
+            }
             Step::Ignore => {}
         }
         step
