@@ -456,7 +456,7 @@ fn death(simulation: &mut Simulation, rate: u64) {
         simulation.counted(Counters::announced) - announced,
         said.messages,
         said.bytes as f64 / 1e6,
-        (simulation.told - died) / 1_000
+        simulation.told.saturating_sub(died) / 1_000
     );
     let (_, busiest) = simulation.busiest();
     println!("  busiest node: {:.0} ms of real time in 4 s", busiest * 1e3);
@@ -496,7 +496,7 @@ fn outage(simulation: &mut Simulation) {
     println!(
         "  busiest node: {:.0} ms of real time; the last ticket is heard of {} ms after the bus is back",
         simulation.busiest().1 * 1e3,
-        (simulation.told - back) / 1_000
+        simulation.told.saturating_sub(back) / 1_000
     );
     let total = simulation.total(&["heartbeat"]);
     println!("  heartbeats meanwhile: {} published", total.messages);

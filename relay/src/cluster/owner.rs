@@ -260,9 +260,4 @@ impl Owner {
     pub(super) fn claims(&self) -> usize {
         self.claims.len()
     }
-
-    #[cfg(test)]
-    pub(super) fn knows(&self, home: NodeId, number: u64) -> bool {
-        self.in_engine(home, number).is_some()
-    }
 }

@@ -8,7 +8,7 @@
 //! | a node by itself is the local matchmaker | `alone` |
 //! | what arrives is judged | `wire` |
 //! | each verb | `behaviour` |
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // how much was explored is worth knowing
 
 mod alone;
 mod behaviour;
@@ -16,3 +16,8 @@ mod explore;
 mod simulation;
 mod wire;
 mod written_rule;
+
+/// `LONG=1`, as `tests/run.sh --long` has it.
+fn is_long() -> bool {
+    std::env::var_os("LONG").is_some()
+}

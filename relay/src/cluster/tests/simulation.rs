@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
+use super::is_long;
 use crate::cluster::{Body, CallId, Cluster, Counters, Envelope, Load, NodeId, Output, Peer, Settings, To};
 use crate::matchmaking::tests::ticket;
 use crate::matchmaking::{Band, Gender, GenderSet, Person, Policy, Ticket, TicketId, compatible};
@@ -16,6 +17,8 @@ const SECOND: u64 = 1_000_000;
 const POOLS: [&str; 3] = ["general", "oet", "night"];
 /// A call with one participant is a fault after so long without a fault of the network.
 const HALF_CALL: u64 = 17 * SECOND;
+
+type Mute = fn(&Body) -> bool;
 
 enum Event {
     Arrive { from: usize, to: usize, bytes: Vec<u8> },
@@ -84,7 +87,7 @@ struct Simulation {
     bus: bool,
     weather: Weather,
     /// What no node ever says.
-    mute: fn(&Body) -> bool,
+    mute: Mute,
     /// When the network was last at fault.
     fault: u64,
     policy: Policy,
@@ -467,7 +470,7 @@ impl Simulation {
             let event = self.what.remove(&order).unwrap();
             self.happen(event);
             steps += 1;
-            if steps % 256 == 0 {
+            if steps.is_multiple_of(256) {
                 self.judge();
                 self.calls.retain(|_, call| !call.inside.is_empty() || call.ever.len() < 2);
             }
@@ -503,7 +506,7 @@ impl Simulation {
     }
 }
 
-fn simulate(seed: u64, callers: u64, mute: fn(&Body) -> bool) -> (usize, usize, usize, u64) {
+fn simulate(seed: u64, callers: u64, mute: Mute) -> (usize, usize, usize, u64) {
     let mut simulation = Simulation::new(seed);
     simulation.mute = mute;
     let length = 60 * SECOND;
@@ -542,13 +545,13 @@ fn simulate_all(seeds: std::ops::Range<u64>, callers: u64) {
 
 #[test]
 fn whatever_the_network_does_nobody_is_in_two_calls_and_nobody_stays_alone() {
-    simulate_all(0..12, 1_500);
+    simulate_all(0..if is_long() { 600 } else { 12 }, 1_500);
 }
 
 /// Each kind of message is needed: without it a rule is broken before long.
 #[test]
 fn what_is_never_said_is_missed() {
-    let mutes: [(&str, fn(&Body) -> bool); 4] = [
+    let mutes: [(&str, Mute); 4] = [
         ("what became of picked tickets", |body| matches!(body, Body::Release { .. })),
         ("that something is missing", |body| matches!(body, Body::Again { .. })),
         ("no, and what is shared", |body| matches!(body, Body::No { .. } | Body::Audit { .. })),
@@ -558,11 +561,4 @@ fn what_is_never_said_is_missed() {
         let fails = |seed| std::panic::catch_unwind(|| simulate(seed, 600, mute)).is_err();
         assert!((0..24).any(fails), "nobody misses to be told {name}");
     }
-}
-
-/// `-- --ignored simulation`
-#[test]
-#[ignore = "long"]
-fn many_seeds() {
-    simulate_all(100..600, 2_000);
 }
