@@ -91,6 +91,7 @@ fn kind(body: &Body) -> &'static str {
         Body::Commit { .. } => "commit",
         Body::Confirmed { .. } => "confirmed",
         Body::No { .. } => "no",
+        Body::Frame { .. } => "frame",
         Body::Audit { .. } => "audit",
     }
 }
@@ -175,7 +176,7 @@ impl Simulation {
                     }
                     self.met([ticket, ticket]);
                 }
-                Output::Ended { .. } | Output::Partner { .. } => {}
+                Output::Ended { .. } | Output::Partner { .. } | Output::Passed { .. } => {}
                 Output::Turned { why, .. } => panic!("turned away: {why:?}"),
             }
         }

@@ -294,6 +294,15 @@ impl Home {
         }
     }
 
+    /// The partner's desk says something: the ticket it is about. Who is not in that call with us is told so.
+    pub(super) fn framed(&mut self, from: Peer, call: CallId) -> Option<u64> {
+        let ticket = self.calls.get(&call).filter(|shared| shared.partner == from).map(|shared| shared.ticket);
+        if ticket.is_none() && !self.promises.contains_key(&call) {
+            self.send(from, Body::No { call });
+        }
+        ticket
+    }
+
     /// The other home believes to share these calls with us.
     pub(super) fn audited(&mut self, from: Peer, calls: &[CallId]) {
         for &call in calls {

@@ -2,11 +2,12 @@
 
 use super::attributes::queue_of;
 use super::members::Heard;
-use super::message::{Body, Denial, Envelope, MAX_NAMED, Op, Pair, Peer, Told, Turned};
+use super::message::{Announcement, Body, Denial, Envelope, MAX_NAMED, Op, Pair, Peer, Told, Turned};
+use super::outward::turned;
 use super::owner::{Waits, ahead};
 use super::rows::Step;
-use super::{Cluster, To, turned};
-use crate::matchmaking::Relax;
+use super::{Cluster, Luggage, Output, To};
+use crate::matchmaking::{Relax, TicketId};
 use crate::time::Now;
 
 impl Cluster {
@@ -84,6 +85,11 @@ impl Cluster {
             Body::Commit { call, relay, luggage } => self.home.commit(from, call, relay, luggage),
             Body::Confirmed { call } => self.home.confirmed(from, call),
             Body::No { call } => self.home.no(from, call),
+            Body::Frame { call, luggage } => {
+                if let Some(ticket) = self.home.framed(from, call) {
+                    self.outputs.push_back(Output::Passed { call, ticket: TicketId(ticket), luggage });
+                }
+            }
             Body::Audit { calls } => self.home.audited(from, &calls),
         }
     }
@@ -97,7 +103,7 @@ impl Cluster {
         self.send(owner, Body::Denied { call: pair.call, why: Denial::Node });
     }
 
-    fn granted(&mut self, from: Peer, pair: &Pair, luggage: super::Luggage) {
+    fn granted(&mut self, from: Peer, pair: &Pair, luggage: Luggage) {
         let (decider, follower) = (pair.decider.home.node, pair.follower.home.node);
         let (waiter, arrival) = if pair.decider_waited { (decider, follower) } else { (follower, decider) };
         let relay = self.members.relay_for(waiter, arrival);
@@ -125,8 +131,8 @@ impl Cluster {
         }
     }
 
-    fn let_wait(&mut self, home: Peer, said: &super::Announcement) {
-        let super::Announcement { number, epoch, fresh, ref attributes } = *said;
+    fn let_wait(&mut self, home: Peer, said: &Announcement) {
+        let Announcement { number, epoch, fresh, ref attributes } = *said;
         let pool = attributes.pool();
         let waits = attributes.ticket(ahead(self.clock)).map(|ticket| {
             let queue = queue_of(pool, ticket.band, self.settings.policy.minor_bands_meet);

@@ -181,6 +181,8 @@ pub enum Body {
     Confirmed { call: CallId },
     /// Between homes: not in that call, and never will be again.
     No { call: CallId },
+    /// Between homes: what one desk has to say to the other about a call they share.
+    Frame { call: CallId, luggage: Luggage },
     /// Between homes: we share these, do we not? Those it does not know are answered with `No`.
     Audit { calls: Vec<CallId> },
 }
@@ -232,7 +234,9 @@ impl Body {
             Body::Release { tickets } | Body::Ask { tickets, .. } => tickets.len() <= MAX_NAMED,
             Body::Standings { standings } => standings.len() <= MAX_NAMED,
             Body::Audit { calls } => calls.len() <= MAX_NAMED,
-            Body::Grant { luggage, .. } | Body::Commit { luggage, .. } => luggage.0.len() <= MAX_LUGGAGE_BYTES,
+            Body::Grant { luggage, .. } | Body::Commit { luggage, .. } | Body::Frame { luggage, .. } => {
+                luggage.0.len() <= MAX_LUGGAGE_BYTES
+            }
             _ => true,
         }
     }

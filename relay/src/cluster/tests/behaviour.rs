@@ -453,6 +453,22 @@ fn what_one_desk_ends_ends_for_the_other() {
 }
 
 #[test]
+fn what_one_desk_says_of_a_call_the_other_hears_and_nobody_else_says_it() {
+    let (mut nodes, a, b, call) = in_call();
+    let now = at(nodes.now);
+    let words = Luggage(b"offer".to_vec());
+    assert!(nodes.node(a).pass(now, call, words.clone()));
+    nodes.talk();
+    assert_eq!(nodes.said, [(b, Output::Passed { call, ticket: TicketId(2), luggage: words.clone() })]);
+    let stranger = 3 - a - b;
+    assert!(!nodes.node(stranger).pass(now, call, words.clone()));
+    let body = Body::Frame { call, luggage: words };
+    nodes.node(b).handle_message(now, Envelope { from: peer(stranger), to: Some(peer(b)), body });
+    nodes.talk();
+    assert_eq!((nodes.said.len(), nodes.ended().len()), (1, 0));
+}
+
+#[test]
 fn a_call_that_stands_outlives_a_short_silence_and_no_long_one() {
     let (mut nodes, a, b, call) = in_call();
     for node in [a, b] {

@@ -184,7 +184,7 @@ impl Simulation {
                 Output::Paired(pair) => self.paired(node, [pair.waiter, pair.arrival]),
                 Output::Matched(matched) => self.matched(node, matched.call, matched.ticket, matched.partner),
                 Output::Ended { call, ticket, .. } => self.end_for(node, call, ticket.0),
-                Output::Partner { .. } => {}
+                Output::Partner { .. } | Output::Passed { .. } => {}
                 Output::Turned { ticket, why } => panic!("{:?} turned away: {why:?}, seed {}", ticket, self.seed),
             }
         }

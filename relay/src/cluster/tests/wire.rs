@@ -41,7 +41,7 @@ fn body(rng: &mut StdRng, tickets: &[Ticket]) -> Body {
     let numbers = |rng: &mut StdRng| (0..rng.random_range(0..5)).map(|_| rng.random_range(0..20)).collect::<Vec<u64>>();
     let luggage = |rng: &mut StdRng| Luggage(vec![7; rng.random_range(0..50)]);
     let relay = NodeId(rng.random_range(0..3));
-    match rng.random_range(0..16) {
+    match rng.random_range(0..17) {
         0 => Body::Heartbeat(Load { room: rng.random(), calls: rng.random(), draining: rng.random() }),
         1 => Body::Again { row: rng.random_range(0..4) },
         2 => Body::Release { tickets: numbers(rng) },
@@ -58,6 +58,7 @@ fn body(rng: &mut StdRng, tickets: &[Ticket]) -> Body {
         10 => Body::Commit { call: call(rng), relay, luggage: luggage(rng) },
         11 => Body::Confirmed { call: call(rng) },
         12 => Body::No { call: call(rng) },
+        14 => Body::Frame { call: call(rng), luggage: luggage(rng) },
         13 => Body::Audit { calls: (0..rng.random_range(0..4)).map(|_| call(rng)).collect() },
         _ => {
             let op = |rng: &mut StdRng| {
