@@ -8,7 +8,7 @@
 //!   edges    ├─► stream, splice ─► dataplane   signalling   admin ─► metrics   web   own sockets, threads, time
 //!            │                         │         │     │
 //!   core     │                         ▼         ▼     ▼
-//!            └──────────────────────► turn ─► calls   matchmaking       pure: no socket, clock, runtime, random
+//!            └──────────────────────► turn ─► calls   cluster ─► matchmaking   pure: no socket, clock, runtime, random
 //!                                      │  │      └─► routes
 //!                                      │  └─► auth   access
 //!   bytes                              ▼

@@ -29,7 +29,7 @@
 //! Here one step at one place makes a call: the decider's compare-and-set, of a ticket nobody else has been promised, on the strength of a
 //! promise of the other. The owner decides nothing after it has proposed. The doubt that no protocol can remove (the last message may be the
 //! lost one) is on one side only, and both its ends are safe: a follower that gives up says `No` and the call it is told of later ends; a
-//! decider nobody confirms ends its call. It costs a message less than the written rule, and the first of the two is told a hop earlier.
+//! decider nobody confirms ends its call. It costs two messages less than the written rule, and the first of the two is told a hop earlier, the other no later.
 
 mod attributes;
 mod counters;
