@@ -78,6 +78,8 @@ struct History {
     /// Who was ever in it, and who ever said that it is not.
     entered: BTreeSet<(CallId, Peer)>,
     denied: BTreeSet<(CallId, Peer)>,
+    /// In a call with somebody of their own node.
+    paired: BTreeSet<(Peer, u64)>,
     /// What owners may have heard of.
     announced: BTreeSet<(Peer, u64, u32)>,
 }
@@ -293,6 +295,14 @@ impl Explorer {
                         held.epoch -= 1;
                     }
                 }
+                Effect::Paired { waiter, arrival, .. } => {
+                    for ticket in [waiter, arrival] {
+                        let taken = history.taken.keys().any(|(peer, number, _)| (*peer, *number) == (home.me, ticket));
+                        if taken || !history.paired.insert((home.me, ticket)) {
+                            return Err("a ticket is in two calls, one of them of its own node".into());
+                        }
+                    }
+                }
                 Effect::Ended { .. } => ended = true,
                 _ => {}
             }
@@ -317,6 +327,9 @@ impl Explorer {
             && before != call
         {
             return Err("one epoch of a ticket is in two calls".into());
+        }
+        if history.paired.contains(&(home.me, ticket)) {
+            return Err("a ticket is in two calls, one of them of its own node".into());
         }
         if history.denied.contains(&(call, home.me)) {
             return Err("a home enters a call it has said No to".into());
@@ -597,7 +610,7 @@ fn explore(setting: Setting) -> Report {
     Explorer::new(setting).run()
 }
 
-/// Two nodes with two tickets each; two owners claim crosswise, one of them again after a ticket came back.
+/// Two nodes with two tickets each; two owners claim crosswise, one of them again after a ticket came back, and one two of one node.
 fn two_nodes(budget: Budget, fault: Fault) -> Setting {
     Setting {
         nodes: 2,
@@ -607,6 +620,7 @@ fn two_nodes(budget: Budget, fault: Fault) -> Setting {
             (2, 2, 0, [1, 1], QUEUE),
             (3, 0, 3, [1, 1], QUEUE),
             (4, 0, 2, [2, 2], QUEUE),
+            (5, 0, 1, [1, 1], QUEUE),
         ],
         budget,
         fault,
