@@ -8,7 +8,7 @@
 //!   edges    ├─► stream, splice ─► dataplane   signalling   admin ─► metrics   web   own sockets, threads, time
 //!            │                         │         │     │
 //!   core     │                         ▼         ▼     ▼
-//!            └──────────────────────► turn ─► calls   matchmaking       pure: no socket, clock, runtime, random
+//!            └──────────────────────► turn ─► calls   cluster ─► matchmaking   pure: no socket, clock, runtime, random
 //!                                      │  │      └─► routes
 //!                                      │  └─► auth   access
 //!   bytes                              ▼
@@ -29,6 +29,7 @@ pub mod wire;
 pub mod access;
 pub mod auth;
 pub mod calls;
+pub mod cluster;
 pub mod matchmaking;
 pub mod routes;
 pub mod turn;

@@ -35,6 +35,10 @@ impl Meetings {
         self.persons.contains_key(&person)
     }
 
+    pub(super) fn ticket_of(&self, person: Person) -> Option<TicketId> {
+        self.persons.get(&person).copied()
+    }
+
     /// Matches the ticket with the first of its meeting it may meet, or lets it wait.
     pub(super) fn join(&mut self, meeting: Meeting, ticket: Ticket, policy: &Policy) -> Result<Option<Match>, Refused> {
         let waiting = self.waiting.entry(meeting).or_default();

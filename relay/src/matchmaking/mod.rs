@@ -31,7 +31,7 @@ mod stages;
 mod ticket;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -343,6 +343,13 @@ impl Matchmaker {
         self.matches.pop_front()
     }
 
+    /// The ticket with which that person waits.
+    pub(crate) fn ticket_of(&self, person: Person) -> Option<TicketId> {
+        let slot = |place: Place| self.engines[usize::from(place.engine)].arena.slot(place.slot);
+        let place = self.persons.find(person.0, |place| slot(place).person == person);
+        place.map(|place| slot(place).id).or_else(|| self.meetings.ticket_of(person))
+    }
+
     /// Tickets waiting in all pools.
     pub fn waiting(&self) -> usize {
         self.waiting + self.meetings.len()
@@ -447,7 +454,8 @@ impl Matchmaker {
     }
 }
 
-fn is_acceptable(pool: &str, ticket: &Ticket) -> bool {
+/// Whether any engine would take it.
+pub(crate) fn is_acceptable(pool: &str, ticket: &Ticket) -> bool {
     ticket.criteria().is_valid()
         && ticket.recent.len() <= MAX_RECENT
         && ticket.avoid.len() + ticket.recent.len() <= MAX_AVOID

@@ -15,6 +15,11 @@ impl Country {
         let &[a @ b'A'..=b'Z', b @ b'A'..=b'Z'] = code.as_bytes() else { return None };
         Some(Country(u16::from_be_bytes([a, b])))
     }
+
+    /// Its two capital letters; `None` if nothing was said.
+    pub fn letters(self) -> Option<[u8; 2]> {
+        (self != Country::UNKNOWN).then(|| self.0.to_be_bytes())
+    }
 }
 
 /// Countries one ticket may ask for.
@@ -35,6 +40,11 @@ impl Countries {
         }
         countries.0[..wanted.len()].copy_from_slice(wanted);
         Some(countries)
+    }
+
+    /// Those that are asked for, by their letters.
+    pub fn letters(&self) -> impl Iterator<Item = [u8; 2]> + '_ {
+        self.0.iter().filter_map(|country| country.letters())
     }
 
     /// Whether somebody there will do. Who has not said where they are is nowhere that was asked for.

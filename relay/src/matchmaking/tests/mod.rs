@@ -27,7 +27,7 @@ mod property;
 mod recent;
 mod small_world;
 mod starvation;
-mod tape;
+pub(crate) mod tape;
 
 use super::{
     Band, Countries, Country, Criteria, Gender, GenderSet, Level, Match, Matchmaker, Person, Policy, Ticket, TicketId,
@@ -36,7 +36,7 @@ use super::{
 use crate::time::Millis;
 
 /// A ticket that takes anybody; tests say what differs.
-pub(super) fn ticket(number: u64, since: u64) -> Ticket {
+pub(crate) fn ticket(number: u64, since: u64) -> Ticket {
     Ticket {
         id: TicketId(number),
         person: Person(number + 1_000_000),

@@ -8,10 +8,10 @@ use crate::matchmaking::{
 };
 use crate::time::Millis;
 
-pub(super) const POOLS: [&str; 2] = ["general", "oet-nurse"];
+pub(crate) const POOLS: [&str; 2] = ["general", "oet-nurse"];
 
 #[derive(Clone, Debug)]
-pub(super) enum Event {
+pub(crate) enum Event {
     Enqueue {
         pool: usize,
         ticket: Ticket,
@@ -36,7 +36,7 @@ struct Crowd {
     topics: &'static [u8],
 }
 
-pub(super) struct Tape {
+pub(crate) struct Tape {
     rng: StdRng,
     crowd: Crowd,
     now: u64,
@@ -44,7 +44,7 @@ pub(super) struct Tape {
 }
 
 impl Tape {
-    pub(super) fn new(seed: u64) -> Tape {
+    pub(crate) fn new(seed: u64) -> Tape {
         let mut rng = StdRng::seed_from_u64(seed);
         let crowd = Crowd {
             people: *[30, 120, 100_000].choose(&mut rng).unwrap(),
@@ -62,7 +62,7 @@ impl Tape {
     }
 
     /// The next event and its time. The clock jumps now and then, forwards and back.
-    pub(super) fn next(&mut self) -> (Millis, Event) {
+    pub(crate) fn next(&mut self) -> (Millis, Event) {
         self.now += match self.rng.random_range(0..1000) {
             0..10 => self.rng.random_range(0..60_000),
             10..40 => self.rng.random_range(0..6_000),
