@@ -212,7 +212,7 @@ fn one_command_starts_two_nodes_of_a_cluster_here() {
         .map(|node| {
             example.wait_for(node, |line| {
                 let (_, admin) = line.strip_prefix(&format!("node {node}: "))?.split_once("dashboard http://")?;
-                admin.split('/').next()?.parse().ok()
+                admin.split([' ', '/']).next()?.parse().ok()
             })
         })
         .into();
