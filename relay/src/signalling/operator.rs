@@ -73,7 +73,7 @@ impl Operator {
             .with_state(self)
     }
 
-    /// Runs `act` where the desk lives.
+    /// Runs `act` where the desk lives. Not once everything has moved to another process, where what was done here would not be known.
     async fn ask<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Desk, Now) -> T + Send + 'static,
@@ -81,10 +81,10 @@ impl Operator {
         let (answer, answered) = oneshot::channel();
         let ask = Event::Ask(Box::new(move |desk, now| {
             // Nobody waits any more: then nobody needs to know.
-            let _ = answer.send(act(desk, now));
+            let _ = answer.send((!desk.has_moved()).then(|| act(desk, now)));
         }));
         self.desk.send(ask).await.map_err(|_| Refusal(StatusCode::SERVICE_UNAVAILABLE))?;
-        answered.await.map_err(|_| Refusal(StatusCode::SERVICE_UNAVAILABLE))
+        answered.await.ok().flatten().ok_or(Refusal(StatusCode::SERVICE_UNAVAILABLE))
     }
 }
 

@@ -48,6 +48,11 @@ impl Desk {
         self.settle(now);
     }
 
+    /// What could move has been packed and has not come back.
+    pub fn has_moved(&self) -> bool {
+        self.handing == Handing::Packed
+    }
+
     /// Undoes [`Desk::hold`]: who has waited for each other is matched at once.
     pub fn go_on(&mut self, now: Now) {
         self.clock = now;

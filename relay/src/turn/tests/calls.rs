@@ -334,7 +334,7 @@ fn pairing_needs_two_open_unpaired_handles() {
     ledger.open(b).unwrap();
     ledger.open(c).unwrap();
     assert_eq!(ledger.pair(a, b), Ok(()));
-    assert_eq!(ledger.pair(b, a), Err(Gone));
+    assert_eq!(ledger.pair(b, a), Ok(()), "they are a call already");
     assert_eq!(ledger.pair(a, c), Err(Gone));
     ledger.close(a);
     assert_eq!(ledger.pair(b, c), Err(Gone), "the end of a call closes both");

@@ -251,6 +251,19 @@ async fn a_backend_ends_a_person_and_sees_what_is_held() {
 }
 
 #[tokio::test]
+async fn what_is_asked_of_a_desk_that_has_moved_is_not_done_where_nobody_would_know() {
+    let server = serve(settings()).await;
+    let operator = server.operator().await;
+    let body = json!({ "sub": "pseudonym-of-caller-a" }).to_string();
+    let packed = super::ask(&server, |controls| controls.pack(|_| false)).await.unwrap();
+    for (path, body) in [("/v1/revoke", &*body), ("/v1/calls", "{}")] {
+        assert_eq!(ask(operator, "POST", path, JSON, body).await.0, 503, "{path}: to be asked again");
+    }
+    assert!(super::ask(&server, |controls| controls.take_back(packed) && controls.go_on()).await);
+    assert_eq!(ask(operator, "POST", "/v1/revoke", JSON, &body).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_backend_gets_the_relay_alone_for_one_call() {
     let server = serve(settings()).await;
     let operator = server.operator().await;
