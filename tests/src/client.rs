@@ -14,6 +14,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 pub struct Caller {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     request: u64,
+    /// The number of the last message that bore one: what a resumption begins after.
+    pub heard: u64,
 }
 
 /// What came instead of a message.
@@ -47,7 +49,7 @@ impl Caller {
             request.headers_mut().insert("origin", HeaderValue::from_str(origin).unwrap());
         }
         let (socket, _) = tokio_tungstenite::connect_async(request).await.map_err(Box::new)?;
-        Ok(Caller { socket, request: 0 })
+        Ok(Caller { socket, request: 0, heard: 0 })
     }
 
     /// Sends a message as it is.
@@ -75,7 +77,9 @@ impl Caller {
             let frame = tokio::time::timeout(crate::PATIENCE, self.socket.next()).await;
             match frame.map_err(|_| Ended::Silence)? {
                 Some(Ok(Message::Text(text))) => {
-                    return Ok(serde_json::from_str(&text).expect("the server speaks JSON"));
+                    let message: Value = serde_json::from_str(&text).expect("the server speaks JSON");
+                    self.heard = message["n"].as_u64().unwrap_or(self.heard);
+                    return Ok(message);
                 }
                 Some(Ok(Message::Close(frame))) => return Err(Ended::Closed(frame.map(|frame| frame.code.into()))),
                 Some(Ok(_)) => {}

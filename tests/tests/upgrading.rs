@@ -49,9 +49,12 @@ fn fails(place: &Place, before: &Daemon, settings: &str) -> Output {
 }
 
 async fn resumed(daemon: &Daemon, voice: &mut Voice) -> Value {
-    assert_eq!(said_last(&mut voice.caller).await, Some(SERVICE_RESTART));
+    // Who has not listened for a while answers a ping first, and finds the connection closed before it reads why.
+    let last = said_last(&mut voice.caller).await;
+    assert!([Some(SERVICE_RESTART), None].contains(&last), "{last:?}");
     let mut caller = Caller::open(daemon, None).await.unwrap();
-    let resume = json!({ "sid": voice.welcome["sid"], "key": voice.welcome["key"], "n": 0 });
+    caller.heard = voice.caller.heard;
+    let resume = json!({ "sid": voice.welcome["sid"], "key": voice.welcome["key"], "n": caller.heard });
     caller.send(json!({ "t": "hello", "v": [1], "resume": resume })).await;
     voice.welcome = caller.at_last("welcome").await;
     voice.caller = caller;

@@ -43,6 +43,8 @@ pub(super) const SET_UP: Duration = Duration::from_secs(10);
 const MOVING: Duration = Duration::from_secs(10);
 /// For the thread of the HTTP listeners to accept nobody any more.
 const REFUSING: Duration = Duration::from_secs(10);
+/// For WebSockets to close: ten thousand take a second.
+const FAREWELL: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 /// A line is shorter.
 const MAX_LINE: usize = 128;
@@ -218,6 +220,10 @@ impl Running {
         }
         self.given.clear();
         tracing::info!("another relay has taken over the listeners");
+        if whole {
+            // Who has not heard that there is somewhere to resume would take this one's end for a fault of the network.
+            wait_while(FAREWELL, || self.signalling.0.lines() as u64 > 2 * self.signalling.1.calls());
+        }
         Ok(())
     }
 

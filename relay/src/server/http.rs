@@ -45,9 +45,14 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<Bound> {
     adopt(std::net::TcpListener::bind(address)?)
 }
 
+/// Connections the kernel holds for one listener before they are accepted; it takes no more than net.core.somaxconn. Everybody comes back at
+/// once after an upgrade, and who finds no room here tries again after a second, after three, and then too late to resume.
+const BACKLOG: i32 = 16 * 1024;
+
 /// Takes a listener that somebody opened already.
 pub(super) fn adopt(listener: std::net::TcpListener) -> io::Result<Bound> {
     listener.set_nonblocking(true)?;
+    socket2::SockRef::from(&listener).listen(BACKLOG)?;
     let address = listener.local_addr()?;
     Ok(Bound { listener, address })
 }

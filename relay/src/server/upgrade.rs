@@ -5,8 +5,8 @@
 //! 1. `up`, and the one at work says what its snapshots are written in and what the other must stand on: its clock, its keys, how many
 //!    workers there are ([`Ground`]). One that cannot read such a snapshot leaves here, and nothing has changed;
 //! 2. the new one makes all that can fail, and says `go` and where it listens and relays ([`Wanted`]);
-//! 3. the one at work makes no new match, lets calls in set-up get there, packs the desk, and has its workers stand still; then it sends
-//!    the [`Snapshot`], and after it the sockets of relayed ports;
+//! 3. the one at work makes no new match, lets calls in set-up get there, packs the desk and sends that; the new one reads it, and says
+//!    `ready`. Then the workers stand still, and it sends the [`Snapshot`], and after it the sockets of relayed ports;
 //! 4. the new one has read all of it and says `taken`; the workers part with those who went, and the one at work says `yours`;
 //! 5. the new one begins to read. The one before serves who could not go, clients over TCP and TLS and their partners, to their end.
 //!
@@ -62,7 +62,6 @@ pub(super) struct Wanted {
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
-    desk: Option<signalling::Packed>,
     shared: PackedShared,
     workers: Vec<PackedTurn>,
     /// The worker and the port of each socket that follows.
@@ -130,10 +129,12 @@ pub(super) fn take(stream: &mut UnixStream, wanted: &Wanted) -> io::Result<Taken
     stream.set_read_timeout(Some(SET_UP + 4 * STILL))?;
     stream.write_all(b"go")?;
     write_frame(stream, wanted)?;
-    let snapshot: Snapshot = read_frame(stream)?;
-    if snapshot.desk.as_ref().is_some_and(|desk| !desk.is_sound()) {
+    let desk: Option<signalling::Packed> = read_frame(stream)?;
+    if desk.as_ref().is_some_and(|desk| !desk.is_sound()) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it gave sessions and calls that cannot be read"));
     }
+    stream.write_all(b"ready")?;
+    let snapshot: Snapshot = read_frame(stream)?;
     let mut estates: Vec<Estate> =
         snapshot.workers.into_iter().map(|turn| Estate { turn, sockets: Vec::new() }).collect();
     for (worker, port) in snapshot.sockets {
@@ -142,12 +143,8 @@ pub(super) fn take(stream: &mut UnixStream, wanted: &Wanted) -> io::Result<Taken
         estate.sockets.push((port, socket));
     }
     stream.write_all(b"taken")?;
-    let mut answer = [0; 5];
-    stream.read_exact(&mut answer)?;
-    if &answer != b"yours" {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    Ok(Taken { desk: snapshot.desk, shared: snapshot.shared, estates })
+    hear(stream, b"yours")?;
+    Ok(Taken { desk, shared: snapshot.shared, estates })
 }
 
 impl Running {
@@ -180,7 +177,8 @@ impl Running {
         let going = Arc::new(self.going(wanted));
         let stays = Arc::clone(&going);
         let desk = signalling.pack(move |handle| stays.stays().contains(handle));
-        self.give(stream, &going, desk).map_err(|(error, desk)| {
+        let given = self.give_desk(stream, desk.as_ref()).and_then(|()| self.give_calls(stream, &going));
+        given.map_err(|error| {
             let back = desk.is_none_or(|desk| signalling.take_back(desk));
             if !(signalling.go_on() && back) {
                 tracing::error!("sessions could not be taken back: their clients begin anew");
@@ -198,29 +196,25 @@ impl Running {
         Going::new(listeners, addresses).with_whole_calls(&shared.ledger)
     }
 
+    /// Sessions may be many: media goes on while they are written and read.
+    fn give_desk(&self, stream: &mut UnixStream, desk: Option<&signalling::Packed>) -> io::Result<()> {
+        write_frame(stream, &desk)?;
+        hear(stream, b"ready")
+    }
+
     /// The workers stand still in here.
-    fn give(
-        &self,
-        stream: &mut UnixStream,
-        going: &Arc<Going>,
-        desk: Option<signalling::Packed>,
-    ) -> Result<(), (io::Error, Option<signalling::Packed>)> {
+    fn give_calls(&self, stream: &mut UnixStream, going: &Arc<Going>) -> io::Result<()> {
         let begun = Instant::now();
-        let mut frozen = match self.workers.freeze(going, STILL) {
-            Ok(frozen) => frozen,
-            Err(error) => return Err((error, desk)),
-        };
+        let mut frozen = self.workers.freeze(going, STILL)?;
         let mut snapshot =
-            Snapshot { desk, shared: self.changeable.shared.pack(going), workers: Vec::new(), sockets: Vec::new() };
+            Snapshot { shared: self.changeable.shared.pack(going), workers: Vec::new(), sockets: Vec::new() };
         let mut sockets = Vec::new();
         for (worker, estate) in (0..).zip(std::mem::take(&mut frozen.estates)) {
             snapshot.workers.push(estate.turn);
             snapshot.sockets.extend(estate.sockets.iter().map(|(port, _)| (worker, *port)));
             sockets.extend(estate.sockets.into_iter().map(|(_, socket)| socket));
         }
-        if let Err(error) = hand_on(stream, &snapshot, &sockets) {
-            return Err((error, snapshot.desk));
-        }
+        hand_on(stream, &snapshot, &sockets)?;
         frozen.part();
         // It has everything: if it does not hear this, it is gone, and all that it has taken.
         let told = stream.write_all(b"yours").is_ok();
@@ -243,9 +237,14 @@ fn hand_on(stream: &mut UnixStream, snapshot: &Snapshot, sockets: &[OwnedFd]) ->
         descriptors::send(stream.as_fd(), b"s", Some(socket.as_fd()))?;
     }
     stream.set_read_timeout(Some(STILL))?;
-    let mut answer = [0; 5];
-    stream.read_exact(&mut answer)?;
-    if &answer == b"taken" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    hear(stream, b"taken")
+}
+
+/// The other one's next word, which must be this.
+fn hear(stream: &mut UnixStream, word: &[u8; 5]) -> io::Result<()> {
+    let mut heard = [0; 5];
+    stream.read_exact(&mut heard)?;
+    if &heard == word { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 fn write_frame(stream: &mut UnixStream, what: &impl Serialize) -> io::Result<()> {

@@ -42,8 +42,8 @@ use counters::Fate;
 use entrance::{Door, Entrance};
 use places::{Place, Places};
 
-/// Connections the kernel holds for one listener before they are accepted.
-const BACKLOG: i32 = 1024;
+/// Connections the kernel holds for one listener before they are accepted, as far as net.core.somaxconn allows.
+const BACKLOG: i32 = 16 * 1024;
 /// Connections with HTTP waiting to be served.
 const MAX_PAGES: usize = 256;
 /// Reloads waiting for the listeners.
