@@ -105,6 +105,8 @@ fn wait_for(what: &str, patience: Duration, mut there: impl FnMut() -> bool) {
 }
 
 async fn survives(place: &Place, crowd: &Crowd) {
+    // Before anybody waits for it.
+    tokio::task::block_in_place(|| build("loadgen"));
     let mut daemon = place.relay().start();
     let (mut voices, mut sides) = (Vec::new(), Vec::new());
     for number in 0..crowd.timed {
