@@ -178,12 +178,11 @@ impl Running {
         let stays = Arc::clone(&going);
         let desk = signalling.pack(move |handle| stays.stays().contains(handle));
         let given = self.give_desk(stream, desk.as_ref()).and_then(|()| self.give_calls(stream, &going));
-        given.map_err(|error| {
+        given.inspect_err(|_| {
             let back = desk.is_none_or(|desk| signalling.take_back(desk));
             if !(signalling.go_on() && back) {
                 tracing::error!("sessions could not be taken back: their clients begin anew");
             }
-            error
         })
     }
 
