@@ -23,6 +23,7 @@ pub mod emodel;
 mod exponential;
 mod hashing;
 pub mod time;
+mod timers;
 
 pub mod wire;
 

@@ -1,10 +1,6 @@
 //! What wakes the cluster. As at the desk, a timer that is no longer wanted stays and finds nothing to do.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::message::{CallId, Peer};
-use crate::time::Millis;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
@@ -24,22 +20,4 @@ pub(super) enum Timer {
     Silent(Peer),
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Timers {
-    heap: BinaryHeap<Reverse<(Millis, Timer)>>,
-}
-
-impl Timers {
-    pub(super) fn set(&mut self, at: Millis, timer: Timer) {
-        self.heap.push(Reverse((at, timer)));
-    }
-
-    pub(super) fn next(&self) -> Option<Millis> {
-        self.heap.peek().map(|Reverse((at, _))| *at)
-    }
-
-    pub(super) fn pop_due(&mut self, now: Millis) -> Option<Timer> {
-        self.next().filter(|at| *at <= now)?;
-        self.heap.pop().map(|Reverse((_, timer))| timer)
-    }
-}
+pub(super) type Timers = crate::timers::Timers<Timer>;

@@ -18,6 +18,8 @@ use crate::turn::{Going, PackedTurn, RelayedPort, Turn};
 
 /// Longest that a worker stands still.
 const STILL: Duration = Duration::from_secs(5);
+/// What is left of that when it is told, at least: one that goes on by itself and one that has gone must not be told apart too late.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// What one worker gives: who goes, and the sockets of their relayed ports, named as the other process does.
 #[derive(Default)]
@@ -28,6 +30,7 @@ pub struct Estate {
 
 /// Workers that stand still. Dropped, they go on.
 pub struct Frozen {
+    since: Instant,
     verdicts: Vec<SyncSender<()>>,
     /// By worker.
     pub estates: Vec<Estate>,
@@ -47,7 +50,7 @@ impl Running {
     /// A worker took longer than `patience`, or there were no descriptors left; all go on.
     pub fn freeze(&self, going: &Arc<Going>, patience: Duration) -> io::Result<Frozen> {
         let (given, all) = sync_channel(self.mailboxes.len());
-        let mut frozen = Frozen { verdicts: Vec::new(), estates: Vec::new() };
+        let mut frozen = Frozen { since: Instant::now(), verdicts: Vec::new(), estates: Vec::new() };
         for mailbox in &self.mailboxes {
             let (verdict, gone) = sync_channel(1);
             frozen.verdicts.push(verdict);
@@ -73,11 +76,18 @@ impl Running {
 
 impl Frozen {
     /// The other process has everything: those who go are its clients from now on, and so are all who come.
-    pub fn part(self) {
+    ///
+    /// # Errors
+    /// It took so long that workers are about to go on by themselves; all do.
+    pub fn part(self) -> io::Result<()> {
+        if self.since.elapsed() + MARGIN > STILL {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         for verdict in self.verdicts {
-            // A worker that has waited too long goes on, and both relay; there is nobody to tell.
+            // There is room for one, and its worker waits for it.
             let _ = verdict.try_send(());
         }
+        Ok(())
     }
 }
 

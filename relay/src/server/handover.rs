@@ -43,7 +43,7 @@ pub(super) const SET_UP: Duration = Duration::from_secs(10);
 const MOVING: Duration = Duration::from_secs(10);
 /// For the thread of the HTTP listeners to accept nobody any more.
 const REFUSING: Duration = Duration::from_secs(10);
-/// For WebSockets to close: ten thousand take a second.
+/// For WebSockets to close.
 const FAREWELL: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 /// A line is shorter.

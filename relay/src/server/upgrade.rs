@@ -214,7 +214,7 @@ impl Running {
             sockets.extend(estate.sockets.into_iter().map(|(_, socket)| socket));
         }
         hand_on(stream, &snapshot, &sockets)?;
-        frozen.part();
+        frozen.part()?;
         // It has everything: if it does not hear this, it is gone, and all that it has taken.
         let told = stream.write_all(b"yours").is_ok();
         let allocations: usize = snapshot.workers.iter().map(PackedTurn::len).sum();

@@ -155,12 +155,6 @@ impl Controls {
         self.ask(move |desk, now| desk.take_back(now, &packed).is_ok()).unwrap_or(false)
     }
 
-    /// [`Desk::take_over`], for a desk that was started before there was anything to take over. Whether it does.
-    #[must_use]
-    pub fn take_over(&self, packed: Packed) -> bool {
-        self.ask(move |desk, now| desk.take_over(now, &packed).is_ok()).unwrap_or(false)
-    }
-
     /// WebSockets that are open, until the last word of their closing handshake.
     pub fn lines(&self) -> usize {
         self.entrance.lines.load(Ordering::Relaxed)

@@ -1,14 +1,10 @@
 //! What wakes the desk. A timer that is no longer wanted stays and finds nothing to do: each connection and each call has
 //! at most a few, and none is longer than a minute, so they need no removal.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::Connection;
 use super::session::Side;
 use crate::matchmaking::TicketId;
 use crate::signalling::ids::Id;
-use crate::time::Millis;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
@@ -38,27 +34,4 @@ pub(super) enum Timer {
     Bound(Id),
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Timers {
-    heap: BinaryHeap<Reverse<(Millis, Timer)>>,
-}
-
-impl Timers {
-    pub(super) fn set(&mut self, at: Millis, timer: Timer) {
-        self.heap.push(Reverse((at, timer)));
-    }
-
-    pub(super) fn next(&self) -> Option<Millis> {
-        self.heap.peek().map(|Reverse((at, _))| *at)
-    }
-
-    pub(super) fn pop_due(&mut self, now: Millis) -> Option<Timer> {
-        self.next().filter(|at| *at <= now)?;
-        self.heap.pop().map(|Reverse((_, timer))| timer)
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.heap.len()
-    }
-}
+pub(super) type Timers = crate::timers::Timers<Timer>;
