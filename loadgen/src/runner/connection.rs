@@ -24,6 +24,7 @@ use tokio_tungstenite::{
     },
 };
 
+use super::handshake::Handshaking;
 use crate::media::{sockets::loopback_address, tls::Dialer};
 
 /// The protocol both sides must speak.
@@ -165,14 +166,14 @@ async fn upgrade(address: &Address, stream: Stream) -> io::Result<Socket> {
         .max_write_buffer_size(2 * MAX_FRAME)
         .max_message_size(Some(MAX_FRAME))
         .max_frame_size(Some(MAX_FRAME));
-    let (socket, response) = client_async_with_config(request, stream, Some(config)).await.map_err(io::Error::other)?;
+    let answer = client_async_with_config(request, Handshaking::new(stream), Some(config)).await;
+    let (socket, response) = answer.map_err(io::Error::other)?;
     let agreed = response.headers().get(SEC_WEBSOCKET_PROTOCOL).is_some_and(|protocol| protocol == PROTOCOL);
     if !agreed {
         return Err(io::Error::other(format!("the server does not speak {PROTOCOL}")));
     }
-    // The handshake leaves its buffer of 4 KiB behind for as long as the connection lives. Nothing is lost with it: the
-    // server speaks only when it is spoken to.
-    Ok(WebSocketStream::from_raw_socket(socket.into_inner(), Role::Client, Some(config)).await)
+    let (stream, read) = socket.into_inner().into_parts();
+    Ok(WebSocketStream::from_partially_read(stream, read, Role::Client, Some(config)).await)
 }
 
 /// Whether the target answers at all, asked once before the load.
@@ -206,6 +207,9 @@ pub(crate) fn text(message: &tungstenite::Message) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use futures_util::StreamExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -219,6 +223,30 @@ mod tests {
         assert_eq!(Address::parse("wss://127.0.0.1:8443/v1/ws").unwrap().host_name(), "127.0.0.1");
         assert_eq!(Address::parse("wss://[::1]:8443/v1/ws").unwrap().host_name(), "::1");
         assert_eq!(Address::parse("ws://[::1]:9").unwrap().socket.to_string(), "[::1]:9");
+    }
+
+    #[tokio::test]
+    async fn who_is_sent_on_at_once_hears_it() {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = Address::usual(listener.local_addr().unwrap());
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1_024];
+            let read = stream.read(&mut request).await.unwrap();
+            let text = String::from_utf8_lossy(&request[..read]).into_owned();
+            let key = text.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+            let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+            let head = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n"
+            );
+            stream.write_all(&[head.as_bytes(), b"\x88\x02\x03\xf4"].concat()).await.unwrap();
+            stream
+        };
+        let dialer = Dialer::new(None, None).unwrap();
+        let (client, _open) = tokio::join!(connect(&address, &dialer, 0, PATIENCE), server);
+        let said = timeout(PATIENCE, client.unwrap().next()).await.unwrap();
+        assert!(restarts(&said.unwrap().unwrap()));
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ mod connection;
 mod cross_check;
 mod director;
 mod hand;
+mod handshake;
 mod ledger;
 pub(crate) mod sample;
 mod session;

@@ -153,7 +153,7 @@ async fn survives(place: &Place, crowd: &Crowd) {
     sides.extend(turns.into_iter().map(Side::of));
     thread::sleep(Duration::from_secs(1));
     let mut windows = Vec::new();
-    let mut back = Vec::new();
+    let (mut back, mut stood) = (Vec::new(), Vec::new());
     for number in 1..=crowd.upgrades {
         let begun = Instant::now();
         let successor = place.upgrade().set(&listens_as(&daemon));
@@ -179,6 +179,7 @@ async fn survives(place: &Place, crowd: &Crowd) {
         back.push((taken, begun.elapsed()));
         windows.push((begun - AROUND, Instant::now() + AROUND));
         assert_eq!(ended(&mut daemon), Some(0), "nobody is left there");
+        stood.push(still_ms(&daemon));
         daemon = successor;
         assert_eq!(now(&daemon), there, "upgrade {number}");
         // A session may be resumed ten times a minute.
@@ -220,12 +221,20 @@ async fn survives(place: &Place, crowd: &Crowd) {
         calls["outcomes"]["calls_up"], calls["outcomes"]["calls_failed"]
     )
     .unwrap();
-    writeln!(text, "{}", queue["outcomes"]).unwrap();
+    stood.sort_unstable();
+    writeln!(text, "workers stood still for {stood:?} ms; {}", queue["outcomes"]).unwrap();
     report("upgrades.txt", &text);
     let up = calls_there - u64::from(crowd.timed);
     let outcomes = ["calls_up", "calls_failed"].map(|count| calls["outcomes"][count].as_u64());
     assert_eq!(outcomes, [Some(up), Some(0)], "{text}");
     assert!(at(0.99) < crowd.gap, "{text}");
+}
+
+/// How long its workers stood still when they handed over, as it says.
+fn still_ms(daemon: &Daemon) -> u64 {
+    let log = daemon.log();
+    let said = log.split("still_ms=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    said.unwrap_or_else(|| panic!("it does not say how long they stood still:\n{log}"))
 }
 
 /// In the place of a client that is elsewhere.
