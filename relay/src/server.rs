@@ -9,6 +9,7 @@ mod bound;
 mod capacity;
 #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "without the bus there is no cluster"))]
 mod cluster;
+mod cluster_page;
 mod descriptors;
 mod drain;
 mod edges;

@@ -15,6 +15,7 @@ mod end;
 mod enter;
 mod hand_on;
 mod hearing;
+mod mark;
 mod negotiate;
 mod operator;
 mod packed;
