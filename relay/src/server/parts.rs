@@ -221,6 +221,7 @@ pub(super) fn signalling(
         reports: settings.reports.is_some(),
         await_revocations: open && settings.revocations.is_some(),
         tag_secret: settings.reports.as_ref().map(|reports| tag_secret(&reports.secret)),
+        joined: None,
     };
     let reports = settings.reports.as_ref().map(|it| backend("reports", it)).transpose()?;
     let revocations = settings.revocations.as_ref().filter(|_| open);

@@ -528,6 +528,8 @@ impl Reception {
                         self.desk.handle_reported(now, id, false);
                     }
                 }
+                // Nobody is joined yet.
+                Output::Bus { .. } => {}
             }
         }
     }
