@@ -15,12 +15,14 @@ mod end;
 mod enter;
 mod hand_on;
 mod hearing;
+mod joined;
 mod mark;
 mod negotiate;
 mod operator;
 mod packed;
 mod quality;
 mod queue;
+mod queues;
 mod replay;
 mod restart;
 mod resume;
@@ -46,8 +48,10 @@ use self::call::Call;
 use self::deny::Deny;
 pub use self::deny::{Change, DenyFull, MAX_DENIED, Revoked};
 use self::hand_on::Handing;
+pub use self::joined::Joined;
 pub use self::operator::{DENY_SECS, Held, MAX_DENY_SECS, Subject, revoked_until};
 pub use self::packed::{BadPacked, Packed, VERSION as PACKED_VERSION};
+use self::queues::Queues;
 use self::session::{Place, Session};
 use self::timers::{Timer, Timers};
 use self::trust::Pending;
@@ -60,7 +64,8 @@ use super::message::{Ice, IceServer, Reply, Request, TextFrame, Unreadable, pars
 use super::relay_desk::RelayDesk;
 use super::token::{self, Verifier};
 use crate::calls::Handle;
-use crate::matchmaking::{Band, Matchmaker, Pepper, Person, Policy, RecentPartners, TicketId};
+use crate::cluster::To;
+use crate::matchmaking::{Band, Pepper, Person, Policy, RecentPartners, TicketId};
 use crate::time::{Millis, Now};
 
 /// `hello` must have come by then.
@@ -132,6 +137,8 @@ pub struct Settings {
     pub await_revocations: bool,
     /// Tags of texts hang on it; nodes that share it verify each other's. `None`: drawn at start.
     pub tag_secret: Option<[u8; 32]>,
+    /// The others there are. `None`: this node is alone.
+    pub joined: Option<Joined>,
 }
 
 impl Settings {
@@ -152,12 +159,13 @@ impl Settings {
             reports: false,
             await_revocations: false,
             tag_secret: None,
+            joined: None,
         }
     }
 }
 
 /// What the edge must do, in this order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub enum Output {
     Frame {
         to: Connection,
@@ -170,6 +178,8 @@ pub enum Output {
     },
     /// Deliver, and say how it went with [`Desk::handle_reported`].
     Report(Dispatch),
+    /// Seal and publish.
+    Bus { to: To, payload: Vec<u8> },
 }
 
 /// A report for the app's backend, to be signed and sent.
@@ -187,7 +197,7 @@ pub struct Desk {
     verifier: Verifier,
     relay: Box<dyn RelayDesk>,
     rng: ChaCha12Rng,
-    matchmaker: Matchmaker,
+    queues: Queues,
     recent: RecentPartners,
     sessions: HashMap<Connection, Session, FixedState>,
     /// How many of them are away.
@@ -234,10 +244,10 @@ impl Desk {
         let mut tag_secret = [0; 32];
         rng.fill_bytes(&mut tag_secret);
         Desk {
-            verifier: Verifier::new(settings.token.clone(), Pepper::new(pepper)),
+            verifier: Verifier::new(settings.token.clone(), settings.pepper().unwrap_or(Pepper::new(pepper))),
             relay,
             rng,
-            matchmaker: Matchmaker::new(settings.matching.clone()),
+            queues: Queues::new(&settings),
             recent: RecentPartners::default(),
             sessions: HashMap::default(),
             away: 0,
@@ -356,8 +366,8 @@ impl Desk {
             let Some(timer) = self.timers.pop_due(now.mono) else { break };
             self.fire(now, timer);
         }
-        if self.matchmaker.poll_timeout().is_some_and(|at| at <= now.mono) {
-            self.matchmaker.handle_timeout(now.mono);
+        if self.queues.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.queues.handle_timeout(now);
         }
         self.recent.forget_expired(now.mono);
         self.blocks.forget_expired(now.mono);
@@ -368,7 +378,7 @@ impl Desk {
     /// When to call [`Desk::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Millis> {
         let memories = [self.recent.poll_timeout(), self.blocks.poll_timeout()];
-        let machines = [self.timers.next(), self.matchmaker.poll_timeout()];
+        let machines = [self.timers.next(), self.queues.poll_timeout()];
         machines.into_iter().chain(memories).flatten().min()
     }
 
@@ -421,10 +431,12 @@ impl Desk {
 
     /// After every input: pairs the matchmaker made become calls, and the gauges are set.
     fn settle(&mut self, now: Now) {
-        while let Some(pair) = self.matchmaker.poll_match() {
+        while let Some(pair) = self.queues.poll_match() {
             self.matched(now, pair);
         }
+        self.settle_joined(now);
         self.see_off(now);
+        self.settle_joined(now);
         self.counters.set_gauges(self.sessions.len(), self.waiting.len(), self.calls.len());
     }
 
@@ -539,6 +551,17 @@ impl Desk {
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Desk({} sessions, {} calls)", self.sessions.len(), self.calls.len())
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::Frame { to, frame } => f.debug_struct("Frame").field("to", to).field("frame", frame).finish(),
+            Output::Close { to, code } => f.debug_struct("Close").field("to", to).field("code", code).finish(),
+            Output::Report(dispatch) => f.debug_tuple("Report").field(dispatch).finish(),
+            Output::Bus { to, payload } => write!(f, "Bus({to:?}, {} bytes)", payload.len()),
+        }
     }
 }
 

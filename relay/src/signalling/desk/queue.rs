@@ -101,7 +101,7 @@ impl Desk {
         self.tickets += 1;
         let id = TicketId(self.tickets);
         let Some(ticket) = self.ticket(now, from, id, &entry) else { return };
-        match self.matchmaker.enqueue(now.mono, &pool, ticket) {
+        match self.queues.enqueue(now, &pool, ticket) {
             Ok(()) => {}
             Err(refused) => {
                 self.relay.close(handle);
@@ -165,8 +165,8 @@ impl Desk {
         self.send_frame(to, frame);
     }
 
-    fn standing(&self, now: Now, id: TicketId) -> Standing {
-        self.matchmaker.position(now.mono, id).map_or_else(Standing::default, |position| Standing {
+    fn standing(&mut self, now: Now, id: TicketId) -> Standing {
+        self.queues.position(now, id).map_or_else(Standing::default, |position| Standing {
             ahead: position.ahead,
             stage: position.stage,
             eta: position.eta,
@@ -190,7 +190,7 @@ impl Desk {
         // Looking for a hint costs more than a position: for those who have waited long.
         let long = now.mono.since(waiting.since) >= EARLY_WAIT_MS;
         let looks = long && self.hints.take(HINTS, now.mono).is_ok();
-        standing.hint = if looks { self.matchmaker.hint(ticket) } else { waiting.told.hint };
+        standing.hint = if looks { self.queues.hint(ticket) } else { waiting.told.hint };
         let hopeless = looks && standing.stage == LAST_STAGE && standing.hint.is_none();
         let warns = hopeless && !waiting.warned;
         waiting.warned |= hopeless;
@@ -214,7 +214,7 @@ impl Desk {
         let Some(criteria) = caller.wishes else { return };
         if let Place::Queued(waiting) = std::mem::replace(&mut session.place, Place::Idle) {
             caller.warm = Some(waiting.handle);
-            self.matchmaker.cancel(waiting.id);
+            self.queues.cancel(now, waiting.id);
             self.waiting.remove(&waiting.id);
             self.enqueue(now, from, Entry { q: None, since: waiting.since, criteria, offer: waiting.offer });
         }
@@ -226,7 +226,7 @@ impl Desk {
             return self.too_often(now, from, q, Some(retry_ms));
         }
         let Place::Queued(Waiting { id, .. }) = session.place else { return };
-        let tuned = self.criteria(from, wish).filter(|wishes| self.matchmaker.tune(now.mono, id, *wishes).is_ok());
+        let tuned = self.criteria(from, wish).filter(|wishes| self.queues.tune(now, id, *wishes).is_ok());
         let Some(wishes) = tuned else { return self.refuse(now, from, q, ErrorCode::Criteria) };
         if let Some(caller) = self.sessions.get_mut(&from).and_then(|session| session.caller.as_mut()) {
             caller.wishes = Some(wishes);
@@ -244,7 +244,7 @@ impl Desk {
 
     /// A ticket that leads nowhere: out of the queue, off the relay.
     pub(super) fn spend(&mut self, waiting: &Waiting) {
-        self.matchmaker.cancel(waiting.id);
+        self.queues.cancel(self.clock, waiting.id);
         self.waiting.remove(&waiting.id);
         self.relay.close(waiting.handle);
     }

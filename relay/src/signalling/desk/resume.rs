@@ -40,7 +40,7 @@ impl Desk {
         if let Place::Queued(waiting) = std::mem::replace(&mut session.place, Place::Idle) {
             session.place =
                 Place::Paused(Paused { handle: Some(waiting.handle), since: waiting.since, offer: waiting.offer });
-            self.matchmaker.cancel(waiting.id);
+            self.queues.cancel(self.clock, waiting.id);
             self.waiting.remove(&waiting.id);
         }
     }

@@ -55,7 +55,7 @@ impl Desk {
     /// A ticket that waits already avoids them from now on.
     fn avoid_at_once(&mut self, now: Now, from: Connection, person: Person) {
         let Some(Place::Queued(waiting)) = self.sessions.get(&from).map(|session| &session.place) else { return };
-        if self.matchmaker.avoid(waiting.id, person).is_err() {
+        if self.queues.avoid(now, waiting.id, person).is_err() {
             self.renew_ticket(now, from);
         }
     }
