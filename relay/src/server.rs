@@ -77,7 +77,6 @@ pub struct Running {
     addresses: Addresses,
     admin: Admin,
     // Dropped first: the others hear that this node leaves before its callers do.
-    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is never one"))]
     cluster: Option<cluster::Cluster>,
     // Dropped before the workers: signalling ends first, while the calls it closes are still there.
     edges: Edges,

@@ -91,7 +91,10 @@ async fn texts_next_and_blocks_cross_and_a_report_is_delivered() {
         assert_eq!((&told["verified"][0]["b"], &told["unverified"]), (&json!(words), &json!(0)), "{told}");
     }
     ben.caller.send(json!({ "t": "block", "call": call })).await;
-    assert_eq!((ended(&mut ana).await["why"].as_str(), ended(&mut ben).await["why"].as_str()), (Some("hangup"), Some("block")));
+    assert_eq!(
+        (ended(&mut ana).await["why"].as_str(), ended(&mut ben).await["why"].as_str()),
+        (Some("hangup"), Some("block"))
+    );
     // They do not meet again, on whatever node.
     ana.queue().await;
     ben.queue().await;
@@ -199,7 +202,12 @@ async fn two_nodes_of_one_name_and_settings_that_differ_are_named_in_the_log() {
     b.says("has other settings for matching");
     let like = |daemon: &Daemon| {
         let seen = http::get(daemon.admin(), "/v1/cluster").json();
-        seen["nodes"].as_array().unwrap().iter().map(|node| node["same_settings"].as_bool().unwrap()).collect::<Vec<_>>()
+        seen["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|node| node["same_settings"].as_bool().unwrap())
+            .collect::<Vec<_>>()
     };
     eventually("both nodes", || (like(&b) == [false, true]).then_some(()));
     assert_eq!(metric(&b, "relay_cluster_nodes_unlike", ""), 1);

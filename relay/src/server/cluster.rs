@@ -2,10 +2,10 @@
 //!
 //! Without a `[cluster]` there is nobody else, and nothing of this runs.
 
-#[cfg(feature = "nats")]
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+#[cfg(feature = "nats")]
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::header;
@@ -27,9 +27,9 @@ use crate::bus::{Neighbours, Vitals};
 use crate::cluster::{self, Load};
 use crate::server::capacity::Capacity;
 #[cfg(feature = "nats")]
-use crate::signalling::{self, Fellows};
-#[cfg(feature = "nats")]
 use crate::signalling::desk::{self, Change};
+#[cfg(feature = "nats")]
+use crate::signalling::{self, Fellows};
 use crate::signalling::{Controls, Tell, own_page};
 
 /// What the broker may take to say its first word; without it this node begins on its own.
@@ -111,11 +111,7 @@ impl Hands {
         let Some(held) = self.0.held.get() else { return Load::default() };
         let free = if held.admin.is_ready() { held.allocations.saturating_sub(held.used()) / SIDES } else { 0 };
         let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-        Load {
-            room: count(free),
-            calls: count(held.sources.signalling.calls()),
-            draining: held.admin.is_draining(),
-        }
+        Load { room: count(free), calls: count(held.sources.signalling.calls()), draining: held.admin.is_draining() }
     }
 
     fn vitals(&self) -> Vitals {
@@ -247,9 +243,9 @@ pub(super) fn router(cluster: Option<&Cluster>) -> Router {
     let seen =
         cluster.map(|cluster| (cluster.neighbours.clone(), Arc::clone(&cluster.counters), cluster.hands.clone()));
     let answer = move || {
-        let told = seen.as_ref().map_or_else(alone, |(neighbours, counters, hands)| {
-            together(neighbours, counters, &hands.vitals())
-        });
+        let told = seen
+            .as_ref()
+            .map_or_else(alone, |(neighbours, counters, hands)| together(neighbours, counters, &hands.vitals()));
         let response: Response = ([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response();
         std::future::ready(response)
     };

@@ -96,7 +96,8 @@ pub(super) fn matching(counters: &Counters, page: &mut Exposition) {
     for (why, count) in counters.ended() {
         ended.labelled(&[("reason", &end(why))], count);
     }
-    let events = page.family("relay_cluster_matching_events_total", Kind::Counter, "What else nodes say about matching.");
+    let events =
+        page.family("relay_cluster_matching_events_total", Kind::Counter, "What else nodes say about matching.");
     for (event, count) in [
         ("announced", counters.announced()),
         ("released", counters.releases()),

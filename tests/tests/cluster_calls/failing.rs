@@ -21,7 +21,8 @@ async fn whose_partners_node_is_killed_is_matched_again_with_the_seniority_they_
         let (mut a, b, c) = (node("a", &broker).start(), node("b", &broker).start(), node("c", &broker).start());
         match_together(&[&a, &b, &c]);
         let (mut lost, mut innocent) = (Voice::enter(&a, "lost").await, Voice::enter(&b, "innocent").await);
-        let call = if killed_hosts { talk(&mut lost, &mut innocent).await } else { talk(&mut innocent, &mut lost).await };
+        let call =
+            if killed_hosts { talk(&mut lost, &mut innocent).await } else { talk(&mut innocent, &mut lost).await };
         assert_eq!(call.relay == a.turn(), killed_hosts);
         a.signal(libc::SIGKILL);
         let killed = Instant::now();
@@ -64,7 +65,10 @@ async fn without_the_broker_every_node_matches_its_own_and_with_it_all_again() {
     broker.start_again();
     let healed = Instant::now();
     connect(&mut on_a, &mut on_b).await;
-    e2e::report("cluster-broker-back.txt", &format!("two who waited met {:?} after the broker was there", healed.elapsed()));
+    e2e::report(
+        "cluster-broker-back.txt",
+        &format!("two who waited met {:?} after the broker was there", healed.elapsed()),
+    );
     hear_each_other(&mut waits, &mut comes);
     for daemon in [&a, &b] {
         assert!(!alone(daemon));

@@ -34,7 +34,9 @@ async fn nothing_of_people_of_two_nodes_is_in_the_memory_or_on_the_disk_of_the_b
         for voice in [&ana, &ben] {
             let Login { user, password } = &voice.turn.login;
             marks.extend([user, password].map(|it| it.as_bytes().to_vec()));
-            marks.extend([&voice.welcome["sid"], &voice.welcome["key"]].map(|it| it.as_str().unwrap().as_bytes().to_vec()));
+            marks.extend(
+                [&voice.welcome["sid"], &voice.welcome["key"]].map(|it| it.as_str().unwrap().as_bytes().to_vec()),
+            );
             marks.push(voice.relayed.to_string().into_bytes());
         }
         marks.push(call.id.clone().into_bytes());
