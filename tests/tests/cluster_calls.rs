@@ -3,9 +3,8 @@
 mod failing;
 mod unseen;
 
-use e2e::across::{connect, hear_each_other, match_together, matched, relay, talk};
+use e2e::across::{connect, hear_each_other, match_together, matched, talk};
 use e2e::broker::Broker;
-use e2e::client::Ended;
 use e2e::daemon::Builder;
 use e2e::vitals::metric;
 use e2e::voice::Voice;
