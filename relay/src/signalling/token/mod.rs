@@ -150,6 +150,11 @@ impl Verifier {
         Verifier { settings, pepper, replay }
     }
 
+    /// Persons are from now on what this pepper makes of their pseudonyms.
+    pub(super) fn season(&mut self, pepper: Pepper) {
+        self.pepper = pepper;
+    }
+
     /// To be read as a [`Memory`].
     pub(super) fn memory(&self) -> impl Serialize + '_ {
         (&self.pepper, &self.replay)
