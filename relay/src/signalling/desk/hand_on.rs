@@ -72,6 +72,8 @@ impl Desk {
         self.clock = now;
         self.queues.hold(now);
         self.give_up_set_ups();
+        self.end_hosted();
+        self.come_home(now);
         self.handing = Handing::Packed;
         let contents = self.take_out(now, stays);
         let packed = Packed::new(self, &contents);
@@ -122,6 +124,9 @@ impl Desk {
         self.clock = now;
         let (mut contents, knowledge) = packed.open()?;
         self.verifier = Verifier::with_memory(self.settings.token.clone(), knowledge.memory);
+        if let Some(pepper) = self.settings.pepper() {
+            self.verifier.season(pepper);
+        }
         self.tags = knowledge.tags;
         if let Some(secret) = self.settings.tag_secret {
             self.tags.move_on(secret);

@@ -4,10 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::queues::Queues;
-use super::{Desk, Output, Settings};
-use crate::cluster::{self, Cluster, Counters, Envelope, Load, Peer, To};
-use crate::matchmaking::{Matchmaker, Pepper};
+use super::words::{First, Word};
+use super::{ACCEPT_MS, CONNECT_MS, Connection, Desk, Output, Settings};
+use crate::cluster::{self, Body, CallId, Cluster, Counters, Envelope, Load, Luggage, Matched, Peer, To, Turned};
+use crate::matchmaking::{Matchmaker, Pepper, TicketId};
+use crate::signalling::codes::ErrorCode;
 use crate::time::Now;
+
+/// The desk that hosts a call ends what is not connected in time. If it does not, the cluster does, so much later.
+const GRACE_MS: u64 = 2_000;
 
 /// What a desk needs to know to be one of several.
 #[derive(Clone)]
@@ -25,7 +30,9 @@ impl Queues {
             return Queues::Alone(Matchmaker::new(settings.matching.clone()));
         };
         let alone = cluster::Settings::alone(settings.matching.clone());
-        let settings = cluster::Settings { joins: true, load: *load, ..alone };
+        let agree_ms = if settings.acceptance { ACCEPT_MS } else { 0 };
+        let settings =
+            cluster::Settings { joins: true, load: *load, set_up_ms: agree_ms + CONNECT_MS + GRACE_MS, ..alone };
         // The first timeout is in the past, so the cluster begins as soon as anybody looks at the time.
         Queues::Joined(Box::new(Cluster::new(settings, Now::default(), *me, Arc::clone(counters))))
     }
@@ -69,15 +76,125 @@ impl Desk {
     pub(super) fn settle_joined(&mut self, now: Now) {
         while let Some(news) = self.queues.poll_news() {
             match news {
-                cluster::Output::Send { to, envelope } => self.publish(to, envelope),
+                cluster::Output::Send { to, envelope } => self.publish(now, to, envelope),
                 cluster::Output::Paired(pair) => self.matched(now, pair),
-                _ => {}
+                cluster::Output::Matched(matched) => self.matched_beyond(now, &matched),
+                cluster::Output::Ended { call, why, .. } => self.ended_beyond(now, call, why),
+                cluster::Output::Partner { call, heard, .. } => self.partner_heard(call, heard),
+                cluster::Output::Passed { call, luggage, .. } => self.hear_word(now, call, &luggage),
+                cluster::Output::Turned { ticket, why } => self.turned(now, ticket, why),
             }
         }
     }
 
-    fn publish(&mut self, to: To, envelope: Envelope) {
+    /// With what this desk sends along: who promises, and who decides, introduces somebody. Who has gone meanwhile promises nothing.
+    fn publish(&mut self, now: Now, to: To, mut envelope: Envelope) {
+        match &mut envelope.body {
+            Body::Grant { pair, luggage } => match self.promised(now, TicketId(pair.follower.number)) {
+                Some(first) => *luggage = first.luggage(),
+                None => return,
+            },
+            Body::Commit { call, luggage, .. } => match self.decided(*call) {
+                Some(said) => *luggage = said,
+                None => return,
+            },
+            _ => {}
+        }
         self.outputs.push_back(Output::Bus { to, payload: envelope.encode() });
+    }
+
+    fn promised(&self, now: Now, ticket: TicketId) -> Option<First> {
+        let connection = *self.waiting.get(&ticket)?;
+        let since = self.waiting_of(connection)?.since;
+        Some(First { introduction: self.introduction(now, connection, since)?, hosted: None })
+    }
+
+    fn decided(&self, call: CallId) -> Option<Luggage> {
+        let connection = self.shared.get(&call)?;
+        let guest = self.guests.get(connection).map(|guest| &guest.luggage);
+        guest.or_else(|| Some(&self.abroad(*connection)?.luggage)).cloned()
+    }
+
+    /// A ticket of ours and one of another node are a call.
+    fn matched_beyond(&mut self, now: Now, matched: &Matched) {
+        let own = self.take_ticket(TicketId(matched.ticket));
+        match (own, First::read(&matched.luggage)) {
+            (Some(own), Some(first)) if matched.hosts => self.host(now, matched, own, first.introduction),
+            (Some(own), Some(first)) => self.go_abroad(now, matched, own, first),
+            (Some((connection, waiting)), None) => {
+                // Of another version, or no desk's word: asked again at once it would be the same.
+                self.end_shared(now, matched.call);
+                self.relay.close(waiting.handle);
+                self.busy(connection, None);
+            }
+            (None, _) => self.end_shared(now, matched.call),
+        }
+    }
+
+    fn ended_beyond(&mut self, now: Now, call: CallId, why: cluster::Why) {
+        let Some(&connection) = self.shared.get(&call) else { return };
+        if self.guests.contains_key(&connection) {
+            self.forget(now, connection);
+        } else {
+            self.ended_at_home(now, connection, why);
+        }
+    }
+
+    fn partner_heard(&mut self, call: CallId, heard: bool) {
+        let Some(&connection) = self.shared.get(&call) else { return };
+        if self.guests.contains_key(&connection) {
+            self.guest_heard(connection, heard);
+        } else {
+            self.host_heard(connection, heard);
+        }
+    }
+
+    fn hear_word(&mut self, now: Now, call: CallId, luggage: &Luggage) {
+        let (Some(&connection), Some(word)) = (self.shared.get(&call), Word::read(luggage)) else { return };
+        if self.guests.contains_key(&connection) {
+            self.hear_home(now, connection, word);
+        } else {
+            self.hear_host(now, connection, word);
+        }
+    }
+
+    /// The owner of its queue would not have a ticket.
+    fn turned(&mut self, now: Now, ticket: TicketId, why: Turned) {
+        let Some((connection, waiting)) = self.take_ticket(ticket) else { return };
+        if let Some(caller) = self.sessions.get_mut(&connection).and_then(|session| session.caller.as_mut()) {
+            caller.warm = Some(waiting.handle);
+        }
+        match why {
+            // They came to another node since: of two connections of one person the newer one stays.
+            Turned::Replaced => self.refuse(now, connection, None, ErrorCode::Replaced),
+            Turned::BadCriteria => self.refuse(now, connection, None, ErrorCode::Criteria),
+            Turned::Full | Turned::Duplicate => self.busy(connection, None),
+        }
+    }
+
+    /// To the other desk of that call.
+    pub(super) fn pass(&mut self, call: CallId, word: &Word) {
+        let now = self.clock;
+        if let Some(cluster) = self.queues.cluster() {
+            cluster.pass(now, call, word.luggage());
+        }
+    }
+
+    /// This node is not in that call any more; the other one hears it.
+    pub(super) fn end_shared(&mut self, now: Now, call: CallId) {
+        self.shared.remove(&call);
+        if let Some(cluster) = self.queues.cluster() {
+            cluster.end(now, call);
+        }
+    }
+
+    /// Connections of callers, without the guests.
+    pub(super) fn own_sessions(&self) -> usize {
+        self.sessions.len() - self.guests.len()
+    }
+
+    pub(super) fn is_guest(&self, connection: Connection) -> bool {
+        self.guests.contains_key(&connection)
     }
 }
 

@@ -5,6 +5,7 @@
 //! until [`Desk::poll_timeout`]. A deadline in the past means work is left over: handle the input that waits, then call
 //! again. The relay is told within `handle_*`, so a call's routes are dead before its `ended` can be polled.
 
+mod abroad;
 mod accept;
 mod adopt;
 mod bound;
@@ -13,6 +14,7 @@ mod deny;
 mod drain;
 mod end;
 mod enter;
+mod guests;
 mod hand_on;
 mod hearing;
 mod joined;
@@ -30,6 +32,7 @@ mod session;
 mod timers;
 mod trace;
 mod trust;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +50,7 @@ pub use self::bound::{BOUND_SECS, Lifetime, MAX_BOUND, MAX_BOUND_SECS, MAX_START
 use self::call::Call;
 use self::deny::Deny;
 pub use self::deny::{Change, DenyFull, MAX_DENIED, Revoked};
+use self::guests::Guest;
 use self::hand_on::Handing;
 pub use self::joined::Joined;
 pub use self::operator::{DENY_SECS, Held, MAX_DENY_SECS, Subject, revoked_until};
@@ -64,7 +68,7 @@ use super::message::{Ice, IceServer, Reply, Request, TextFrame, Unreadable, pars
 use super::relay_desk::RelayDesk;
 use super::token::{self, Verifier};
 use crate::calls::Handle;
-use crate::cluster::To;
+use crate::cluster::{CallId, To};
 use crate::matchmaking::{Band, Pepper, Person, Policy, RecentPartners, TicketId};
 use crate::time::{Millis, Now};
 
@@ -212,6 +216,10 @@ pub struct Desk {
     waiting: HashMap<TicketId, Connection, FixedState>,
     calls: HashMap<Id, Call, FixedState>,
     sids: HashMap<Id, Connection, FixedState>,
+    /// Callers of other nodes in calls of ours.
+    guests: HashMap<Connection, Guest, FixedState>,
+    /// Calls with another node: the guest here, or the caller of ours who is one there.
+    shared: HashMap<CallId, Connection, FixedState>,
     /// Blocks of the last half hour, whose people may have come back with a token that does not name them yet.
     blocks: RecentPartners,
     deny: Deny,
@@ -259,6 +267,8 @@ impl Desk {
             waiting: HashMap::default(),
             calls: HashMap::default(),
             sids: HashMap::default(),
+            guests: HashMap::default(),
+            shared: HashMap::default(),
             blocks: RecentPartners::default(),
             deny: Deny::default(),
             reports: HashMap::default(),
@@ -287,7 +297,7 @@ impl Desk {
         self.clock = now;
         let nobody_can_come_back = self.sids.is_empty();
         // Who is away has no connection, and should find room for one.
-        let connected = self.sessions.len() - self.away;
+        let connected = self.own_sessions() - self.away;
         if connected >= self.settings.max_sessions || nobody_can_come_back && !self.admits() {
             self.turn_away(now, connection, None);
         } else {
@@ -322,7 +332,7 @@ impl Desk {
                     // On a new connection `hello` comes before what an older one has lost.
                     let counts = !matches!(envelope.request, Request::Hello(_));
                     session.heard = session.heard.max(envelope.q.filter(|_| counts).unwrap_or(0));
-                    self.request(now, connection, envelope.q, envelope.request);
+                    self.request(now, connection, envelope.q, envelope.request, frame);
                 }
                 Err(Unreadable::Unknown { q }) => {
                     session.heard = session.heard.max(q.unwrap_or(0));
@@ -390,7 +400,7 @@ impl Desk {
         self.outputs.pop_front()
     }
 
-    fn request(&mut self, now: Now, from: Connection, q: Option<u64>, request: Request) {
+    fn request(&mut self, now: Now, from: Connection, q: Option<u64>, request: Request, frame: &str) {
         let Some(session) = self.sessions.get_mut(&from) else { return };
         match (&session.place, request) {
             (_, Request::Ping { p, n }) => {
@@ -406,6 +416,7 @@ impl Desk {
             (_, Request::Report(report)) => self.report(now, from, q, &report),
             (_, Request::Trace { on }) => self.follow(from, q, on),
             (_, Request::Queue(_) | Request::Tune(_) | Request::Leave) => self.refuse(now, from, q, ErrorCode::State),
+            (Place::Abroad(_), of_call) => self.pass_on(now, from, q, &of_call, frame),
             (_, of_call) => self.of_call(now, from, q, of_call),
         }
     }
@@ -429,6 +440,7 @@ impl Desk {
             Timer::Ack(call) => self.ack_due(now, call),
             Timer::Description(call) => self.description_due(now, call),
             Timer::Connect(call) => self.connect_due(now, call),
+            Timer::Ends(call) => self.ends_due(now, call),
         }
     }
 
@@ -440,7 +452,7 @@ impl Desk {
         self.settle_joined(now);
         self.see_off(now);
         self.settle_joined(now);
-        self.counters.set_gauges(self.sessions.len(), self.waiting.len(), self.calls.len());
+        self.counters.set_gauges(self.own_sessions(), self.waiting.len(), self.calls.len());
     }
 
     fn send(&mut self, to: Connection, reply: &Reply<'_>) {
@@ -449,7 +461,8 @@ impl Desk {
     }
 
     /// Numbers and keeps what must not be lost; says nothing to who is away, who hears it on coming back.
-    fn send_frame(&mut self, to: Connection, mut frame: TextFrame) {
+    fn send_frame(&mut self, to: Connection, frame: TextFrame) {
+        let Some(mut frame) = self.tell_guest(to, frame) else { return };
         if let Some(session) = self.sessions.get_mut(&to).filter(|session| session.caller.is_some()) {
             if !frame.droppable {
                 session.replay.number(self.clock.mono, &mut frame);
@@ -488,7 +501,9 @@ impl Desk {
         let frame = Reply::Error { q, code, msg: code.message(), retry_ms: None, fatal: true }.frame();
         if self.sessions.get(&to).is_some_and(|session| !session.away) {
             self.send_frame(to, frame);
-            self.outputs.push_back(Output::Close { to, code: close });
+            if !self.shut_guest(to, close) {
+                self.outputs.push_back(Output::Close { to, code: close });
+            }
         }
         self.forget(now, to);
     }

@@ -130,7 +130,7 @@ impl Desk {
             Place::Idle => Some("idle"),
             Place::Queued(_) => Some("queued"),
             Place::Paused(_) => Some("paused"),
-            Place::InCall(..) => Some("call"),
+            Place::InCall(..) | Place::Abroad(_) => Some("call"),
         };
         Held {
             connected: session.is_some_and(|session| !session.away),

@@ -272,6 +272,7 @@ impl Chaos {
                     queued += 1;
                     assert_eq!(desk.waiting[&waiting.id], *connection);
                 }
+                Place::Abroad(_) => unreachable!("there is no other node"),
                 Place::InCall(call, side) => {
                     seated += 1;
                     assert_eq!(desk.calls[call].seat(*side).connection, *connection);
