@@ -1,5 +1,6 @@
 //! People of several nodes are matched and talk: real relays, a real nats-server, the whole of pair.v1 between them.
 
+mod browsers;
 mod failing;
 mod unseen;
 

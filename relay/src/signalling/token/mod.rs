@@ -155,11 +155,6 @@ impl Verifier {
         self.pepper.mark()
     }
 
-    /// Persons are from now on what this pepper makes of their pseudonyms.
-    pub(super) fn season(&mut self, pepper: Pepper) {
-        self.pepper = pepper;
-    }
-
     /// To be read as a [`Memory`].
     pub(super) fn memory(&self) -> impl Serialize + '_ {
         (&self.pepper, &self.replay)
