@@ -45,7 +45,9 @@ impl Desk {
     /// No owner of a queue, nor another home, brings together who may not meet.
     fn may_meet(&self, own: &Introduction, other: &Introduction) -> bool {
         let (own, other) = (&own.claims, &other.claims);
-        own.pool == other.pool && bands_meet(own.band, other.band, &self.settings.matching) && own.person != other.person
+        own.pool == other.pool
+            && bands_meet(own.band, other.band, &self.settings.matching)
+            && own.person != other.person
     }
 
     fn let_in(&mut self, now: Now, introduction: Introduction, guest: Guest) -> (Connection, Millis) {
@@ -153,12 +155,8 @@ impl Desk {
             Word::Quiet { blocks } => self.turn_guest_from(now, id, side, blocks),
             Word::Follows(on) => session.traced = on,
             // A host's.
-            Word::Hosted(_)
-            | Word::Tell(_)
-            | Word::Generation(_)
-            | Word::Connected
-            | Word::Shut(_)
-            | Word::Over(_) => {}
+            Word::Hosted(_) | Word::Tell(_) | Word::Generation(_) | Word::Connected | Word::Shut(_) | Word::Over(_) => {
+            }
         }
     }
 

@@ -182,7 +182,10 @@ pub enum Output {
     /// Deliver, and say how it went with [`Desk::handle_reported`].
     Report(Dispatch),
     /// Seal and publish.
-    Bus { to: To, payload: Vec<u8> },
+    Bus {
+        to: To,
+        payload: Vec<u8>,
+    },
 }
 
 /// A report for the app's backend, to be signed and sent.

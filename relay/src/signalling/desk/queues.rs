@@ -1,7 +1,9 @@
 //! Where tickets wait: in this process, or in a cluster of which this node is one. The same verbs, so that the rest of the desk need not know.
 
 use crate::cluster::{self, Cluster};
-use crate::matchmaking::{Census, Criteria, Hint, Match, Matchmaker, Person, Position, Recent, Refused, Ticket, TicketId};
+use crate::matchmaking::{
+    Census, Criteria, Hint, Match, Matchmaker, Person, Position, Recent, Refused, Ticket, TicketId,
+};
 use crate::time::{Millis, Now};
 
 /// By itself, or one of several.

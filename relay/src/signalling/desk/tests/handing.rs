@@ -458,7 +458,8 @@ fn a_relay_with_less_room_keeps_whom_it_can() {
     let desk = Desk::unpack(settings(), own, [8; 32], Arc::clone(&counters), &packed, world.now).unwrap();
     let (now, numbers, minted) = (world.now, world.numbers, world.minted);
     let (inbox, closed) = (HashMap::new(), HashMap::new());
-    let mut world = World { desk, relay, counters, now, inbox, closed, reports: Vec::new(), said: Vec::new(), numbers, minted };
+    let mut world =
+        World { desk, relay, counters, now, inbox, closed, reports: Vec::new(), said: Vec::new(), numbers, minted };
     assert_eq!(world.come_back(1, 11, &tickets[0])["resumed"], json!({ "state": "idle", "q": 2 }));
     assert_eq!(world.hear(11, "ended")["call"], json!(call));
     assert_eq!(world.come_back(3, 13, &waiting)["resumed"]["state"], "queued");
