@@ -36,6 +36,8 @@ pub(super) struct Abroad {
     pub(super) connected: bool,
     /// Its caller wants it to end, and why.
     ends: Option<Why>,
+    /// A block that is answered when the call is over, as where calls are one's own.
+    blocked: Option<Option<u64>>,
     /// What the host is told with the word that it is a call, until it knows.
     pub(super) luggage: Luggage,
 }
@@ -60,6 +62,7 @@ impl Desk {
             sub: claims.sub,
             connected: false,
             ends: None,
+            blocked: None,
             luggage,
         };
         session.place = Place::Abroad(Box::new(abroad));
@@ -170,6 +173,14 @@ impl Desk {
         true
     }
 
+    /// Whether a block is answered once the call is over.
+    pub(super) fn answers_at_the_end(&mut self, from: Connection, q: Option<u64>) -> bool {
+        let Some(session) = self.sessions.get_mut(&from) else { return false };
+        let Place::Abroad(abroad) = &mut session.place else { return false };
+        abroad.blocked = Some(q);
+        true
+    }
+
     /// The partner of that call, if this is where the caller is: person, pseudonym, side.
     pub(super) fn partner_abroad(&self, from: Connection, named: Id) -> Option<(Person, Arc<str>, Side)> {
         let abroad = self.abroad(from).filter(|abroad| abroad.id == Some(named))?;
@@ -214,7 +225,7 @@ impl Desk {
     fn over(&mut self, now: Now, connection: Connection, over: Over) {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         let Place::Abroad(abroad) = std::mem::replace(&mut session.place, Place::Idle) else { return };
-        let Abroad { call, id, side, since, person, sub, .. } = *abroad;
+        let Abroad { call, id, side, since, person, sub, blocked, .. } = *abroad;
         self.shared.remove(&call);
         if let Some(cluster) = self.queues.cluster() {
             cluster.part(call);
@@ -246,6 +257,9 @@ impl Desk {
         self.tidy_later(now, connection);
         if let Some(call) = id {
             self.send(connection, &Reply::Ended { q: over.q, call, by: over.by, why: over.why, requeued });
+        }
+        if let Some(q) = blocked {
+            self.send(connection, &Reply::Blocked { q });
         }
         let Some(criteria) = criteria else { return };
         if requeued {

@@ -49,7 +49,9 @@ impl Desk {
             self.turn_from(now, from, id, (partner.side.other(), Why::Block));
         }
         self.avoid_at_once(now, from, partner.person);
-        self.send(from, &Reply::Blocked { q });
+        if !self.answers_at_the_end(from, q) {
+            self.send(from, &Reply::Blocked { q });
+        }
     }
 
     /// A ticket that waits already avoids them from now on.

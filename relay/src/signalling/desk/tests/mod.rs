@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::auth::Credential;
 use crate::calls::{Full, Gone, Heard};
-use crate::matchmaking::{Gender, Level, TopicMode};
+use crate::matchmaking::{Gender, Level, Recent, TopicMode};
 use crate::signalling::token::{Key, Minter, Profile};
 use crate::time::Unix;
 
@@ -153,8 +153,12 @@ impl World {
     }
 
     pub(super) fn with(settings: Settings) -> World {
+        World::seeded(settings, 7)
+    }
+
+    pub(super) fn seeded(settings: Settings, seed: u8) -> World {
         let (relay, counters) = (FakeRelay::default(), Arc::new(Counters::default()));
-        let desk = Desk::new(settings, Box::new(relay.clone()), [7; 32], Arc::clone(&counters));
+        let desk = Desk::new(settings, Box::new(relay.clone()), [seed; 32], Arc::clone(&counters));
         let now = Now { mono: Millis(1_000), unix: Unix(1_800_000_000), micros: 0 };
         let (inbox, closed, numbers) = (HashMap::new(), HashMap::new(), HashMap::new());
         let (reports, said) = (Vec::new(), Vec::new());
@@ -360,7 +364,7 @@ impl World {
         let desk = &self.desk;
         let tables = [desk.sessions.len(), desk.people.len(), desk.waiting.len(), desk.calls.len()];
         assert_eq!(tables, [0; 4]);
-        assert_eq!((desk.sids.len(), desk.bound.len()), (0, 0));
+        assert_eq!((desk.sids.len(), desk.bound.len(), desk.guests.len(), desk.shared.len()), (0, 0, 0, 0));
         assert_eq!(desk.queues.waiting(), 0);
         assert_eq!(self.open_handles(), 0);
     }
