@@ -170,6 +170,7 @@ pub(crate) mod tests {
             left: Vec::new(),
             reached: None,
             unheard: false,
+            moved: false,
             double_matched: false,
             direct: false,
         }

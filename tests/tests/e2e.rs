@@ -31,6 +31,7 @@ mod packaged;
 mod page_access;
 mod page_call;
 mod pair_browser;
+mod pair_moved;
 mod people;
 mod prove;
 mod quality;

@@ -285,7 +285,7 @@ impl Caller {
                 self.allocate(now, ice);
             }
             Frame::Left if self.state == State::Waiting => self.give_up(now),
-            Frame::Matched { call, role, generation, peer, ice, offer } => {
+            Frame::Matched { call, role, generation, peer, ice, offer, moved } => {
                 if self.state != State::Waiting {
                     self.record.double_matched |= matches!(self.state, State::Negotiating | State::Talking);
                     return;
@@ -293,6 +293,9 @@ impl Caller {
                 let common_topics = peer.topics.iter().fold(0, |set, topic| set | 1 << (topic & 63));
                 let partner_level = signal::level(&peer.lvl);
                 self.record.told = Some(Told { call: call.clone(), role, partner_level, common_topics });
+                if moved {
+                    self.move_over();
+                }
                 self.begin_leg(now, call, role, generation, ice);
                 if let Some(offer) = offer {
                     self.handle_description(now, &offer.sdp);
@@ -328,6 +331,15 @@ impl Caller {
     fn wait(&mut self, now: Nanos) {
         self.state = State::Waiting;
         self.deadline = (!self.last_call).then(|| now.after(self.patience));
+    }
+
+    /// The call is on another relay than the allocation made for it, which the server takes back: it is made there, and measured.
+    fn move_over(&mut self) {
+        self.forget_turn();
+        self.ways = Ways::default();
+        let times = &mut self.record.times;
+        (times.ice, times.allocate_sent, times.allocated) = (None, None, None);
+        self.record.moved = true;
     }
 
     /// Allocates as soon as there is a credential, and once.
@@ -468,6 +480,7 @@ impl Record {
             left: Vec::new(),
             double_matched: false,
             unheard: false,
+            moved: false,
             direct: false,
             reached: None,
         }

@@ -156,6 +156,9 @@ pub struct Record {
     /// Over what it reached the TURN server.
     #[serde(default)]
     pub reached: Option<Transport>,
+    /// Its last call was on another relay than its connection, so that it allocated once more.
+    #[serde(default)]
+    pub moved: bool,
     /// Its media goes to the partner itself, by no relay.
     #[serde(default)]
     pub direct: bool,

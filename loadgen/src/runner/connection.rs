@@ -32,7 +32,7 @@ const PROTOCOL: &str = "pair.v1";
 const BUFFER: usize = 1 << 10;
 const MAX_FRAME: usize = 64 << 10;
 /// Connecting and upgrading.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) type Socket = WebSocketStream<Stream>;
 
@@ -132,11 +132,12 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Connects caller `number`, from an address of its own where the target is on this machine.
-pub(crate) async fn connect(address: &Address, dialer: &Dialer, number: u32) -> io::Result<Socket> {
+/// Connects caller `number`, from an address of its own where the target is on this machine. Who has not taken the connection
+/// for so long as `answered` will not.
+pub(crate) async fn connect(address: &Address, dialer: &Dialer, number: u32, answered: Duration) -> io::Result<Socket> {
     let source = loopback_address(number, address.socket.ip());
     let connecting = async {
-        let stream = tcp(address.socket, source).await?;
+        let stream = timeout(answered, tcp(address.socket, source)).await.map_err(|_| io::ErrorKind::TimedOut)??;
         stream.set_nodelay(true)?;
         let stream = match address.secure {
             false => Stream::Plain(stream),
@@ -180,7 +181,7 @@ pub async fn check(address: &Address, dialer: &Dialer) -> Result<(), Unreachable
         let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         if refused { "; is the relay running, and its [listen] signalling there?" } else { "" }
     };
-    match connect(address, dialer, u32::MAX).await {
+    match connect(address, dialer, u32::MAX, PATIENCE).await {
         Ok(mut socket) => {
             let _ = socket.close(None).await;
             Ok(())
@@ -218,6 +219,19 @@ mod tests {
         assert_eq!(Address::parse("wss://127.0.0.1:8443/v1/ws").unwrap().host_name(), "127.0.0.1");
         assert_eq!(Address::parse("wss://[::1]:8443/v1/ws").unwrap().host_name(), "::1");
         assert_eq!(Address::parse("ws://[::1]:9").unwrap().socket.to_string(), "[::1]:9");
+    }
+
+    #[tokio::test]
+    async fn whom_a_full_listener_does_not_take_gives_up_when_its_patience_ends() {
+        let listener = TcpSocket::new_v4().unwrap();
+        listener.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = listener.listen(1).unwrap();
+        let address = Address::usual(listener.local_addr().unwrap());
+        let _two = [tcp(address.socket, None).await.unwrap(), tcp(address.socket, None).await.unwrap()];
+        let (dialer, begun) = (Dialer::new(None, None).unwrap(), std::time::Instant::now());
+        let refused = connect(&address, &dialer, 0, Duration::from_millis(100)).await.err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl Session {
 
     async fn connect(&mut self) {
         // Boxed: what connecting needs is not kept for as long as the caller lives.
-        match Box::pin(connection::connect(&self.context.address, &self.context.dialer, self.number)).await {
+        let Context { address, dialer, .. } = &*self.context;
+        match Box::pin(connection::connect(address, dialer, self.number, connection::PATIENCE)).await {
             Ok(socket) => {
                 self.socket = Some(socket);
                 self.caller.handle_open();
@@ -235,20 +236,20 @@ impl Session {
 
     /// Whether there is a connection again; who `insists` tries for as long as a session is kept.
     async fn reconnect(&mut self, cut: Nanos, insists: bool) -> bool {
-        let mut pause = None;
-        loop {
-            match connection::connect(&self.context.address, &self.context.dialer, self.number).await {
-                Ok(socket) => {
-                    self.socket = Some(socket);
-                    return true;
-                }
-                Err(_) => pause = storm::again(cut, self.now(), pause).filter(|_| insists),
+        for attempt in 1..=u8::MAX {
+            let patience = if insists { storm::ANSWERED_WITHIN } else { connection::PATIENCE };
+            if let Ok(socket) =
+                connection::connect(&self.context.address, &self.context.dialer, self.number, patience).await
+            {
+                self.socket = Some(socket);
+                return true;
             }
-            match pause {
+            match self.context.pause_after(attempt, self.number, cut, self.now()).filter(|_| insists) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return false,
             }
         }
+        false
     }
 
     /// Does what the machine wants done.

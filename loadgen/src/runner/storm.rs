@@ -62,29 +62,33 @@ pub(super) fn severed(mut record: Record, up: bool, now: Nanos) -> Record {
 }
 
 /// Whom the server asks to come back is back within so long, as `pair.js` is.
-const ASKED_WITHIN: Duration = Duration::from_millis(500);
+const ASKED_WITHIN: Duration = Duration::from_secs(3);
 /// For so long a session may be resumed (pair.v1), and a connection that is refused is tried again …
 const RESUMES_FOR: Duration = Duration::from_secs(15);
-/// … after so long, then after twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// The next pause after `pause` when caller cut off at `cut` is refused; none if its session is gone.
-pub(super) fn again(cut: Nanos, now: Nanos, pause: Option<Duration>) -> Option<Duration> {
-    let pause = pause.map_or(FIRST_PAUSE, |pause| (2 * pause).min(LONGEST_PAUSE));
-    (now.since(cut) + pause < RESUMES_FOR).then_some(pause)
-}
+/// … after so long, and up to twice that, as `pair.js` does …
+const PAUSE: Duration = Duration::from_millis(500);
+/// … or when nobody has taken it for so long: the system asks again after one, three and seven seconds, when the session is gone.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Context {
     /// When caller `number`, asked at `at`, comes back.
     pub(super) fn return_when_asked(&self, number: u32, at: Nanos) -> Nanos {
-        at.after(self.scenario.back_within(ASKED_WITHIN, number))
+        at.after(self.scenario.back_within(ASKED_WITHIN, number, 0))
+    }
+
+    /// How long caller `number`, cut off at `cut`, waits after so many attempts; none if its session is gone.
+    pub(super) fn pause_after(&self, attempt: u8, number: u32, cut: Nanos, now: Nanos) -> Option<Duration> {
+        pause(self.scenario.back_within(PAUSE, number, attempt), now.since(cut))
     }
 
     /// When caller `number`, cut off at `at`, comes back.
     pub(super) fn return_of(&self, number: u32, at: Nanos) -> Nanos {
         at.after(self.scenario.back_after(number))
     }
+}
+
+fn pause(own: Duration, away: Duration) -> Option<Duration> {
+    (away + PAUSE + own < RESUMES_FOR).then_some(PAUSE + own)
 }
 
 #[cfg(test)]
@@ -100,13 +104,16 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_tries_again_for_as_long_as_the_session_is_kept() {
-        let (mut now, mut pause, mut tries) = (Nanos(0), None, 0);
-        while let Some(next) = again(Nanos(0), now, pause) {
-            (now, pause, tries) = (now.after(next), Some(next), tries + 1);
-        }
-        assert!(now.since(Nanos(0)) > Duration::from_secs(12) && now.since(Nanos(0)) < RESUMES_FOR);
-        assert!((8..12).contains(&tries), "{tries}");
+    fn who_is_refused_tries_again_for_as_long_as_the_session_is_kept_and_not_with_everybody() {
+        let tries = |share: f64, unanswered: Duration| {
+            let (mut away, mut tries) = (unanswered, 0);
+            while let Some(pause) = pause(PAUSE.mul_f64(share), away) {
+                (away, tries) = (away + pause + unanswered, tries + 1);
+            }
+            tries
+        };
+        assert_eq!([0.0, 0.5, 0.99].map(|share| tries(share, Duration::ZERO)), [29, 19, 15]);
+        assert_eq!([0.0, 0.5, 0.99].map(|share| tries(share, ANSWERED_WITHIN)), [5, 5, 5]);
     }
 
     #[test]

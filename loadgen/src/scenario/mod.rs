@@ -208,13 +208,13 @@ impl Scenario {
 
     /// How long after the cut caller `number` comes back.
     pub fn back_after(&self, number: u32) -> Duration {
-        self.back_within(self.return_within, number)
+        self.back_within(self.return_within, number, 0)
     }
 
-    /// The same when everybody is back within `spread`.
-    pub fn back_within(&self, spread: Duration, number: u32) -> Duration {
+    /// The same when everybody is back within `spread`; of each attempt another.
+    pub fn back_within(&self, spread: Duration, number: u32, attempt: u8) -> Duration {
         let mut random = ChaCha12Rng::seed_from_u64(self.seed);
-        random.set_stream(RETURNING | u64::from(number));
+        random.set_stream(RETURNING | u64::from(attempt) << 32 | u64::from(number));
         spread.mul_f64(unit(&mut random))
     }
 

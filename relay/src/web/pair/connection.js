@@ -11,15 +11,18 @@ const UNHEARD_MAX = 64;
 const CONFIRM_MS = 1000;
 /** … and who is not answered by then has nobody there any more. */
 const ANSWER_MS = 5000;
-/** How long to wait before the second, third … attempt to resume. */
-const RESUME_PAUSES_MS = [0, 500, 1500, 3000];
-/** Everybody who was asked to come back at once comes back within so long. */
-const RESTART_SPREAD_MS = 500;
+/** Everybody who was asked to come back at once comes back within so long: ten thousand at one moment find no room to be accepted. */
+const RESTART_SPREAD_MS = 3000;
+/** Who was refused or not answered tries again after so long, and up to twice that … */
+const PAUSE_MS = 500;
 /**
- * An attempt that has not been answered by then is given up for the next: a network that swallows packets says nothing. Not sooner,
- * because Chromium itself holds an attempt back for up to five seconds after others have failed.
+ * … and an attempt with no connection by then is given up for the next. The first is soon: a system that is not answered asks again after
+ * one, three and seven seconds, and a network that swallows packets says nothing. The last has time for a slow network,
+ * and Chromium itself holds an attempt back for up to five seconds after others have failed.
  */
-const ATTEMPT_MS = 7000;
+const ATTEMPTS_MS = [2000, 2000, 4000, 7000];
+/** Who is connected has so long to be answered. */
+const WELCOME_MS = 5000;
 /** A server that does not say for how long it resumes keeps to this. */
 const RESUME_MS = 15000;
 /** These may name a call that is over … */
@@ -49,7 +52,7 @@ export class Connection {
   #unheard = []; // what was said, in order, until the server has it
   #confirming = 0; // the timer of a `ping` to come
   #pinged = 0; // the timer of one that waits for its answer
-  #resuming = null; // { until, attempt, spread, timer } while the connection is away
+  #resuming = null; // { until, attempt, timer } while the connection is away
 
   constructor(url, out) {
     this.#url = url;
@@ -100,6 +103,7 @@ export class Connection {
 
   /** The server said no to `hello`. */
   refuseHello(error) {
+    clearTimeout(this.#hello?.timer);
     this.#hello?.reject(error);
     this.#hello = null;
   }
@@ -188,6 +192,7 @@ export class Connection {
     if (message.hb_ms > 0) this.#heartbeat = setInterval(() => this.#ping(), message.hb_ms);
     if (message.resumed) return this.#resumed(message);
     this.#out.welcomed(message);
+    clearTimeout(this.#hello?.timer);
     this.#hello?.resolve(message);
     this.#hello = null;
   }
@@ -221,7 +226,7 @@ export class Connection {
   /** A connection that broke is resumed for as long as the server waits; one that was closed with a reason is over. */
   #closed(code) {
     const broke = code === BROKE || code === WILL_RESUME || code === RESTART || (code === BUSY && this.#resuming);
-    if (broke && this.#session) return this.#resume(code === RESTART ? RESTART_SPREAD_MS : 0);
+    if (broke && this.#session) return this.#resume(code);
     if (code === RESTART || this.#hello?.until > 0) return this.#helloAgain(code);
     this.drop(closeReason(code));
   }
@@ -231,34 +236,42 @@ export class Connection {
     const hello = this.#hello;
     hello.until ||= Date.now() + RESUME_MS;
     if ((code !== RESTART && code !== BROKE) || Date.now() >= hello.until) return this.drop(closeReason(code));
-    const pause = pauseBefore(hello.attempt, RESTART_SPREAD_MS);
-    hello.attempt += 1;
-    this.#socket = null;
-    hello.timer = setTimeout(() => (this.#socket = this.#dial({ token: hello.token })), pause);
+    this.#leave();
+    this.#later(hello, code, { token: hello.token }, () => this.#helloAgain(BROKE));
   }
 
-  /** `spread`: who is not alone in coming back does not come at the same moment as everybody else. */
-  #resume(spread = 0) {
+  /** `code`: what the connection was closed with, if it was. */
+  #resume(code = BROKE) {
     this.#rest();
+    this.#leave();
+    if (!this.#resuming) {
+      this.#resuming = { until: Date.now() + this.#resumeMs, attempt: 0, timer: 0 };
+      this.#out.away(true);
+    }
+    if (Date.now() >= this.#resuming.until) return this.drop("unreachable");
+    this.#later(this.#resuming, code, { resume: { ...this.#session, n: this.#n } }, () => this.#resume());
+  }
+
+  #leave() {
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(WILL_RESUME);
-    if (!this.#resuming) {
-      this.#resuming = { until: Date.now() + this.#resumeMs, attempt: 0, spread: 0, timer: 0 };
-      this.#out.away(true);
-    }
-    const { until, attempt } = this.#resuming;
-    if (Date.now() >= until) return this.drop("unreachable");
-    this.#resuming.attempt += 1;
-    this.#resuming.spread ||= spread;
-    clearTimeout(this.#resuming.timer);
-    const pause = pauseBefore(attempt, this.#resuming.spread);
-    this.#resuming.timer = setTimeout(() => this.#attempt(), pause);
   }
 
-  #attempt() {
-    this.#socket = this.#dial({ resume: { ...this.#session, n: this.#n } });
-    this.#resuming.timer = setTimeout(() => this.#resume(), ATTEMPT_MS);
+  /** The next attempt of who is `away`; `again` if nothing is heard of it. */
+  #later(away, code, credentials, again) {
+    const expect = (act, ms) => {
+      clearTimeout(away.timer);
+      away.timer = setTimeout(act, ms);
+    };
+    const patience = ATTEMPTS_MS[Math.min(away.attempt, ATTEMPTS_MS.length - 1)];
+    const attempt = () => {
+      const socket = (this.#socket = this.#dial(credentials));
+      expect(again, patience);
+      socket.addEventListener("open", () => socket === this.#socket && expect(again, WELCOME_MS));
+    };
+    expect(attempt, pauseBefore(away.attempt, code));
+    away.attempt += 1;
   }
 
   /** Another network: the old connection is of no use, whatever it believes. */
@@ -269,8 +282,10 @@ export class Connection {
   }
 }
 
-function pauseBefore(attempt, spread) {
-  return RESUME_PAUSES_MS[Math.min(attempt, RESUME_PAUSES_MS.length - 1)] + Math.random() * spread;
+/** Who is not alone in coming back does not come at the same moment as everybody else. */
+function pauseBefore(attempt, code) {
+  if (code === RESTART) return Math.random() * RESTART_SPREAD_MS;
+  return attempt === 0 ? 0 : PAUSE_MS * (1 + Math.random());
 }
 
 function closeReason(code) {
