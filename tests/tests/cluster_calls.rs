@@ -95,6 +95,7 @@ async fn texts_next_and_blocks_cross_and_a_report_is_delivered() {
         (ended(&mut ana).await["why"].as_str(), ended(&mut ben).await["why"].as_str()),
         (Some("hangup"), Some("block"))
     );
+    ben.caller.at_last("blocked").await;
     // They do not meet again, on whatever node.
     ana.queue().await;
     ben.queue().await;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::across::{is_known_to_wait, relay};
 use e2e::voice::{OFFER, Ways};
 
 use super::*;
@@ -28,13 +29,16 @@ async fn whose_partners_node_is_killed_is_matched_again_with_the_seniority_they_
         let (mut lost, mut innocent);
         if killed_hosts {
             lost = picky(&a, "lost", "f", "m").await;
+            is_known_to_wait().await;
             innocent = picky(&b, "innocent", "m", "f").await;
         } else {
             innocent = picky(&b, "innocent", "m", "f").await;
+            is_known_to_wait().await;
             lost = picky(&a, "lost", "f", "m").await;
         }
         let (of_lost, of_innocent) = (lost.caller.matched().await, innocent.caller.matched().await);
         assert_eq!(of_lost["call"], of_innocent["call"]);
+        assert_eq!(relay(&of_lost) == a.turn(), killed_hosts);
         a.signal(libc::SIGKILL);
         let killed = Instant::now();
         // Would be first if seniority had been lost.
