@@ -11,6 +11,7 @@ mod changing;
 mod changing_five;
 mod ci_workflow;
 mod cluster;
+mod cluster_calls;
 mod conformance;
 mod dashboard;
 mod deploy;

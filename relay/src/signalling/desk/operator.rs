@@ -130,7 +130,7 @@ impl Desk {
             Place::Idle => Some("idle"),
             Place::Queued(_) => Some("queued"),
             Place::Paused(_) => Some("paused"),
-            Place::InCall(..) => Some("call"),
+            Place::InCall(..) | Place::Abroad(_) => Some("call"),
         };
         Held {
             connected: session.is_some_and(|session| !session.away),
@@ -143,7 +143,7 @@ impl Desk {
 
     /// One slice of a census of those who wait; whether it was the last.
     pub fn count_waiting(&self, now: Now, census: &mut Census) -> bool {
-        self.matchmaker.count(now.mono, census)
+        self.queues.count(now, census)
     }
 
     /// Ends what is there of a person and forgets the rest, on every side. No revocation: who has a token may come back.

@@ -3,6 +3,7 @@
 
 use super::Connection;
 use super::session::Side;
+use crate::cluster::CallId;
 use crate::matchmaking::TicketId;
 use crate::signalling::ids::Id;
 
@@ -30,6 +31,8 @@ pub(super) enum Timer {
     Gone(Connection),
     /// Something this session keeps may be too old.
     Tidy(Connection),
+    /// Its caller wants that call with another node to end, whose host has not said so.
+    Ends(CallId),
     /// Is anybody in that call of an app's own matchmaker?
     Bound(Id),
 }

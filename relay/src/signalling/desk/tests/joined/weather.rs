@@ -1,0 +1,1 @@
+//! Messages that are lost or doubled, nodes that die, a bus that goes down and comes back.
