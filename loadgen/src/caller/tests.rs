@@ -21,6 +21,7 @@ fn terms() -> Terms {
         clock: crate::time::Clock::start(),
         falls_back: false,
         resumes: false,
+        stays: false,
         voice: Default::default(),
     }
 }
@@ -180,6 +181,29 @@ impl World {
             assert!(caller.is_done());
             Box::new(caller).into_record()
         })
+    }
+}
+
+#[test]
+fn whose_partner_is_gone_with_its_node_waits_on_and_is_timed_until_it_is_matched_again() {
+    for stays in [true, false] {
+        let mut world = World::new(Terms { stays, ..terms() });
+        world.open();
+        world.match_them();
+        world.hear_each_other();
+        world.now = Nanos(40 * MS);
+        world.tell(0, json!({"t": "ended", "call": "c", "by": "server", "why": "lost", "requeued": true}));
+        assert_eq!(world.callers[0].is_waiting(), stays);
+        world.now = Nanos(55 * MS);
+        let ice = World::ice(0);
+        world.tell(
+            0,
+            json!({"t": "matched", "call": "d", "role": "answerer", "gen": 1, "peer": {"lvl": "B1"}, "ice": ice}),
+        );
+        let again = stays.then(|| Duration::from_millis(15));
+        assert_eq!(world.callers[0].record.rematch, again);
+        assert!(!world.callers[0].record.double_matched);
+        assert_eq!(world.callers[0].state == State::Negotiating, stays);
     }
 }
 
