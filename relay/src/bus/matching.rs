@@ -3,6 +3,7 @@
 //!
 //! Neither direction waits: what has no room is counted and dropped, and the protocol says it again.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::mpsc;
@@ -25,6 +26,8 @@ pub struct Matching {
     bus: Bus,
     names: Arc<Mutex<Names>>,
     mark: Arc<OnceLock<u64>>,
+    /// Two names with one number were named in the log.
+    collides: Arc<AtomicBool>,
     counters: Arc<Counters>,
 }
 
@@ -32,7 +35,8 @@ impl Matching {
     /// `bus` is one with others, of `counters`. What they say from now on comes by the channel.
     pub fn new(bus: &Bus, counters: &Arc<Counters>) -> (Matching, mpsc::Receiver<Said>) {
         let names = Arc::new(Mutex::new(Names::new(bus.node().unwrap_or_default())));
-        let matching = Matching { bus: bus.clone(), names, mark: Arc::default(), counters: Arc::clone(counters) };
+        let (mark, collides, counters) = (Arc::default(), Arc::default(), Arc::clone(counters));
+        let matching = Matching { bus: bus.clone(), names, mark, collides, counters };
         let (inbox, heard) = mpsc::channel(MAX_INCOMING);
         let hears = matching.clone();
         bus.subscribe_by(
@@ -82,6 +86,14 @@ impl Matching {
             Ok(node) => Some((Peer { node, incarnation: incarnation.started_ms }, payload)),
             Err(Taken) => {
                 self.counters.count_lost(Lost::Namesake);
+                // Of its own name `neighbours` says so.
+                if self.bus.node() != Some(&from) && !self.collides.swap(true, Relaxed) {
+                    tracing::error!(
+                        node = from,
+                        "this node's name has the same number as another's: nobody is matched with its people. Give it another name (cluster.node) \
+                         and start it again"
+                    );
+                }
                 None
             }
         }
