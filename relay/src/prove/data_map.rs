@@ -78,7 +78,7 @@ pub fn data_map(facts: &Facts) -> Vec<Datum> {
 }
 
 fn signalling(facts: &Facts) -> Vec<Datum> {
-    vec![
+    let mut map = vec![
         datum(
             "pseudonym (sub), gender, level, age band, what one may ask for",
             "the session, in memory, as the token said",
@@ -148,7 +148,16 @@ fn signalling(facts: &Facts) -> Vec<Datum> {
             if facts.reports { "the app's backend" } else { NOBODY },
         ),
         banned(facts),
-    ]
+    ];
+    if facts.cluster {
+        map.push(datum(
+            "calls between people of two nodes",
+            "both nodes, as if both were connected there: pseudonym, card, what one may and asks for; what is said passes through both",
+            "until the call ends",
+            "the other node: sealed, over a broker that keeps nothing",
+        ));
+    }
+    map
 }
 
 fn banned(facts: &Facts) -> Datum {
