@@ -422,6 +422,12 @@ impl Cluster {
         self.own.len()
     }
 
+    /// Calls with another node, and tickets promised to one.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> (usize, usize) {
+        (self.home.calls.len(), self.home.promises.len())
+    }
+
     /// See [`crate::matchmaking::Matchmaker::count`]: of the queues this node owns.
     pub fn count(&self, now: Now, census: &mut Census) -> bool {
         self.owner.engine().count(owner::ahead(now.mono), census)

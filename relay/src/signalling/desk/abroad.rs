@@ -152,14 +152,14 @@ impl Desk {
         let Some(session) = self.sessions.get_mut(&from) else { return };
         let Place::Abroad(abroad) = &mut session.place else { return };
         if abroad.ends.is_none() {
-            self.timers.set(now.mono.after(ENDS_MS), Timer::Ends(abroad.call));
+            self.timers.set(now.mono.after(ENDS_MS), Timer::Ends(from));
         }
         abroad.ends = Some(why);
     }
 
-    pub(super) fn ends_due(&mut self, now: Now, call: CallId) {
-        let Some(&connection) = self.shared.get(&call) else { return };
-        if self.abroad(connection).is_some_and(|abroad| abroad.ends.is_some()) {
+    pub(super) fn ends_due(&mut self, now: Now, connection: Connection) {
+        let waits = self.abroad(connection).filter(|abroad| abroad.ends.is_some());
+        if let Some(call) = waits.map(|abroad| abroad.call) {
             self.end_shared(now, call);
             self.ended_at_home(now, connection, cluster::Why::Partner);
         }
@@ -270,7 +270,11 @@ impl Desk {
     }
 
     /// Where a resumed session stands that is in a call elsewhere.
-    pub(super) fn resumed_abroad(abroad: &Abroad, waits: Resumed) -> Resumed {
+    pub(super) fn resumed_abroad(&mut self, now: Now, from: Connection, abroad: &Abroad, waits: Resumed) -> Resumed {
+        self.shared.insert(abroad.call, from);
+        if abroad.ends.is_some() {
+            self.timers.set(now.mono.after(ENDS_MS), Timer::Ends(from));
+        }
         match abroad.id {
             Some(id) => {
                 Resumed { state: StateWord::Call, call: Some(id), generation: Some(abroad.generation), ..waits }

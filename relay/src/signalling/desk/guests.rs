@@ -6,7 +6,7 @@ use super::session::{Caller, Place, Session, Side, Standing, Waiting};
 use super::words::{First, Hosted, Introduction, Keeps, Over, Word};
 use super::{Call, Connection, Desk};
 use crate::cluster::{CallId, Luggage, Matched};
-use crate::matchmaking::{TicketId, bands_meet};
+use crate::matchmaking::{Person, TicketId, bands_meet};
 use crate::signalling::codes::{CloseCode, ErrorCode};
 use crate::signalling::ids::Id;
 use crate::signalling::message::{By, TextFrame, Why, parse};
@@ -137,6 +137,11 @@ impl Desk {
         if let Some(guest) = self.guests.remove(&connection) {
             self.end_shared(now, guest.call);
         }
+    }
+
+    /// Their home may not have heard yet what the app has withdrawn.
+    pub(super) fn guest_of(&self, person: Person) -> Option<Connection> {
+        self.guests.keys().copied().find(|guest| self.claims(*guest).is_some_and(|claims| claims.person == person))
     }
 
     /// What a guest's home says.

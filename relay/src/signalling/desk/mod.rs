@@ -440,7 +440,7 @@ impl Desk {
             Timer::Ack(call) => self.ack_due(now, call),
             Timer::Description(call) => self.description_due(now, call),
             Timer::Connect(call) => self.connect_due(now, call),
-            Timer::Ends(call) => self.ends_due(now, call),
+            Timer::Ends(connection) => self.ends_due(now, connection),
         }
     }
 

@@ -112,7 +112,7 @@ impl Desk {
 
     fn connection_of(&self, denied: Denied) -> Option<Connection> {
         match denied {
-            Denied::Person(person) => self.people.get(&person).copied(),
+            Denied::Person(person) => self.people.get(&person).copied().or_else(|| self.guest_of(person)),
             Denied::Token(token) => self
                 .sessions
                 .iter()
@@ -154,7 +154,7 @@ impl Desk {
     fn erase_entry(&mut self, now: Now, entry: [u8; 8]) {
         self.clock = now;
         let person = self.verifier.blocked(entry);
-        if let Some(connection) = self.people.get(&person).copied() {
+        if let Some(connection) = self.connection_of(Denied::Person(person)) {
             self.refuse(now, connection, None, ErrorCode::Revoked);
         }
         self.recent.forget(person);

@@ -134,10 +134,7 @@ impl Desk {
                 });
                 Resumed { state: StateWord::Call, call: Some(id), generation, ..waits }
             }
-            Place::Abroad(abroad) => {
-                self.shared.insert(abroad.call, from);
-                Desk::resumed_abroad(abroad, waits)
-            }
+            Place::Abroad(abroad) => self.resumed_abroad(now, from, abroad, waits),
         }
     }
 

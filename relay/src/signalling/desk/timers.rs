@@ -3,7 +3,6 @@
 
 use super::Connection;
 use super::session::Side;
-use crate::cluster::CallId;
 use crate::matchmaking::TicketId;
 use crate::signalling::ids::Id;
 
@@ -31,8 +30,8 @@ pub(super) enum Timer {
     Gone(Connection),
     /// Something this session keeps may be too old.
     Tidy(Connection),
-    /// Its caller wants that call with another node to end, whose host has not said so.
-    Ends(CallId),
+    /// This caller wanted a call to end, whose host may not have heard it.
+    Ends(Connection),
     /// Is anybody in that call of an app's own matchmaker?
     Bound(Id),
 }

@@ -53,7 +53,7 @@ pub(super) struct First {
 /// Who wants to talk.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Introduction {
-    /// Without token and blocks, which are the home's business.
+    /// Without blocks, which are the home's business.
     pub(super) claims: Claims,
     pub(super) wishes: Criteria,
     pub(super) may_direct: bool,

@@ -367,6 +367,9 @@ impl World {
         assert_eq!((desk.sids.len(), desk.bound.len(), desk.guests.len(), desk.shared.len()), (0, 0, 0, 0));
         assert_eq!(desk.queues.waiting(), 0);
         assert_eq!(self.open_handles(), 0);
+        if let Queues::Joined(cluster) = &desk.queues {
+            assert_eq!(cluster.shared(), (0, 0), "nor in the cluster");
+        }
     }
 
     pub(super) fn open_handles(&self) -> usize {

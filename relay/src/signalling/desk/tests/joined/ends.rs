@@ -116,6 +116,9 @@ fn a_connection_that_breaks_is_resumed_and_the_call_goes_on() {
         let call = nodes.hear(0, 1, "matched")["call"].as_str().unwrap().to_owned();
         nodes.hear(1, 2, "matched");
         nodes.connect(&call);
+        nodes.say(other.0, other.1, json!({ "t": "restart", "call": call }));
+        [(0, 1), (1, 2)].iter().for_each(|&(node, who)| _ = nodes.hear(node, who, "restart"));
+        nodes.both_connect(&call);
         nodes.worlds[one.0].cut(one.1);
         nodes.deliver();
         assert_eq!(nodes.hear(other.0, other.1, "peer")["s"], "reconnecting");
@@ -123,7 +126,7 @@ fn a_connection_that_breaks_is_resumed_and_the_call_goes_on() {
         nodes.pass(3_000);
         let welcome = resume(nodes, one, 77, &welcomes[&one.1]);
         let resumed = &welcome["resumed"];
-        assert_eq!((&resumed["state"], &resumed["call"], &resumed["gen"]), (&json!("call"), &json!(call), &json!(1)));
+        assert_eq!((&resumed["state"], &resumed["call"], &resumed["gen"]), (&json!("call"), &json!(call), &json!(2)));
         assert_eq!(welcome.get("ice").is_some(), host == one.0, "only the host may mint");
         assert_eq!(nodes.hear(one.0, 77, "text")["b"], "are you there");
         assert_eq!(nodes.hear(other.0, other.1, "peer")["s"], "back");
@@ -246,6 +249,28 @@ fn who_is_revoked_or_erased_is_gone_and_their_call_with_them() {
         assert!(heard == "blocked" || heard == "error");
         assert_eq!(nodes.open(), [0, 0]);
     });
+}
+
+#[test]
+fn who_is_revoked_where_they_are_a_guest_has_no_call_from_then_on() {
+    for by_token in [false, true] {
+        let mut nodes = Nodes::new(2);
+        let call = nodes.talking();
+        let world = &mut nodes.worlds[0];
+        // Of every node the first token that was minted has that number, so 1 is found as well.
+        let sub = format!("pseudonym-{:06}", 2);
+        let subject = if by_token { Subject::Token("1") } else { Subject::Person(&sub) };
+        assert_eq!(world.desk.revoke(world.now, subject, 60), Ok(true));
+        world.collect();
+        assert_eq!(world.open_handles(), 0, "before its home has heard");
+        nodes.deliver();
+        assert!(nodes.worlds[0].closed.contains_key(&1) || nodes.worlds[1].closed.get(&2) == Some(&4403));
+        if !by_token {
+            nodes.worlds[1].hear_error(2, "E_REVOKED");
+            assert_eq!(nodes.hear(0, 1, "ended")["call"], call);
+        }
+        nodes.assert_nothing_left();
+    }
 }
 
 #[test]

@@ -256,6 +256,8 @@ impl Nodes {
             assert_eq!((seated, abroad + desk.guests.len()), (2 * desk.calls.len(), desk.shared.len()), "at {node}");
             assert_eq!(world.open_handles(), handles, "at {node}");
             assert_eq!(desk.waiting.len(), desk.queues.waiting(), "at {node}");
+            let Queues::Joined(cluster) = &desk.queues else { panic!("it is joined") };
+            assert_eq!(desk.shared.len(), cluster.shared().0, "at {node}");
         }
     }
 
