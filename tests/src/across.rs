@@ -5,6 +5,7 @@ use crate::voice::{ANSWER, CHANNEL, OFFER, Voice, login, relay_candidate};
 use crate::{Daemon, eventually, http};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// A call that stands.
 pub struct Call {
@@ -35,9 +36,15 @@ pub async fn matched(voice: &mut Voice) -> Value {
     matched
 }
 
+/// Until every node knows who waits: who comes a moment later elsewhere may else be taken for the one who waited.
+pub async fn is_known_to_wait() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
 /// The first one waits, the second one comes; they can hear each other.
 pub async fn talk(one: &mut Voice, other: &mut Voice) -> Call {
     one.queue().await;
+    is_known_to_wait().await;
     other.queue().await;
     connect(one, other).await
 }

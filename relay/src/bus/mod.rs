@@ -48,9 +48,9 @@ pub const MAX_OUTGOING: usize = 4_096;
 pub const MAX_INCOMING: usize = 4_096;
 /// Requests waiting for their answers.
 pub const MAX_REQUESTS: usize = 4_096;
-/// Longest payload, in bytes, before it is sealed: what a desk may send along with a message of matching (`cluster::MAX_LUGGAGE_BYTES`), and
-/// the message. NATS carries a megabyte.
-pub const MAX_PAYLOAD: usize = 68 * 1024;
+/// Longest payload, in bytes, before it is sealed: room for what a desk may send along with a message (`cluster::MAX_LUGGAGE_BYTES`), and the
+/// message. NATS carries a megabyte.
+pub const MAX_PAYLOAD: usize = 64 * 1024;
 
 /// A way to the other nodes. Clones share it.
 #[derive(Clone)]

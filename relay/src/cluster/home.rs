@@ -364,6 +364,16 @@ impl Home {
         }
     }
 
+    /// This node relays that call.
+    pub(super) fn hosts(&self, call: CallId) -> bool {
+        self.calls.get(&call).is_some_and(|shared| shared.relay == self.me.node)
+    }
+
+    /// It is not known to be connected.
+    pub(super) fn is_set_up(&self, call: CallId) -> bool {
+        self.calls.get(&call).is_some_and(|shared| !shared.connected)
+    }
+
     /// The call had to be connected by now.
     pub(super) fn set_up_due(&mut self, call: CallId) {
         if self.calls.get(&call).is_some_and(|shared| !shared.connected) {

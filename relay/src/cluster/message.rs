@@ -20,8 +20,9 @@ pub(super) const MAX_OPS: usize = 512;
 pub(super) const MAX_OPS_BYTES: usize = 48 * 1024;
 /// Calls named in one [`Body::Audit`], tickets in one [`Body::Release`] or [`Body::Ask`].
 pub(super) const MAX_NAMED: usize = 512;
-/// What the desk may send along with a grant or a commit, in bytes: an offer and what the partner sees.
-pub const MAX_LUGGAGE_BYTES: usize = 64 * 1024;
+/// What the desk may say to the other one at once, in bytes: a frame of a client, or for one, is about 16 KB at most. With everything around
+/// it, it fits into a message of the bus.
+pub const MAX_LUGGAGE_BYTES: usize = 32 * 1024;
 
 /// A node, by the number its operator or its bus gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

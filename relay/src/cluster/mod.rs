@@ -458,6 +458,15 @@ impl Cluster {
         self.outputs.pop_front()
     }
 
+    /// The host's desk knows whether a call stands; the other home goes by its word, or by that of an audit, while there is a bus.
+    fn set_up_due(&mut self, call: CallId) {
+        if self.home.hosts(call) || self.members.is_isolated() {
+            self.home.set_up_due(call);
+        } else if self.home.is_set_up(call) {
+            self.timers.set(self.clock.after(self.settings.set_up_ms), Timer::SetUp(call));
+        }
+    }
+
     fn fire(&mut self, timer: Timer) {
         let now = self.clock;
         match timer {
@@ -477,7 +486,7 @@ impl Cluster {
             }
             Timer::Home(call) => self.home.due(call),
             Timer::Claim(call) => self.release_due(call),
-            Timer::SetUp(call) => self.home.set_up_due(call),
+            Timer::SetUp(call) => self.set_up_due(call),
             Timer::Silent(peer) => self.still_silent(peer),
         }
     }

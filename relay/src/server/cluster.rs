@@ -25,6 +25,7 @@ use crate::admin::Admin;
 use crate::bus;
 use crate::bus::{Neighbours, Vitals};
 use crate::cluster::{self, Load};
+use crate::config::{self, Settings};
 use crate::server::capacity::Capacity;
 #[cfg(feature = "nats")]
 use crate::signalling::desk::{self, Change};
@@ -49,6 +50,8 @@ struct Palms {
     held: OnceLock<Held>,
     /// What must be alike on every node, in one number.
     rules: AtomicU64,
+    /// The most there may be.
+    allocations: AtomicU64,
     /// Something has changed that the others' desks should know at once.
     look: Notify,
 }
@@ -60,18 +63,16 @@ struct Held {
     capacity: Arc<Capacity>,
     sources: Arc<Sources>,
     signalling: Controls,
-    allocations: u64,
 }
 
 impl Hands {
-    /// From now on this node takes part. `allocations`: the most there may be.
+    /// From now on this node takes part.
     pub(super) fn hold(
         &self,
         admin: &Admin,
         capacity: &Arc<Capacity>,
         sources: &Arc<Sources>,
         (signalling, people): (&Controls, u64),
-        allocations: u32,
     ) {
         let held = Held {
             people,
@@ -79,7 +80,6 @@ impl Hands {
             capacity: Arc::clone(capacity),
             sources: Arc::clone(sources),
             signalling: signalling.clone(),
-            allocations: allocations.into(),
         };
         // It is given once.
         let _ = self.0.held.set(held);
@@ -91,9 +91,11 @@ impl Hands {
         self.0.look.notify_one();
     }
 
-    /// See [`crate::config::rules`].
-    pub(super) fn set_rules(&self, rules: u64) {
-        self.0.rules.store(rules, Relaxed);
+    /// What others are told goes by these from now on.
+    pub(super) fn adopt(&self, settings: &Settings) {
+        self.0.rules.store(config::rules(settings), Relaxed);
+        self.0.allocations.store(settings.limits.total_allocations.into(), Relaxed);
+        self.look();
     }
 
     /// Tells the desk what this node takes, as long as there is a desk.
@@ -109,7 +111,8 @@ impl Hands {
     /// Nothing new where nobody should be sent, for whatever reason.
     fn load(&self) -> Load {
         let Some(held) = self.0.held.get() else { return Load::default() };
-        let free = if held.admin.is_ready() { held.allocations.saturating_sub(held.used()) / SIDES } else { 0 };
+        let most = self.0.allocations.load(Relaxed);
+        let free = if held.admin.is_ready() { most.saturating_sub(held.used()) / SIDES } else { 0 };
         let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         Load { room: count(free), calls: count(held.sources.signalling.calls()), draining: held.admin.is_draining() }
     }
@@ -118,7 +121,8 @@ impl Hands {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let rules = self.0.rules.load(Relaxed);
         let Some(held) = self.0.held.get() else { return Vitals { version, rules, ..Vitals::default() } };
-        let free = (held.allocations.saturating_sub(held.used()) * 100).checked_div(held.allocations).unwrap_or(0);
+        let most = self.0.allocations.load(Relaxed);
+        let free = (most.saturating_sub(held.used()) * 100).checked_div(most).unwrap_or(0);
         Vitals {
             ready: held.admin.is_ready(),
             draining: held.admin.is_draining(),
@@ -179,11 +183,11 @@ impl Cluster {
     #[cfg(feature = "nats")]
     pub(super) fn start(
         Target { node, settings, secrets }: Target,
-        rules: u64,
+        of_node: &Settings,
         clock: crate::clock::Clock,
     ) -> Result<Cluster, StartError> {
         let (hands, counters) = (Hands::default(), Arc::default());
-        hands.set_rules(rules);
+        hands.adopt(of_node);
         let (of_vitals, of_changes) = (hands.clone(), hands.clone());
         let duties = bus::Duties {
             vitals: Box::new(move || of_vitals.vitals()),

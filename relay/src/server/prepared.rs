@@ -26,8 +26,6 @@ use crate::admin::Admin;
 use crate::auth::CallKeys;
 use crate::bus::Secrets;
 use crate::clock::Clock;
-#[cfg(feature = "nats")]
-use crate::config;
 use crate::config::Settings;
 use crate::prove;
 use crate::sandbox::Kept;
@@ -157,7 +155,7 @@ impl Prepared {
         let http = bound.lent().map_err(StartError::Threads)?;
         #[cfg(feature = "nats")]
         let cluster = {
-            let start = |target| Cluster::start(target, config::rules(&base.settings), base.clock);
+            let start = |target| Cluster::start(target, &base.settings, base.clock);
             let cluster = base.cluster.clone().map(start).transpose()?;
             if let Some(cluster) = &cluster
                 && let Some(desk) = cluster.join(&mut signalling)
@@ -181,9 +179,8 @@ impl Prepared {
         let capacity = Arc::new(Capacity::default());
         let operator = Operator::new(&works, &base, &sources, &capacity, (kept, others), cluster.as_ref());
         if let Some(cluster) = &cluster {
-            let most = base.settings.limits.total_allocations;
             let desk = (&talking.0, works.signalling.people_mark());
-            cluster.hands.hold(&operator.admin, &capacity, &sources, desk, most);
+            cluster.hands.hold(&operator.admin, &capacity, &sources, desk);
         }
         let website = works.signalling.router().merge(web::router());
         let https = (works.pages, website.clone());

@@ -172,7 +172,7 @@ impl Running {
         }
         #[cfg(feature = "nats")]
         if let (Some(cluster), Some(target)) = (&self.cluster, nodes) {
-            cluster.hands.set_rules(config::rules(&settings));
+            cluster.hands.adopt(&settings);
             if old.settings.cluster != settings.cluster {
                 cluster.bus.adopt(target.settings);
             }

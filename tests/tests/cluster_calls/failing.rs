@@ -2,16 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::across::{is_known_to_wait, relay};
+use e2e::voice::{OFFER, Ways};
+
 use super::*;
 
 /// A dead node is missed after two seconds, and nobody can come back to it after fifteen.
 const MISSED: Duration = Duration::from_secs(45);
 
-/// Waits again without having asked for it; how long it took.
-async fn waits_again(voice: &mut Voice, since: Instant) -> Duration {
-    let said = tokio::time::timeout(MISSED, ended(voice)).await.expect("nobody is told that the partner is gone");
-    assert_eq!((&said["by"], &said["requeued"]), (&json!("server"), &json!(true)), "{said}");
-    since.elapsed()
+/// Somebody who wants nobody but these, so that two of them do not meet each other.
+async fn picky(daemon: &Daemon, name: &str, gender: &str, wants: &str) -> Voice {
+    let claims = Claims::adult(name).with("g", json!(gender)).with("gp", json!([wants]));
+    let mut voice = Voice::enter_by(Ways::straight(daemon), &claims).await;
+    voice.caller.request(json!({ "t": "queue", "gender": [wants], "offer": { "gen": 1, "sdp": OFFER } })).await;
+    voice.caller.expect("queued").await;
+    voice
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,26 +25,64 @@ async fn whose_partners_node_is_killed_is_matched_again_with_the_seniority_they_
     for killed_hosts in [true, false] {
         let (mut a, b, c) = (node("a", &broker).start(), node("b", &broker).start(), node("c", &broker).start());
         match_together(&[&a, &b, &c]);
+        // The one who waits is on the relaying node.
+        let (mut lost, mut innocent);
+        if killed_hosts {
+            lost = picky(&a, "lost", "f", "m").await;
+            is_known_to_wait().await;
+            innocent = picky(&b, "innocent", "m", "f").await;
+        } else {
+            innocent = picky(&b, "innocent", "m", "f").await;
+            is_known_to_wait().await;
+            lost = picky(&a, "lost", "f", "m").await;
+        }
+        let (of_lost, of_innocent) = (lost.caller.matched().await, innocent.caller.matched().await);
+        assert_eq!(of_lost["call"], of_innocent["call"]);
+        assert_eq!(relay(&of_lost) == a.turn(), killed_hosts);
+        a.signal(libc::SIGKILL);
+        let killed = Instant::now();
+        // Would be first if seniority had been lost.
+        let mut junior = picky(&c, "junior", "m", "f").await;
+        let said = tokio::time::timeout(MISSED, ended(&mut innocent)).await.expect("nobody says that the call is over");
+        assert_eq!(said["requeued"], true, "{said}");
+        let took = killed.elapsed();
+        let again = Instant::now();
+        let mut newcomer = picky(&c, "newcomer", "f", "m").await;
+        let (of_new, of_old) = (newcomer.caller.matched().await, innocent.caller.matched().await);
+        assert_eq!(of_new["call"], of_old["call"]);
+        let met = again.elapsed();
+        stays_alone(&mut junior).await;
+        let (file, which) = if killed_hosts { ("host", "relaying") } else { ("guest", "other") };
+        let text = format!(
+            "the {which} node of two was killed: who was left waited again after {took:?}, and met somebody {met:?} later"
+        );
+        e2e::report(&format!("cluster-{file}-death.txt"), &text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_talks_with_somebody_whose_node_is_killed_is_told_and_can_go_on() {
+    let broker = Broker::start();
+    for killed_hosts in [true, false] {
+        let (mut a, b) = two(&broker);
         let (mut lost, mut innocent) = (Voice::enter(&a, "lost").await, Voice::enter(&b, "innocent").await);
         let call =
             if killed_hosts { talk(&mut lost, &mut innocent).await } else { talk(&mut innocent, &mut lost).await };
         assert_eq!(call.relay == a.turn(), killed_hosts);
         a.signal(libc::SIGKILL);
         let killed = Instant::now();
-        let took = waits_again(&mut innocent, killed).await;
-        let again = Instant::now();
-        let mut newcomer = Voice::enter(&c, "newcomer").await;
-        newcomer.queue().await;
-        let (of_new, of_old) = (matched(&mut newcomer).await, matched(&mut innocent).await);
-        assert_eq!(of_new["call"], of_old["call"]);
-        e2e::report(
-            if killed_hosts { "cluster-host-death.txt" } else { "cluster-guest-death.txt" },
-            &format!(
-                "a call's {} node was killed: who was left waited again after {took:?} and was matched {:?} later",
-                if killed_hosts { "relaying" } else { "other" },
-                again.elapsed()
-            ),
-        );
+        assert_eq!(innocent.caller.at_last("peer").await["s"], "reconnecting");
+        let told = killed.elapsed();
+        let said = tokio::time::timeout(MISSED, ended(&mut innocent)).await.expect("nobody says that the call is over");
+        assert_eq!(said["why"], "lost", "{said}");
+        let over = killed.elapsed();
+        let text = format!("a partner's node was killed in a call: told after {told:?}, over after {over:?}");
+        e2e::report(if killed_hosts { "cluster-host-lost.txt" } else { "cluster-guest-lost.txt" }, &text);
+        let mut other = Voice::enter(&b, "somebody-else").await;
+        innocent.caller.request(json!({ "t": "queue" })).await;
+        other.caller.request(json!({ "t": "queue" })).await;
+        let calls = [innocent.caller.matched().await, other.caller.matched().await].map(|it| it["call"].clone());
+        assert_eq!(calls[0], calls[1]);
     }
 }
 

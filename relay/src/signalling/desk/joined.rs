@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::queue::Entry;
 use super::queues::Queues;
+use super::session::Waiting;
 use super::words::{First, Word};
 use super::{ACCEPT_MS, CONNECT_MS, Connection, Desk, Output, Settings};
 use crate::cluster::{self, Body, CallId, Cluster, Counters, Envelope, Load, Luggage, Matched, Peer, To, Turned};
@@ -168,8 +170,17 @@ impl Desk {
             // They came to another node since: of two connections of one person the newer one stays.
             Turned::Replaced => self.refuse(now, connection, None, ErrorCode::Replaced),
             Turned::BadCriteria => self.refuse(now, connection, None, ErrorCode::Criteria),
-            Turned::Full | Turned::Duplicate => self.busy(connection, None),
+            Turned::Full => self.busy(connection, None),
+            // They wait at another node too. Said anew, this one is the newer.
+            Turned::Duplicate => self.wait_anew(now, connection, waiting),
         }
+    }
+
+    fn wait_anew(&mut self, now: Now, connection: Connection, waiting: Waiting) {
+        let caller = self.sessions.get(&connection).and_then(|session| session.caller.as_ref());
+        let Some(criteria) = caller.and_then(|caller| caller.wishes) else { return };
+        let Waiting { since, offer, .. } = waiting;
+        self.enqueue(now, connection, Entry { q: None, since, criteria, offer });
     }
 
     /// To the other desk of that call.

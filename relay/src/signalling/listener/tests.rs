@@ -164,11 +164,11 @@ async fn ask<T: Send + 'static>(server: &Server, what: impl FnOnce(Controls) -> 
     tokio::task::spawn_blocking(move || what(controls)).await.unwrap()
 }
 
-/// Settings of a node, what hears it, and what it hears.
-fn node(
-    number: u64,
-    load: watch::Receiver<Load>,
-) -> (Settings, mpsc::Receiver<(To, Vec<u8>)>, mpsc::Sender<(cluster::Peer, Vec<u8>)>, watch::Sender<bool>) {
+type Spoken = mpsc::Receiver<(To, Vec<u8>)>;
+type Tells = mpsc::Sender<(cluster::Peer, Vec<u8>)>;
+
+/// Settings of a node, what it says, what tells it something, and whether its bus is up.
+fn node(number: u64, load: watch::Receiver<Load>) -> (Settings, Spoken, Tells, watch::Sender<bool>) {
     let (speaks, spoken) = mpsc::channel(1_024);
     let (tells, heard) = mpsc::channel(1_024);
     let (up, is_up) = watch::channel(false);

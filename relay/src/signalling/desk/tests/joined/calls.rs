@@ -69,6 +69,11 @@ fn everything_that_is_said_in_a_call_reaches_the_other_side() {
             nodes.hear(other, partner, "typing");
             nodes.say(node, who, json!({ "t": "mic", "call": call, "s": "muted" }));
             assert_eq!(nodes.hear(other, partner, "peer")["s"], "mic_off");
+            nodes.say(node, who, json!({ "t": "heard", "call": call, "lost": 1.25, "jitter_ms": 4 }));
+        }
+        nodes.pass(11_000);
+        for (node, who) in [(0, 1), (1, 2)] {
+            assert_eq!(nodes.hear(node, who, "quality")["call"], call);
             nodes.worlds[node].ignore(who);
         }
         nodes.say(1, 2, json!({ "t": "restart", "q": 5, "call": call }));

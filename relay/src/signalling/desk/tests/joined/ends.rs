@@ -1,7 +1,6 @@
 //! How calls between two nodes end: by a side, by a fault, by a block or report, by the app, by the end of a node.
 
 use super::*;
-use crate::signalling::desk::session::Place;
 
 /// With either node as host, and either side as the one something happens to: node and number of both.
 fn both_ways(story: impl FnMut(&mut Nodes, usize, (usize, u64), (usize, u64))) {

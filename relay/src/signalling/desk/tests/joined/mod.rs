@@ -1,11 +1,17 @@
 //! Desks of one cluster, each with a relay and a clock of its own, and the bus between them as a plain queue.
 
 mod calls;
+mod crowd;
 mod ends;
+mod upgrades;
 mod weather;
 
 use super::*;
 use crate::cluster::{self, Envelope, Load, NodeId, Peer, owner_of};
+use crate::signalling::desk::session::Place;
+
+/// It arrives after others that were said later.
+const LATE: usize = 9;
 
 /// What becomes of a message: how often it arrives.
 type Fate = Box<dyn FnMut(usize, &Envelope) -> usize>;
@@ -17,6 +23,9 @@ pub(super) struct Nodes {
     fate: Fate,
     bus: bool,
     pool: String,
+    /// To be brought out of its turn.
+    late: Vec<(Peer, To, Vec<u8>)>,
+    lives: Vec<u64>,
 }
 
 fn peer(node: usize, incarnation: u64) -> Peer {
@@ -44,7 +53,8 @@ impl Nodes {
         };
         let worlds: Vec<World> = (0..count).map(world).collect();
         let (alive, pool) = (vec![true; count], "general".to_owned());
-        let mut nodes = Nodes { worlds, alive, fate: Box::new(|_, _| 1), bus: true, pool };
+        let mut nodes =
+            Nodes { worlds, alive, fate: Box::new(|_, _| 1), bus: true, pool, late: Vec::new(), lives: vec![1; count] };
         nodes.pass(1);
         nodes
     }
@@ -68,7 +78,12 @@ impl Nodes {
                 assert!(payload.len() <= crate::bus::MAX_PAYLOAD, "the bus would not take {} bytes", payload.len());
                 let envelope = Envelope::decode(&payload).unwrap();
                 let copies = (self.fate)(from, &envelope);
-                for _ in 0..if self.alive[from] && self.bus { copies } else { 0 } {
+                let copies = if self.alive[from] && self.bus { copies } else { 0 };
+                if copies == LATE {
+                    self.late.push((envelope.from, to, payload));
+                    continue;
+                }
+                for _ in 0..copies {
                     self.bring(&envelope.from, to, &payload);
                 }
             }
@@ -88,6 +103,10 @@ impl Nodes {
     /// Time passes, every deadline of every node in its turn.
     pub(super) fn pass(&mut self, mut millis: u64) {
         loop {
+            self.deliver();
+            for (from, to, payload) in std::mem::take(&mut self.late) {
+                self.bring(&from, to, &payload);
+            }
             self.deliver();
             let due = |world: &World| world.desk.poll_timeout().map(|at| at.since(world.now.mono));
             let next = self.worlds.iter().zip(&self.alive).filter(|(_, alive)| **alive).filter_map(|(it, _)| due(it));
@@ -189,6 +208,73 @@ impl Nodes {
         call
     }
 
+    /// That node is gone, and everybody with it.
+    fn crash(&mut self, node: usize) {
+        self.alive[node] = false;
+        self.worlds[node].said.clear();
+    }
+
+    /// Another life of it.
+    fn revive(&mut self, node: usize) {
+        self.alive[node] = true;
+        self.lives[node] += 1;
+        let mut world = World::seeded(joined(peer(node, self.lives[node])), (10 * self.lives[node]) as u8 + node as u8);
+        world.now = self.worlds[node].now;
+        self.worlds[node] = world;
+    }
+
+    fn living(&self) -> impl Iterator<Item = (usize, &World)> {
+        self.worlds.iter().enumerate().filter(|(node, _)| self.alive[*node])
+    }
+
+    /// At any moment: every place is what it says, and nothing is open on a relay without a reason.
+    fn judge_each(&self) {
+        for (node, world) in self.living() {
+            let desk = &world.desk;
+            let (mut seated, mut abroad, mut handles) = (0, 0, 0);
+            for (connection, session) in &desk.sessions {
+                handles += usize::from(session.caller.as_ref().is_some_and(|caller| caller.warm.is_some()));
+                match &session.place {
+                    Place::New => assert!(!desk.is_guest(*connection)),
+                    Place::Idle => assert!(!desk.is_guest(*connection), "a guest without a call at {node}"),
+                    Place::Paused(paused) => handles += usize::from(paused.handle.is_some()),
+                    Place::Queued(waiting) => {
+                        assert_eq!(desk.waiting[&waiting.id], *connection);
+                        handles += 1;
+                    }
+                    Place::InCall(call, side) => {
+                        assert_eq!(desk.calls[call].seat(*side).connection, *connection);
+                        seated += 1;
+                        handles += 1;
+                    }
+                    Place::Abroad(place) => {
+                        assert_eq!(desk.shared[&place.call], *connection);
+                        abroad += 1;
+                    }
+                }
+            }
+            assert_eq!((seated, abroad + desk.guests.len()), (2 * desk.calls.len(), desk.shared.len()), "at {node}");
+            assert_eq!(world.open_handles(), handles, "at {node}");
+            assert_eq!(desk.waiting.len(), desk.queues.waiting(), "at {node}");
+        }
+    }
+
+    /// Once everything has been said: whoever is a guest somewhere is abroad at home, and the other way round.
+    fn judge_together(&self) {
+        self.judge_each();
+        let mut sides: BTreeMap<cluster::CallId, Vec<&str>> = BTreeMap::new();
+        for (_, world) in self.living() {
+            for (call, connection) in &world.desk.shared {
+                let side = if world.desk.is_guest(*connection) { "host" } else { "home" };
+                sides.entry(*call).or_default().push(side);
+            }
+        }
+        for (call, mut sides) in sides {
+            sides.sort_unstable();
+            assert_eq!(sides, ["home", "host"], "{call:?}");
+        }
+    }
+
     /// Handles open at each node.
     fn open(&self) -> Vec<usize> {
         self.worlds.iter().map(World::open_handles).collect()
@@ -204,7 +290,7 @@ impl Nodes {
             self.deliver();
         }
         self.pass(20_000);
-        for (world, _) in self.worlds.iter().zip(&self.alive).filter(|(_, alive)| **alive) {
+        for (_, world) in self.living() {
             world.assert_nothing_left();
         }
     }
