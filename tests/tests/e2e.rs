@@ -12,6 +12,7 @@ mod changing_five;
 mod ci_workflow;
 mod cluster;
 mod cluster_calls;
+mod cluster_crowd;
 mod conformance;
 mod dashboard;
 mod deploy;

@@ -121,7 +121,7 @@ pub(super) fn check_descriptors(scenario: &Scenario, own: bool) -> Result<(), St
         4
     } else if scenario.turn_client == TurnBy::WebrtcRs {
         2
-    } else if own {
+    } else if own || !scenario.depths().iter().any(|(depth, _)| depth.relays()) {
         1
     } else {
         2

@@ -288,8 +288,15 @@ impl Session {
         self.socket.is_some()
     }
 
-    /// Does what the machine wants done.
+    /// Does what the machine wants done, and what it wants if that cannot be.
     async fn act(&mut self) {
+        while self.act_once().await {
+            self.flush().await;
+        }
+    }
+
+    /// Whether something is to be flushed.
+    async fn act_once(&mut self) -> bool {
         let mut written = false;
         while let Some(output) = self.caller.poll_output() {
             match output {
@@ -341,9 +348,7 @@ impl Session {
                 Output::Close => {}
             }
         }
-        if written {
-            self.flush().await;
-        }
+        written
     }
 
     /// Datagrams to `server` leave from a source of ours, or through a stream that looks like one.
@@ -410,7 +415,7 @@ impl Session {
         }
         let now = self.context.clock.now();
         let lost = (self.astray && lost_its_node(&record))
-            .then(|| Again { at: self.context.return_to_node(self.number, now), came_over: true });
+            .then(|| Again { at: self.context.return_when_asked(self.number, now), came_over: true });
         if self.returning {
             self.context.storm.borrow_mut().note_return(&record);
         }

@@ -81,7 +81,7 @@ impl Context {
         pause(self.scenario.back_within(PAUSE, number, attempt), now.since(cut))
     }
 
-    /// When caller `number`, whose connection broke at `at`, looks for its node or another.
+    /// When caller `number`, whose connection broke at `at`, looks for its node.
     pub(super) fn return_to_node(&self, number: u32, at: Nanos) -> Nanos {
         at.after(self.scenario.back_within(PAUSE, number, 0))
     }
