@@ -8,6 +8,8 @@
 
 mod broker;
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -50,8 +52,8 @@ fn main() {
     for round in 0..rounds {
         let first = round * ARRIVALS;
         seen[0].extend(bare.ask());
-        seen[1].extend(arrive(&watch, first, |_| &alone));
-        seen[2].extend(arrive(&watch, people + first, |number| if number % 2 == 0 { &a } else { &b }));
+        seen[1].extend(arrive(&watch, first, false, |_| &alone));
+        seen[2].extend(arrive(&watch, people + first, true, |number| if number % 2 == 0 { &a } else { &b }));
     }
     println!(
         "{ARRIVALS} arrivals a second, half of them find somebody who waits; {rounds} rounds of a second each, in turns"
@@ -65,7 +67,7 @@ fn main() {
 }
 
 /// Lets people come at the pace; how long each pair took.
-fn arrive<'n>(watch: &Watch, first: u64, at: impl Fn(u64) -> &'n Node) -> Vec<Duration> {
+fn arrive<'n>(watch: &Watch, first: u64, across: bool, at: impl Fn(u64) -> &'n Node) -> Vec<Duration> {
     let begun = Instant::now();
     for place in 0..ARRIVALS {
         wait_until(begun + PACE * place as u32);
@@ -74,8 +76,7 @@ fn arrive<'n>(watch: &Watch, first: u64, at: impl Fn(u64) -> &'n Node) -> Vec<Du
         at(number).arrivals.send(number).unwrap();
     }
     std::thread::sleep(REST);
-    let pairs = (0..ARRIVALS / 2).map(|pair| first + 2 * pair);
-    pairs.filter_map(|number| watch.took(number, number + 1)).collect()
+    watch.took(first..first + ARRIVALS, across)
 }
 
 /// Sleeps, and is awake in time.
@@ -94,17 +95,19 @@ fn percentiles(what: &str, mut took: Vec<Duration>) -> [f64; 3] {
     found
 }
 
-/// When each of the people came and was matched, in nanoseconds since it began; 0: not yet.
+/// When each of the people came and was matched, in nanoseconds since it began; 0: not yet. And in which call.
 struct Watch {
     begun: Instant,
     came: Vec<AtomicU64>,
     matched: Vec<AtomicU64>,
+    call: Vec<AtomicU64>,
+    hasher: RandomState,
 }
 
 impl Watch {
     fn new(people: u64) -> Watch {
         let zeros = || (0..people).map(|_| AtomicU64::new(0)).collect();
-        Watch { begun: Instant::now(), came: zeros(), matched: zeros() }
+        Watch { begun: Instant::now(), came: zeros(), matched: zeros(), call: zeros(), hasher: RandomState::new() }
     }
 
     fn now(&self) -> u64 {
@@ -115,16 +118,25 @@ impl Watch {
         self.came[number as usize].store(self.now(), Relaxed);
     }
 
-    fn matched(&self, number: u64) {
+    fn matched(&self, number: u64, call: &str) {
+        self.call[number as usize].store(self.hasher.hash_one(call), Relaxed);
         self.matched[number as usize].store(self.now(), Relaxed);
     }
 
-    /// From the coming of the second until both were told.
-    fn took(&self, first: u64, second: u64) -> Option<Duration> {
+    /// Of each call among these: from the coming of the second until both were told. Who came first need not have waited for who came next.
+    fn took(&self, people: std::ops::Range<u64>, across: bool) -> Vec<Duration> {
         let at = |of: &[AtomicU64], number: u64| of[number as usize].load(Relaxed);
-        let told = [first, second].map(|number| at(&self.matched, number));
-        let last = told.into_iter().max().filter(|_| !told.contains(&0))?;
-        Some(Duration::from_nanos(last.saturating_sub(at(&self.came, second))))
+        let mut calls: HashMap<u64, Vec<u64>> = HashMap::new();
+        for number in people.filter(|number| at(&self.matched, *number) > 0) {
+            calls.entry(at(&self.call, number)).or_default().push(number);
+        }
+        let span = |pair: &Vec<u64>| {
+            let last = |of: &[AtomicU64]| pair.iter().map(|number| at(of, *number)).max().unwrap_or(0);
+            Duration::from_nanos(last(&self.matched).saturating_sub(last(&self.came)))
+        };
+        // Of two nodes: people come to them in turns.
+        let counts = |pair: &&Vec<u64>| pair.len() == 2 && (!across || pair[0] % 2 != pair[1] % 2);
+        calls.values().filter(counts).map(span).collect()
     }
 }
 
@@ -269,10 +281,10 @@ impl Task {
         while let Some(output) = self.desk.poll_output() {
             match output {
                 Output::Frame { to, frame } if frame.json.contains(r#""t":"matched""#) => {
-                    self.watch.matched(to.0);
+                    let call: serde_json::Value = serde_json::from_str(&frame.json).unwrap();
+                    self.watch.matched(to.0, call["call"].as_str().unwrap());
                     // One of the two is enough: the call is over, and both are idle.
                     if to.0 % 2 == 1 {
-                        let call: serde_json::Value = serde_json::from_str(&frame.json).unwrap();
                         let hangup = json!({ "t": "hangup", "call": call["call"] });
                         self.desk.handle_frame(self.clock.now(), to, &hangup.to_string());
                     }
