@@ -5,11 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a bench prints, and stops at the first surprise
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+mod broker;
+
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use broker::broker;
 use futures_util::StreamExt as _;
 use relay::bus::{self, Broker, Bus, Purpose, Running, Settings};
 use tokio::runtime::Builder;
@@ -33,29 +34,6 @@ fn main() {
         let ratio = sealed.0 as f64 / bare.0 as f64;
         println!("{:>12} {:>8} {:>12} {:>8} {ratio:>8.2}", bare.0, bare.1, sealed.0, sealed.1);
     }
-}
-
-/// Ends with the bench.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn broker() -> (Server, u16) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = Command::new("nats-server");
-    command.args(["--addr", "127.0.0.1", "--port", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
-    let server = Server(command.spawn().expect("nats-server: apt-get install nats-server"));
-    let begun = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < PATIENCE, "nats-server does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    (server, port)
 }
 
 /// Each side on a thread of its own, as two nodes are.

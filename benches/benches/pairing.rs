@@ -273,5 +273,6 @@ fn settings(waiting: usize) -> Settings {
         ..desk::Settings::for_tokens(token)
     };
     let exempt = vec!["127.0.0.0/8".parse().unwrap()];
-    Settings { desk, origins: Vec::new(), exempt, demo: None, reports: None, revocations: None, gauges: Gauges::open() }
+    let gauges = Gauges::open();
+    Settings { desk, origins: Vec::new(), exempt, demo: None, reports: None, revocations: None, gauges, fellows: None }
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Two relays and their broker on this machine, to look at: what one is told to revoke both do; kill one of them, or the broker, and see.
+# Two relays and their broker on this machine, to look at: open the page of each, and the two of you are matched and talk over one of the
+# relays. What one is told to revoke both do; kill one of them, or the broker, and see.
 #
 #   configs/deploy/two-nodes.sh                    until Ctrl-C
 #   configs/deploy/two-nodes.sh --relay PROGRAM    of another program than target/release/relay
@@ -13,7 +14,7 @@ relay="${CARGO_TARGET_DIR:-target}/release/relay"
 while (($#)); do
   case "$1" in
     --relay) relay="$2"; shift 2 ;;
-    -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "two-nodes.sh: unknown argument '$1'; try --help" >&2; exit 2 ;;
   esac
 done
@@ -44,6 +45,8 @@ for node in one two; do
 udp = ["127.0.0.1:0"]
 signalling = "127.0.0.1:0"
 admin = "127.0.0.1:0"
+[signalling]
+demo_page = true
 [drain]
 deadline_secs = 1
 [cluster]

@@ -4,6 +4,7 @@
 //! window. A call succeeded if both sides heard each other (without media: both checks came through) and it was not
 //! dropped before somebody hung up. Callers still unmatched or setting up when the run ends are neither success nor failure; calls cut by the end of the run succeeded.
 
+mod by_node;
 mod by_start;
 mod exemplars;
 mod parts;
@@ -33,6 +34,7 @@ use crate::{
     time::Nanos,
 };
 
+pub use by_node::{ByNode, Kind, Row, lost_its_node};
 pub use by_start::{ByStart, Due};
 pub use exemplars::{Exemplar, Exemplars};
 pub use parts::{MAX_HALVES, Parts};
@@ -153,6 +155,8 @@ pub struct Book {
     pub exemplars: Exemplars,
     /// Calls by the second they were due in.
     pub by_start: ByStart,
+    /// Where the target has several nodes.
+    pub by_node: Option<ByNode>,
 }
 
 /// A call both of whose sides are known, or a caller that never had one.
@@ -195,7 +199,14 @@ impl Book {
             calls_seen: 0,
             exemplars: Exemplars::default(),
             by_start: ByStart::default(),
+            by_node: None,
         }
+    }
+
+    /// The same, of a target of so many nodes.
+    pub fn over(mut self, urls: Vec<String>) -> Book {
+        self.by_node = (urls.len() > 1).then(|| ByNode::of(urls));
+        self
     }
 
     /// The same, with seconds counted from `begin`, where the schedule begins.
@@ -245,8 +256,14 @@ impl Book {
         let mut alone: Vec<Record> = std::mem::take(&mut self.waiting).into_values().collect();
         alone.sort_by_key(|record| record.number);
         let was_left = |record: &&Record| record.told.as_ref().is_some_and(|told| self.left.contains(&told.call));
-        let unexplained = (alone.len() - alone.iter().filter(was_left).count()) as u64;
-        self.note(Violation::Orphan, unexplained.saturating_sub(self.counts.unheard));
+        let unexplained: Vec<&Record> = alone.iter().filter(|record| !was_left(record)).collect();
+        // Who got through to somebody was not alone before a partner that never heard of it could have gone.
+        let heard = |record: &&&Record| self.standard.depth_of(record.number) != Depth::Matching && self.is_up(record);
+        let certain = unexplained.iter().filter(heard).count() as u64;
+        let orphans = certain + (unexplained.len() as u64 - certain).saturating_sub(self.counts.unheard);
+        let double = alone.iter().filter(|record| record.double_matched).count() as u64;
+        self.note(Violation::Orphan, orphans);
+        self.note(Violation::Double, double);
         let finished = alone.into_iter().map(|record| {
             self.add_single(&record, self.window.contains(record.times.intended));
             self.finish(record, None)
@@ -271,7 +288,12 @@ impl Book {
         let finished = Finished { a, b, counts, up };
         self.exemplars.consider(&finished);
         let Standard { abandonment_fails, lines, .. } = self.standard;
-        self.by_start.add(&finished, |record| by_start::is_neutral(record, abandonment_fails, lines));
+        let neutral = |record: &Record| by_start::is_neutral(record, abandonment_fails, lines);
+        self.by_start.add(&finished, neutral);
+        if let Some(by_node) = &mut self.by_node {
+            let decision = finished.b.as_ref().and_then(|b| Some(decision(&finished.a, b)?.ok()?.0));
+            by_node.add(&finished, decision, neutral);
+        }
         finished
     }
 
@@ -388,20 +410,14 @@ impl Book {
         record.times.is_up(depth, self.standard.media && depth.relays())
     }
 
-    /// From the later enqueueing, or from when the rules allowed the pair if that is later still.
     fn time_decision(&mut self, a: &Record, b: &Record) {
-        let (Some(sent_a), Some(sent_b)) = (a.times.queue_sent, b.times.queue_sent) else { return };
-        let (Some(matched_a), Some(matched_b)) = (a.times.matched, b.times.matched) else { return };
-        let matched = matched_a.max(matched_b);
-        let queued = |record: &Record, sent| record.times.queued.unwrap_or(sent);
-        let both_queued = queued(a, sent_a).max(queued(b, sent_b));
-        let Some(allowed) = rules::allowed_from((&a.criteria, sent_a), (&b.criteria, sent_b)) else { return };
-        if matched < allowed {
-            self.counts.widened_early += 1;
-            return;
+        match decision(a, b) {
+            Some(Ok((corrected, uncorrected))) => {
+                self.phases[Timed::MatchDecision as usize].record(corrected, uncorrected);
+            }
+            Some(Err(Early)) => self.counts.widened_early += 1,
+            None => {}
         }
-        let corrected = matched.since(both_queued.max(allowed));
-        self.phases[Timed::MatchDecision as usize].record(corrected, matched.since(allowed.max(sent_a).max(sent_b)));
     }
 
     fn time_call(&mut self, a: &Record, b: &Record) {
@@ -462,6 +478,22 @@ impl Book {
             self.phases[timed as usize].record(corrected, uncorrected);
         }
     }
+}
+
+/// A pair was joined before the rules, as documented, allowed it.
+struct Early;
+
+/// From the later enqueueing, or from when the rules allowed the pair if that is later still; and from when the requests left.
+fn decision(a: &Record, b: &Record) -> Option<Result<(Duration, Duration), Early>> {
+    let (sent_a, sent_b) = (a.times.queue_sent?, b.times.queue_sent?);
+    let matched = a.times.matched?.max(b.times.matched?);
+    let queued = |record: &Record, sent| record.times.queued.unwrap_or(sent);
+    let both_queued = queued(a, sent_a).max(queued(b, sent_b));
+    let allowed = rules::allowed_from((&a.criteria, sent_a), (&b.criteria, sent_b))?;
+    if matched < allowed {
+        return Some(Err(Early));
+    }
+    Some(Ok((matched.since(both_queued.max(allowed)), matched.since(allowed.max(sent_a).max(sent_b)))))
 }
 
 /// Packets of the speaker that should have come after the last one heard. Those of the last 200 ms may be under way when

@@ -310,6 +310,7 @@ fn aim(server: &NullServer, depth: Depth) -> Aim {
     let credential = Credential { username: server.user().into(), password: null_server::PASSWORD.into() };
     Aim {
         address: Address::usual(server.signalling),
+        others: Vec::new(),
         minter: Minter {
             kid: "null".into(),
             issuer: "null".into(),
@@ -320,7 +321,7 @@ fn aim(server: &NullServer, depth: Depth) -> Aim {
         turn: None,
         turn_only: (depth == Depth::Turn).then_some((server.turn, credential)),
         server_pid: Some(server.pid()),
-        admin: None,
+        admin: Vec::new(),
         own: false,
     }
 }

@@ -56,6 +56,7 @@ Examples:
   loadgen run configs/scenarios/steady-voice.toml --json result.json
   loadgen run --target ws://127.0.0.1:8080/v1/ws --token-kid dev --token-secret SECRET \\
               --issuer https://app.example --audience voice --server-pid $(pidof relay)
+  loadgen run several-nodes --target ws://a:8080/v1/ws --target ws://b:8080/v1/ws --admin 10.0.0.1:9100 --admin 10.0.0.2:9100 …
   loadgen run --json result.json --html report.html --junit loadgen.xml
   loadgen run --slo 'setup.p99<2s' --slo 'mos.p5>=4.0'
   loadgen run --print-config                   every key with its value, to start a scenario file from
@@ -200,8 +201,8 @@ fn run(args: &RunArgs) -> Result<u8, Stop> {
         say(&mut io::stdout(), scenario.resolved.to_string().trim_end());
         return Ok(0);
     }
-    let mut manner = args.manner.manner(args.target.is_none() && args.turn.is_none())?;
-    check_descriptors(&scenario, args.target.is_none())?;
+    let mut manner = args.manner.manner(args.target.is_empty() && args.turn.is_none())?;
+    check_descriptors(&scenario, args.target.is_empty())?;
     // Before any thread and the relay of our own, which inherit it.
     let priority_raised = !args.ordinary_priority && sys::raise_priority(NICE);
     let (own, aim) = args.aim(&scenario)?;

@@ -107,7 +107,8 @@ impl OwnRelay {
 
     /// How a run of `scenario` is aimed at it.
     pub fn aim(&self, minter: Minter, scenario: &Scenario) -> Result<Aim, String> {
-        let (address, server_pid, admin) = (Address::usual(self.signalling), Some(self.pid()), self.admin);
+        let (address, server_pid, admin) =
+            (Address::usual(self.signalling), Some(self.pid()), self.admin.into_iter().collect());
         let (server, turn) = match scenario.transport {
             // Where there is no signalling to say so, over TCP.
             Transport::Udp if scenario.falls_back && scenario.depth == Depth::Turn => (self.turn, Some(self.tcp)),
@@ -118,7 +119,7 @@ impl OwnRelay {
             }
         };
         let turn_only = (scenario.depth == Depth::Turn).then(|| (server, self.credential.clone()));
-        Ok(Aim { address, minter, turn, turn_only, server_pid, admin, own: true })
+        Ok(Aim { address, others: Vec::new(), minter, turn, turn_only, server_pid, admin, own: true })
     }
 
     pub fn pid(&self) -> u32 {

@@ -170,6 +170,9 @@ pub(crate) mod tests {
             left: Vec::new(),
             reached: None,
             unheard: false,
+            node: 0,
+            rematch: None,
+            moved: false,
             double_matched: false,
             direct: false,
         }

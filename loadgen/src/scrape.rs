@@ -23,9 +23,32 @@ pub struct Metrics {
     pub resident_bytes: Option<u64>,
 }
 
-/// The metrics page at `admin`, or none if there is none to be read.
-pub async fn metrics(admin: SocketAddr) -> Option<Metrics> {
-    timeout(PATIENCE, page(admin)).await.ok()?.map(|page| parse(&page))
+/// What the metrics pages at `admins` say together, of those that can be read; none if none can.
+pub async fn metrics(admins: &[SocketAddr]) -> Option<Metrics> {
+    let mut all: Option<Metrics> = None;
+    for admin in admins {
+        if let Ok(Some(page)) = timeout(PATIENCE, page(*admin)).await {
+            all.get_or_insert_default().add(parse(&page));
+        }
+    }
+    all
+}
+
+impl Metrics {
+    fn add(&mut self, other: Metrics) {
+        for (ours, theirs) in
+            [(&mut self.allocations, other.allocations), (&mut self.resident_bytes, other.resident_bytes)]
+        {
+            *ours = ours.map_or(theirs, |ours| Some(ours + theirs.unwrap_or(0)));
+        }
+        self.cpu = self.cpu.map_or(other.cpu, |ours| Some(ours + other.cpu.unwrap_or_default()));
+        for (reason, times) in other.drops {
+            match self.drops.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, ours)) => *ours += times,
+                None => self.drops.push((reason, times)),
+            }
+        }
+    }
 }
 
 async fn page(admin: SocketAddr) -> Option<String> {

@@ -36,7 +36,16 @@ fn generate(url: &str, share: Share) -> Run {
         run: [share.slice.number as u8; 16],
     };
     let address = Address::parse(url).unwrap();
-    let aim = Aim { address, minter, turn: None, turn_only: None, server_pid: None, admin: None, own: false };
+    let aim = Aim {
+        address,
+        minter,
+        turn: None,
+        turn_only: None,
+        server_pid: None,
+        admin: Vec::new(),
+        others: Vec::new(),
+        own: false,
+    };
     let manner = Manner { share: Some(share), ..Manner::default() };
     let scenario = Scenario::resolve(SCENARIO, &[]).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

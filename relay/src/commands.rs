@@ -200,6 +200,17 @@ fn summary(settings: &Settings) -> String {
     if let Some(address) = settings.listen.admin {
         line("admin", address.to_string());
     }
+    if let Some(cluster) = &settings.cluster {
+        let node = cluster.node.as_deref().unwrap_or("this machine's name");
+        line("cluster", format!("node {node}, {} brokers, {} keys", cluster.brokers.len(), cluster.keys.len()));
+        let rules = relay::config::rules(settings);
+        line(
+            "",
+            format!(
+                "settings that must be alike on every node: {rules:016x} ([matching], [calls], whose tokens in [auth])"
+            ),
+        );
+    }
     for notice in settings.notices() {
         line("note:", notice);
     }

@@ -9,6 +9,7 @@ mod bound;
 mod capacity;
 #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "without the bus there is no cluster"))]
 mod cluster;
+mod cluster_page;
 mod descriptors;
 mod drain;
 mod edges;
@@ -76,7 +77,6 @@ pub struct Running {
     addresses: Addresses,
     admin: Admin,
     // Dropped first: the others hear that this node leaves before its callers do.
-    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "there is never one"))]
     cluster: Option<cluster::Cluster>,
     // Dropped before the workers: signalling ends first, while the calls it closes are still there.
     edges: Edges,

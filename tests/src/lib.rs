@@ -7,6 +7,7 @@
 //! network    Network::public() → namespaces, wires, NATs                     the internet in small; needs root
 //! virtual_relay  serve(&net, address)                                     the TURN machine on webrtc-util's virtual network
 //! certificate  write(&folder), connect(&daemon, …)                        a certificate of its own, a TLS client that believes it alone
+//! across     talk(&mut voice, &mut other)                                 calls between people of several nodes
 //! client     Caller::connect(&daemon, &token)                             pair.v1 by hand, frame by frame
 //! token      Claims::adult("lea").sign(…)                                 what an app's backend would mint
 //! guide      Guide::read(path), guide_run::follow(&guide, …)                 a guide run word by word on a machine of its own
@@ -27,6 +28,7 @@
 
 #![allow(clippy::unwrap_used)] // a test harness: a panic is how it reports
 
+pub mod across;
 pub mod aiortc;
 pub mod broker;
 pub mod browser;

@@ -7,7 +7,7 @@ use std::process::Command;
 use e2e::broker::Broker;
 use e2e::daemon::target_directory;
 use e2e::process::Process;
-use e2e::{Daemon, eventually, http};
+use e2e::{Caller, Daemon, eventually, http};
 use serde_json::{Value, json};
 
 fn deploy(file: &str) -> PathBuf {
@@ -174,13 +174,14 @@ fn the_configuration_of_the_manifests_is_one_the_daemon_takes() {
     let lines = rest.lines().take_while(|line| line.starts_with("    ")).map(|line| &line[4..]);
     let secrets = target_directory().join("kubernetes-secrets");
     std::fs::create_dir_all(&secrets).unwrap();
-    for name in ["rest", "cluster", "broker"] {
+    for name in ["rest", "tokens", "cluster", "broker"] {
         let (_, rest) = manifests.split_once(&format!("\n  {name}: \"")).unwrap();
         std::fs::write(secrets.join(name), rest.split('"').next().unwrap()).unwrap();
     }
     let toml = lines.collect::<Vec<_>>().join("\n").replace("/run/secrets/relay", &secrets.display().to_string());
+    let toml = toml.replace("NODE_ADDRESS", "192.0.2.10");
     let settings = relay::config::parse(&toml, Path::new("/")).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(settings.auth.rest_secrets.len(), 1);
+    assert_eq!((settings.auth.rest_secrets.len(), settings.auth.tokens.len()), (1, 1));
     assert_eq!(settings.cluster.unwrap().brokers[0].host, "relay-broker");
 }
 
@@ -203,19 +204,22 @@ fn a_relay_of_the_manifests_and_their_broker_find_each_other_as_a_cluster() {
     }
 }
 
-#[test]
-fn one_command_starts_two_nodes_of_a_cluster_here() {
+#[tokio::test(flavor = "multi_thread")]
+async fn one_command_starts_two_nodes_here_whose_people_are_matched() {
     let mut command = Command::new(deploy("two-nodes.sh"));
     command.arg("--relay").arg(e2e::daemon::binary());
     let mut example = Process::start(&mut command, "bash and nats-server (tests/run.sh installs it)");
-    let nodes: Vec<std::net::SocketAddr> = ["one", "two"]
-        .map(|node| {
-            example.wait_for(node, |line| {
-                let (_, admin) = line.strip_prefix(&format!("node {node}: "))?.split_once("dashboard http://")?;
-                admin.split([' ', '/']).next()?.parse().ok()
-            })
-        })
-        .into();
+    let mut at = |what: &str| -> Vec<std::net::SocketAddr> {
+        let of = |node: &str| {
+            let find = |line: &str| {
+                let (_, rest) = line.strip_prefix(&format!("node {node}: "))?.split_once(&format!("{what} http://"))?;
+                rest.split([' ', '/']).next()?.parse().ok()
+            };
+            example.wait_for(node, find)
+        };
+        ["one", "two"].map(of).into()
+    };
+    let (nodes, pages) = (at("dashboard"), at("page"));
     for node in &nodes {
         eventually("both", || (http::get(*node, "/v1/cluster").json()["nodes"].as_array()?.len() == 2).then_some(()));
     }
@@ -223,6 +227,23 @@ fn one_command_starts_two_nodes_of_a_cluster_here() {
     eventually("the revocation", || {
         http::get(nodes[1], "/v1/subjects/somebody").json()["denied_until"].is_u64().then_some(())
     });
+    for node in &nodes {
+        let together = || http::get(*node, "/metrics").body.contains("\nrelay_cluster_matching_nodes 2\n");
+        eventually("both desks", || together().then_some(()));
+    }
+    let mut pair = Vec::new();
+    for page in &pages {
+        // As the page does it: a token of the demo's, then the WebSocket.
+        let token = http::post(*page, "/demo/token", &json!({ "lvl": "B1", "g": "x", "band": "18+" })).json();
+        let mut caller = Caller::open_at(*page, None).await.unwrap();
+        caller.request(json!({ "t": "hello", "v": [1], "token": token["token"] })).await;
+        caller.expect("welcome").await;
+        caller.request(json!({ "t": "queue" })).await;
+        pair.push(caller);
+    }
+    let calls = [pair[0].matched().await, pair[1].matched().await].map(|matched| matched["call"].clone());
+    assert_eq!(calls[0], calls[1]);
+    drop(pair);
     example.stop();
     assert!(std::net::TcpStream::connect(nodes[0]).is_err(), "all of it has ended");
 }

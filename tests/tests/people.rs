@@ -35,11 +35,20 @@ pub(crate) fn meet<'a>(
     waiting: &dyn Fn() -> Browser<'a>,
     coming: &dyn Fn() -> Browser<'a>,
 ) -> (Person<'a>, Person<'a>) {
+    meet_across([daemon, daemon], waiting, coming)
+}
+
+/// The same where the first comes to one node and the second to another.
+pub(crate) fn meet_across<'a>(
+    [first, second]: [&Daemon; 2],
+    waiting: &dyn Fn() -> Browser<'a>,
+    coming: &dyn Fn() -> Browser<'a>,
+) -> (Person<'a>, Person<'a>) {
     for _ in 0..MEETINGS {
-        let ana = Person::arrives_with(waiting(), daemon, "Ana");
+        let ana = Person::arrives_with(waiting(), first, "Ana");
         ana.looks_for_someone();
         ana.page.until("!document.querySelector('#screen-wait').hidden");
-        let ben = Person::arrives_with(coming(), daemon, "Ben");
+        let ben = Person::arrives_with(coming(), second, "Ben");
         ben.looks_for_someone();
         if ana.talks_in_time() && ben.talks_in_time() {
             return (ana, ben);

@@ -1,6 +1,6 @@
 //! `relay upgrade`: another process in the place of the one at work, with its calls, and nobody hears it.
 
-mod crowd;
+pub(crate) mod crowd;
 
 use std::net::UdpSocket;
 use std::process::{Command, Output};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Book, ByStart, Cause, Counts, Exemplars, Finished, Record, Standard, Timed, Violation, Voice};
+use super::{Book, ByNode, ByStart, Cause, Counts, Exemplars, Finished, Record, Standard, Timed, Violation, Voice};
 use crate::{
     media::Window,
     stats::latency::{Phase, Scores},
@@ -28,6 +28,8 @@ pub struct Parts {
     exemplars: Exemplars,
     #[serde(default)]
     by_start: ByStart,
+    #[serde(default)]
+    by_node: Option<ByNode>,
     halves: Vec<Record>,
     #[serde(default)]
     left: Vec<String>,
@@ -60,6 +62,7 @@ impl Book {
             calls_seen: self.calls_seen,
             exemplars: self.exemplars.clone(),
             by_start: self.by_start.clone(),
+            by_node: self.by_node.clone(),
             halves: self.halves.clone(),
             left: self.left.iter().cloned().collect(),
         }
@@ -91,6 +94,9 @@ impl Book {
         self.exemplars.merge(part.exemplars);
         self.left.extend(part.left);
         self.by_start.merge(&part.by_start);
+        if let Some(theirs) = &part.by_node {
+            self.by_node.get_or_insert_default().merge(theirs);
+        }
         for (cause, times) in part.causes {
             *self.causes.entry(cause).or_default() += times;
         }

@@ -136,12 +136,35 @@ fn who_left_without_an_answer_may_be_the_partner_of_one_who_seems_alone() {
     let mut left = side(1, Role::Offerer, 1_000);
     (left.told, left.unheard, left.outcome) = (None, true, Outcome::Unmatched);
     book.add(left);
-    book.add(side(2, Role::Answerer, 1_000));
-    let mut other = side(4, Role::Answerer, 1_000);
-    other.told.iter_mut().for_each(|told| told.call = "another".into());
-    book.add(other);
+    for (number, call) in [(2, "one"), (4, "another")] {
+        let mut alone = side(number, Role::Answerer, 1_000);
+        (alone.times.connected, alone.times.first_voice) = (None, None);
+        alone.told.iter_mut().for_each(|told| told.call = call.into());
+        book.add(alone);
+    }
     book.close();
     assert_eq!(book.violations[&Violation::Orphan], 1, "one of two may have had the first as its partner");
+}
+
+#[test]
+fn who_has_heard_somebody_was_not_alone_with_one_who_never_knew() {
+    let mut book = book();
+    let mut left = side(1, Role::Offerer, 1_000);
+    (left.told, left.unheard, left.outcome) = (None, true, Outcome::Unmatched);
+    book.add(left);
+    book.add(Record { double_matched: true, ..side(2, Role::Answerer, 1_000) });
+    book.close();
+    assert_eq!((book.violations[&Violation::Orphan], book.violations[&Violation::Double]), (1, 1));
+}
+
+#[test]
+fn a_third_in_a_call_of_two_is_noticed() {
+    let mut book = book();
+    for (number, role) in [(1, Role::Offerer), (2, Role::Answerer), (3, Role::Answerer)] {
+        book.add(side(number, role, 1_000));
+    }
+    book.close();
+    assert_eq!(book.violations[&Violation::Orphan], 1);
 }
 
 #[test]

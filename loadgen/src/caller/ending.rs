@@ -45,6 +45,7 @@ impl Caller {
         self.record.times.ended = Some(now);
         match self.state {
             State::Negotiating | State::Talking if self.is_up() && why == "hangup" => self.settle(Outcome::Completed),
+            State::Negotiating | State::Talking if requeued && self.terms.stays => return self.begin_again(now),
             State::Negotiating | State::Talking if self.is_up() => {
                 self.settle(Outcome::Failed(Cause::Dropped(why.to_owned())));
             }
@@ -63,6 +64,8 @@ impl Caller {
         self.forget_turn();
         self.forget_leg();
         self.record.requeued += 1;
+        self.put_back = Some(now);
+        self.hang_up_at = None;
         let Times { intended, started, registered, queue_sent, queued, .. } = self.record.times;
         self.record.times = Times { intended, started, registered, queue_sent, queued, ..Times::default() };
         self.record.left.extend(self.record.told.take().map(|told| told.call));

@@ -76,6 +76,8 @@ pub struct Caller {
     deadline: Option<Nanos>,
     hang_up_at: Option<Nanos>,
     last_call: bool,
+    /// When it was put back into the queue, until it is matched again.
+    put_back: Option<Nanos>,
     /// It has asked to leave the queue, and what that makes of its attempt unless it is matched first.
     leaving: Option<Outcome>,
     may_text: bool,
@@ -105,6 +107,7 @@ impl Caller {
             deadline: Some(now.after(terms.setup_timeout)),
             hang_up_at: None,
             last_call: false,
+            put_back: None,
             leaving: None,
             may_text: false,
             awaiting_account: false,
@@ -285,14 +288,20 @@ impl Caller {
                 self.allocate(now, ice);
             }
             Frame::Left if self.state == State::Waiting => self.give_up(now),
-            Frame::Matched { call, role, generation, peer, ice, offer } => {
+            Frame::Matched { call, role, generation, peer, ice, offer, moved } => {
                 if self.state != State::Waiting {
-                    self.record.double_matched |= matches!(self.state, State::Negotiating | State::Talking);
+                    let in_a_call = [State::Negotiating, State::Talking, State::HangingUp].contains(&self.state);
+                    self.record.double_matched |= in_a_call;
                     return;
                 }
                 let common_topics = peer.topics.iter().fold(0, |set, topic| set | 1 << (topic & 63));
                 let partner_level = signal::level(&peer.lvl);
                 self.record.told = Some(Told { call: call.clone(), role, partner_level, common_topics });
+                self.record.rematch = self.put_back.take().map(|at| now.since(at)).or(self.record.rematch);
+                self.record.moved = false;
+                if moved {
+                    self.move_over();
+                }
                 self.begin_leg(now, call, role, generation, ice);
                 if let Some(offer) = offer {
                     self.handle_description(now, &offer.sdp);
@@ -328,6 +337,15 @@ impl Caller {
     fn wait(&mut self, now: Nanos) {
         self.state = State::Waiting;
         self.deadline = (!self.last_call).then(|| now.after(self.patience));
+    }
+
+    /// The call is on another relay than the allocation made for it, which the server takes back: it is made there, and measured.
+    fn move_over(&mut self) {
+        self.forget_turn();
+        self.ways = Ways::default();
+        let times = &mut self.record.times;
+        (times.ice, times.allocate_sent, times.allocated) = (None, None, None);
+        self.record.moved = true;
     }
 
     /// Allocates as soon as there is a credential, and once.
@@ -468,6 +486,9 @@ impl Record {
             left: Vec::new(),
             double_matched: false,
             unheard: false,
+            node: 0,
+            rematch: None,
+            moved: false,
             direct: false,
             reached: None,
         }

@@ -156,6 +156,15 @@ pub struct Record {
     /// Over what it reached the TURN server.
     #[serde(default)]
     pub reached: Option<Transport>,
+    /// Which of the target's nodes it was connected to.
+    #[serde(default)]
+    pub node: u16,
+    /// From being put back into the queue to being matched again, the last time.
+    #[serde(default)]
+    pub rematch: Option<Duration>,
+    /// Its last call was on another relay than its connection, so that it allocated once more.
+    #[serde(default)]
+    pub moved: bool,
     /// Its media goes to the partner itself, by no relay.
     #[serde(default)]
     pub direct: bool,

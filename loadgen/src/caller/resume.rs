@@ -92,6 +92,7 @@ mod tests {
             clock: Clock::start(),
             falls_back: false,
             resumes,
+            stays: false,
             voice: Default::default(),
         };
         let person = mix.person(1, 0, hold, patience);

@@ -39,6 +39,9 @@ pub enum Frame {
         peer: Partner,
         ice: Option<Ice>,
         offer: Option<Description>,
+        /// `ice` is of another relay than the one this caller has a place on.
+        #[serde(default)]
+        moved: bool,
     },
     Offer(Described),
     Answer(Described),

@@ -34,6 +34,7 @@ impl World {
             clock: Clock::start(),
             falls_back: false,
             resumes: false,
+            stays: false,
             voice: Default::default(),
         };
         let credential = Credential { username: "u".into(), password: "p".into() };

@@ -21,6 +21,7 @@ fn terms() -> Terms {
         clock: crate::time::Clock::start(),
         falls_back: false,
         resumes: false,
+        stays: false,
         voice: Default::default(),
     }
 }
@@ -181,6 +182,57 @@ impl World {
             Box::new(caller).into_record()
         })
     }
+}
+
+#[test]
+fn whose_partner_is_gone_with_its_node_waits_on_and_is_timed_until_it_is_matched_again() {
+    for stays in [true, false] {
+        let mut world = World::new(Terms { stays, ..terms() });
+        world.open();
+        world.match_them();
+        world.hear_each_other();
+        world.now = Nanos(40 * MS);
+        world.tell(0, json!({"t": "ended", "call": "c", "by": "server", "why": "lost", "requeued": true}));
+        assert_eq!(world.callers[0].is_waiting(), stays);
+        world.now = Nanos(55 * MS);
+        let ice = World::ice(0);
+        world.tell(
+            0,
+            json!({"t": "matched", "call": "d", "role": "answerer", "gen": 1, "peer": {"lvl": "B1"}, "ice": ice}),
+        );
+        let again = stays.then(|| Duration::from_millis(15));
+        assert_eq!(world.callers[0].record.rematch, again);
+        assert!(!world.callers[0].record.double_matched);
+        assert_eq!(world.callers[0].state == State::Negotiating, stays);
+    }
+}
+
+#[test]
+fn who_is_moved_to_another_relay_allocates_there_and_who_is_not_stays() {
+    let mut world = World::new(terms());
+    world.open();
+    world.now = Nanos(20 * MS);
+    for (who, role, port) in [(0, "offerer", 9), (1, "answerer", 10)] {
+        let turn = format!("turn:127.0.0.1:{port}?transport=udp");
+        let ice = json!({"servers": [{"urls": [turn], "username": format!("u{who}"), "credential": "p"}]});
+        let mut frame = json!({"t": "matched", "call": "c", "role": role, "gen": 1, "peer": {"lvl": "B1"}, "ice": ice});
+        if port == 10 {
+            frame["moved"] = json!(true);
+        }
+        world.callers[who].handle_frame(world.now, &frame.to_string());
+    }
+    world.settle();
+    assert!(world.callers.iter().all(|caller| caller.state == State::Talking));
+    let attached = |done: &[Output]| -> Vec<u16> {
+        let attach = |output: &Output| if let Output::Attach(_, to) = output { Some(to.port()) } else { None };
+        done.iter().filter_map(attach).collect()
+    };
+    assert_eq!([attached(&world.done[0]), attached(&world.done[1])], [vec![9], vec![9, 10]]);
+    let [stayed, moved] = [0, 1].map(|who: usize| world.callers[who].record.times);
+    assert_eq!((stayed.allocate_sent, stayed.allocated), (Some(Nanos(6 * MS)), Some(Nanos(6 * MS))));
+    assert_eq!((moved.ice, moved.allocate_sent, moved.allocated), (moved.matched, moved.matched, moved.matched));
+    world.run_to_the_end();
+    assert_eq!(world.records().map(|record| record.moved), [false, true]);
 }
 
 #[test]

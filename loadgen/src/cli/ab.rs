@@ -105,7 +105,7 @@ pub(super) fn run(args: &AbArgs) -> Result<u8, Stop> {
 impl AbArgs {
     fn plan(&self) -> Result<Plan, Stop> {
         let RunArgs { target, turn, print_config, .. } = &*self.run;
-        if target.is_some() || turn.is_some() || *print_config {
+        if !target.is_empty() || turn.is_some() || *print_config {
             return Err(usage(
                 "ab starts its relays itself: --target, --turn and --print-config are for `loadgen run`".to_owned(),
             ));

@@ -21,7 +21,7 @@ use crate::{
 impl RunArgs {
     /// Where the load goes: the target, or a relay of our own that lives as long as the first part.
     pub(super) fn aim(&self, scenario: &Scenario) -> Result<(Option<OwnRelay>, Aim), Stop> {
-        let secure = self.target.as_ref().is_some_and(|url| url.starts_with("wss://"));
+        let secure = self.target.iter().any(|url| url.starts_with("wss://"));
         let trusts = scenario.tls_ca.is_some() || scenario.tls_name.is_some();
         if trusts && !(secure || scenario.transport == Transport::Tls || scenario.falls_back) {
             let which = "only a wss:// target and peer.transport = \"tls\" or \"fallback\" have certificates";
@@ -29,7 +29,8 @@ impl RunArgs {
         }
         let turn = self.turn.as_deref().map(turn_url::parse).transpose().map_err(usage)?.map(|(server, _)| server);
         let alone = scenario.depth == Depth::Turn;
-        let Some(url) = &self.target else {
+        let mut nodes = self.target.iter();
+        let Some(url) = nodes.next() else {
             return match turn {
                 Some(server) => Ok((None, self.foreign(server)?)),
                 None => own(scenario),
@@ -39,9 +40,13 @@ impl RunArgs {
             return Err(usage("depth turn has no signalling: give --turn instead of --target".to_owned()));
         }
         let address = Address::parse(url).map_err(usage)?;
+        let others: Vec<Address> = nodes.map(|url| Address::parse(url)).collect::<Result<_, _>>().map_err(usage)?;
+        if turn.is_some() && !others.is_empty() {
+            return Err(usage("with several nodes each names its own TURN server: leave out --turn".to_owned()));
+        }
         let minter = self.token.minter()?;
-        let Self { server_pid, admin, .. } = *self;
-        Ok((None, Aim { address, minter, turn, turn_only: None, server_pid, admin, own: false }))
+        let (server_pid, admin) = (self.server_pid, self.admin.clone());
+        Ok((None, Aim { address, others, minter, turn, turn_only: None, server_pid, admin, own: false }))
     }
 
     /// A TURN server without signalling, anybody's.
@@ -65,8 +70,8 @@ impl RunArgs {
             run: [0; 16],
         };
         let (turn_only, address) = (Some((server, credential)), Address::usual(server));
-        let Self { server_pid, admin, .. } = *self;
-        Ok(Aim { address, minter, turn: None, turn_only, server_pid, admin, own: false })
+        let (server_pid, admin) = (self.server_pid, self.admin.clone());
+        Ok(Aim { address, others: Vec::new(), minter, turn: None, turn_only, server_pid, admin, own: false })
     }
 }
 
@@ -76,8 +81,11 @@ pub(super) async fn reach(aim: &Aim, scenario: &Scenario) -> Result<(), Stop> {
         return Ok(());
     }
     let dialer = runner::dialer(scenario).map_err(|error| usage(error.to_string()))?;
-    let reached = runner::check_reachable(&aim.address, &dialer).await;
-    reached.map_err(|error| Stop(UNREACHABLE, error.to_string()))
+    for address in [&aim.address].into_iter().chain(&aim.others) {
+        let reached = runner::check_reachable(address, &dialer).await;
+        reached.map_err(|error| Stop(UNREACHABLE, error.to_string()))?;
+    }
+    Ok(())
 }
 
 impl TokenArgs {
@@ -113,7 +121,7 @@ pub(super) fn check_descriptors(scenario: &Scenario, own: bool) -> Result<(), St
         4
     } else if scenario.turn_client == TurnBy::WebrtcRs {
         2
-    } else if own {
+    } else if own || !scenario.depths().iter().any(|(depth, _)| depth.relays()) {
         1
     } else {
         2

@@ -20,9 +20,10 @@ use crate::{
 pub(super) struct RunArgs {
     /// A scenario by name (see `loadgen scenarios`) or a file (TOML); what it does not name stays at its default
     pub(super) scenario: Option<PathBuf>,
-    /// Signalling of the relay to test; without it a relay of our own is started in its own process
+    /// Signalling of the relay to test; without it a relay of our own is started in its own process. Once for each node of a
+    /// cluster: callers go to them in turn, and who loses one comes back to another
     #[arg(long, value_name = "ws[s]://HOST:PORT/v1/ws")]
-    pub(super) target: Option<String>,
+    pub(super) target: Vec<String>,
     /// With --target: TURN server to use instead of the one signalling names. Alone: measure this TURN server, whoever
     /// made it, without signalling (depth turn); needs --user and --password, or --turn-secret
     #[arg(long, value_name = "turn:HOST:PORT[?transport=tcp]|turns:HOST:PORT")]
@@ -121,9 +122,9 @@ pub(super) struct RunArgs {
     /// Process of the relay under test, for its CPU and memory
     #[arg(long, value_name = "PID")]
     pub(super) server_pid: Option<u32>,
-    /// The relay's admin address, for its own counters
+    /// The relay's admin address, for its own counters; once for each node, whose counters are added
     #[arg(long, value_name = "IP:PORT")]
-    pub(super) admin: Option<SocketAddr>,
+    pub(super) admin: Vec<SocketAddr>,
 }
 
 /// How tokens for the target are made.
@@ -185,7 +186,7 @@ impl RunArgs {
                 Transport::Tcp => "tcp",
                 Transport::Tls => "tls",
             });
-        let alone = (self.turn.is_some() && self.target.is_none() && self.depth.is_none())
+        let alone = (self.turn.is_some() && self.target.is_empty() && self.depth.is_none())
             .then(|| ("peer.depth", Value::from("turn")));
         let slo = [self.slo.clone(), more].concat();
         let slo = (!slo.is_empty()).then(|| ("slo.require", Value::from(slo)));

@@ -95,7 +95,10 @@ pub(super) fn run(args: &FindLimitArgs) -> Result<u8, Stop> {
         Ok(point)
     });
     let found = found.map_err(|error| stopped.unwrap_or_else(|| internal(error)))?;
-    let target = base.target.clone().or(base.turn.clone()).unwrap_or_else(|| "a relay of our own".to_owned());
+    let target = (!base.target.is_empty())
+        .then(|| base.target.join(", "))
+        .or(base.turn.clone())
+        .unwrap_or_else(|| "a relay of our own".to_owned());
     let to_stdout = args.run.json.as_deref() == Some(std::path::Path::new("-"));
     let words = json::words(&found, &scenario);
     if to_stdout {
@@ -126,7 +129,7 @@ impl FindLimitArgs {
 }
 
 fn point(args: &RunArgs, scenario: &Scenario, purpose: &'static str, priority: bool) -> Result<limit::Point, Stop> {
-    check_descriptors(scenario, args.target.is_none())?;
+    check_descriptors(scenario, args.target.is_empty())?;
     let (own, aim) = args.aim(scenario)?;
     let may_use = aim.server_pid.map(allowance::processors_of).filter(|count| *count > 0).map(|count| count as f64);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;

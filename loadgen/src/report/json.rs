@@ -63,6 +63,7 @@ pub fn render(run: &Run, verdict: &Verdict) -> Value {
         "exemplars": super::exemplars::render(run),
         "knee": super::knee::of(run),
         "seconds": run.sampled.seconds.iter().map(second).collect::<Vec<_>>(),
+        "nodes": run.book.by_node.as_ref().map(super::nodes::render),
         "by_start": run.book.by_start.all().map(due).collect::<Vec<_>>(),
     })
 }
@@ -135,7 +136,7 @@ fn phase(run: &Run, timed: Timed) -> Value {
     })
 }
 
-fn distribution(of: &Distribution) -> Value {
+pub(super) fn distribution(of: &Distribution) -> Value {
     json!({
         "n": of.len(),
         "mean": of.mean_millis(),

@@ -14,6 +14,7 @@ pub mod junit;
 pub mod knee;
 pub mod live;
 mod markup;
+mod nodes;
 pub mod openmetrics;
 pub mod progress;
 pub mod recorded;

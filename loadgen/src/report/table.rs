@@ -4,7 +4,7 @@ mod parts;
 
 use std::fmt::Write;
 
-use super::{Run, callers, number};
+use super::{Run, callers, nodes, number};
 use crate::{
     arrival::Shape,
     book::Timed,
@@ -24,6 +24,7 @@ pub fn render(run: &Run, verdict: &Verdict) -> String {
     quality(&mut out, run);
     resources(&mut out, run);
     adversity(&mut out, run);
+    nodes::table(&mut out, run);
     failures(&mut out, run);
     objectives(&mut out, run);
     summary(&mut out, run);
@@ -37,7 +38,7 @@ pub fn render(run: &Run, verdict: &Verdict) -> String {
     out
 }
 
-fn line(out: &mut String, text: &str) {
+pub(super) fn line(out: &mut String, text: &str) {
     out.push_str(text.trim_end());
     out.push('\n');
 }

@@ -11,7 +11,7 @@ use tokio::{
 use turn::client::{Client, ClientConfig};
 use webrtc_util::Conn;
 
-use super::{Context, Due, Stage};
+use super::{Again, Context, Due, Stage};
 use crate::{
     caller::record::{Cause, Outcome, Record, Step, Times},
     media::{
@@ -45,7 +45,7 @@ struct Caller<'a> {
 }
 
 /// Runs one caller from its start to its record. Nobody is cut off in TURN-only mode.
-pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Option<Nanos> {
+pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Option<Again> {
     let Due { number, intended, .. } = due;
     let started = context.clock.now();
     let person = context.scenario.person(number);

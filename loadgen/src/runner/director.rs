@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Context, Due, Stage, abort::Patience, cross_check, hand::Hand, sample::Sampler, session, starter::Starter,
+    Again, Context, Due, Stage, abort::Patience, cross_check, hand::Hand, sample::Sampler, session, starter::Starter,
 };
 use crate::{media::Window, scenario::TurnBy, time::Nanos};
 
@@ -149,11 +149,11 @@ async fn attend(context: Rc<Context>, mut due: Due) {
         let arriving = || *context.stage.borrow() == Stage::Arriving;
         due = match severed {
             _ if !arriving() => return,
-            Some(at) => Due { intended: context.return_of(due.number, at), visit: due.visit + 1, ..due },
+            Some(Again { at, came_over }) => Due { intended: at, visit: due.visit + 1, came_over, ..due },
             None if context.scenario.users == 0 => return,
             None => {
                 let intended = context.clock.now().after(context.scenario.think_after(due.number));
-                Due { number: due.number.wrapping_add(context.scenario.users), intended, visit: 0 }
+                Due { number: due.number.wrapping_add(context.scenario.users), intended, visit: 0, came_over: false }
             }
         };
         let intended = due.intended;

@@ -11,6 +11,7 @@ mod director;
 mod hand;
 mod handshake;
 mod ledger;
+mod nodes;
 pub(crate) mod sample;
 mod session;
 mod starter;
@@ -39,7 +40,7 @@ pub use connection::{Address, Unreachable, check as check_reachable};
 use crate::{
     arrival::followed::Followed,
     attack::{self, Attack, Victim},
-    book::Book,
+    book::{Book, Row},
     calibrate::Calibration,
     caller::{Terms, record::Record},
     media::{Measured, Media, Window, tls::Dialer},
@@ -57,6 +58,7 @@ use abort::Patience;
 use director::Director;
 use hand::Hand;
 use ledger::Ledger;
+use nodes::Nodes;
 use sample::{Sampled, Sampler};
 use starter::Starter;
 use storm::Storm;
@@ -70,6 +72,8 @@ const SCRAPE: Duration = Duration::from_millis(500);
 /// What the run is aimed at.
 pub struct Aim {
     pub address: Address,
+    /// More nodes of the same cluster; callers go to each in turn.
+    pub others: Vec<Address>,
     pub minter: Minter,
     /// Used instead of what signalling says.
     pub turn: Option<SocketAddr>,
@@ -77,10 +81,17 @@ pub struct Aim {
     pub turn_only: Option<(SocketAddr, Credential)>,
     /// The server's process, where it is on this machine.
     pub server_pid: Option<u32>,
-    /// The server's metrics page.
-    pub admin: Option<SocketAddr>,
+    /// The metrics pages of the server, or of each of its nodes.
+    pub admin: Vec<SocketAddr>,
     /// A relay of our own, whose allocations must be back at zero at the end.
     pub own: bool,
+}
+
+impl Aim {
+    /// Of all nodes.
+    fn urls(&self) -> Vec<String> {
+        [&self.address].into_iter().chain(&self.others).map(Address::url).collect()
+    }
 }
 
 /// How a run is made, apart from what it does.
@@ -124,7 +135,7 @@ pub(crate) struct Context {
     pub(crate) window: Window,
     pub(crate) media: Media,
     pub(crate) terms: Terms,
-    pub(crate) address: Address,
+    pub(crate) nodes: Nodes,
     pub(crate) minter: Minter,
     pub(crate) turn_only: Option<(SocketAddr, Credential)>,
     pub(crate) scenario: Scenario,
@@ -159,6 +170,13 @@ impl Context {
         }
     }
 
+    /// Counts what became of a connection to `node`, where there are several.
+    fn count_at(&self, node: usize, count: impl FnOnce(&mut Row)) {
+        if let Some(row) = self.book.borrow_mut().by_node.as_mut().and_then(|nodes| nodes.row(node)) {
+            count(row);
+        }
+    }
+
     /// Counts what a caller noticed of media that is its own to read.
     pub(crate) fn note(&self, note: Note) {
         self.media.note(note);
@@ -179,6 +197,14 @@ struct Due {
     intended: Nanos,
     /// How often this person was here before.
     visit: u32,
+    /// It has lost the node it was connected to.
+    came_over: bool,
+}
+
+/// A caller that was cut off comes again.
+struct Again {
+    at: Nanos,
+    came_over: bool,
 }
 
 /// Runs to the end and returns everything measured. `priority`: the process was allowed a better share of the processor,
@@ -227,14 +253,15 @@ pub async fn run_as(
             falls_back: scenario.falls_back,
             clock,
             resumes: scenario.sever_at.is_some() && scenario.resume_sessions,
+            stays: !aim.others.is_empty(),
             voice: (scenario.voice, scenario.seed),
         },
-        address: aim.address.clone(),
+        nodes: Nodes::new(aim.address.clone(), &aim.others),
         minter: aim.minter.clone(),
         turn_only: aim.turn_only.clone(),
         dialer: dialer(&scenario)?,
         measured: RefCell::default(),
-        book: RefCell::new(Book::new(window, scenario.standard()).beginning(start)),
+        book: RefCell::new(Book::new(window, scenario.standard()).beginning(start).over(aim.urls())),
         scenario,
         stage,
         arrived: Cell::new(0),
@@ -269,8 +296,8 @@ pub async fn run_as(
         hand,
         offered: 0,
     };
-    if let Some(admin) = aim.admin {
-        local.spawn_local(follow(context.clone(), admin));
+    if !aim.admin.is_empty() {
+        local.spawn_local(follow(context.clone(), aim.admin.clone()));
     }
     let attack = manner.victim.filter(|_| context.scenario.attack.is_any());
     let attack = attack.map(|victim| Attack::start(context.scenario.attack, victim)).transpose()?;
@@ -288,10 +315,7 @@ pub async fn run_as(
         priority_raised: priority,
     };
     drop(local); // callers that did not end are dropped with it
-    let server_metrics = match aim.admin {
-        Some(admin) => scrape::metrics(admin).await,
-        None => None,
-    };
+    let server_metrics = scrape::metrics(&aim.admin).await;
     let Director { sampler, interrupted, context: directed, aborted, hand, .. } = director;
     drop(directed);
     let window = Window { until: interrupted.map_or(window.until, |at| at.clamp(window.from, window.until)), ..window };
@@ -314,12 +338,12 @@ pub async fn run_as(
 }
 
 /// Reads the server's metrics page all the time; ends with the run.
-async fn follow(context: Rc<Context>, admin: SocketAddr) {
+async fn follow(context: Rc<Context>, admin: Vec<SocketAddr>) {
     let mut every = interval(SCRAPE);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        let metrics = scrape::metrics(admin).await;
+        let metrics = scrape::metrics(&admin).await;
         *context.scraped.borrow_mut() = metrics;
     }
 }
@@ -388,7 +412,7 @@ fn conclude(context: Context, aim: &Aim, ended: Ended, mut generator: Generator)
         schedule_hash: schedule,
         target: match &aim.turn_only {
             Some((server, _)) => Target { url: format!("turn:{server}"), address: *server, own: aim.own },
-            None => Target { url: aim.address.url(), address: aim.address.socket, own: aim.own },
+            None => Target { url: aim.urls().join(", "), address: aim.address.socket, own: aim.own },
         },
         window,
         interrupted,

@@ -13,11 +13,12 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    Context, Due, Stage,
+    Again, Context, Due, Stage,
     connection::{self, Socket},
     storm,
 };
 use crate::{
+    book::lost_its_node,
     caller::{Caller, Cut, Machine, Output, Plan, Solo, Terms},
     media::{
         MAILBOX, Mail,
@@ -34,6 +35,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 struct Session {
     context: Rc<Context>,
     number: u32,
+    node: usize,
     /// What comes for it is its own to read.
     opaque: bool,
     caller: Box<dyn Machine>,
@@ -50,8 +52,12 @@ struct Session {
     away: Option<Away>,
     /// The server has asked it to come back to another process.
     asked: bool,
+    /// The node's connection broke, and its session is not had again yet.
+    astray: bool,
     /// It was cut off before and comes back.
     returning: bool,
+    /// It comes from another node, which it has lost.
+    came_over: bool,
     shown: Shown,
 }
 
@@ -68,9 +74,9 @@ struct Shown {
     came_up: bool,
 }
 
-/// Runs one caller from its start to its record. Says whether it was cut off, and when.
-pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Option<Nanos> {
-    let Due { number, intended, visit } = due;
+/// Runs one caller from its start to its record. Says whether it was cut off, and when it comes again.
+pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Option<Again> {
+    let Due { number, intended, visit, came_over } = due;
     let started = context.clock.now();
     let person = context.scenario.person(number);
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -91,6 +97,7 @@ pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Opt
     let (stage, mut storms) = (context.stage.clone(), context.storms.clone());
     storms.mark_unchanged();
     let mut session = Session {
+        node: context.nodes.next(started),
         context,
         number,
         opaque: depth == Depth::Full,
@@ -105,7 +112,9 @@ pub(super) async fn run(context: Rc<Context>, due: Due, random: [u8; 32]) -> Opt
         severed: None,
         away: None,
         asked: false,
-        returning: visit > 0,
+        astray: false,
+        returning: visit > 0 && !came_over,
+        came_over,
         shown: Shown::default(),
     };
     // By reference: every future that took the session would keep room for another.
@@ -130,14 +139,19 @@ impl Session {
 
     async fn connect(&mut self) {
         // Boxed: what connecting needs is not kept for as long as the caller lives.
-        let Context { address, dialer, .. } = &*self.context;
-        match Box::pin(connection::connect(address, dialer, self.number, connection::PATIENCE)).await {
-            Ok(socket) => {
+        for _ in 0..self.context.nodes.len() {
+            let Context { nodes, dialer, .. } = &*self.context;
+            let address = nodes.address(self.node);
+            if let Ok(socket) = Box::pin(connection::connect(address, dialer, self.number, connection::PATIENCE)).await
+            {
                 self.socket = Some(socket);
-                self.caller.handle_open();
+                return self.caller.handle_open();
             }
-            Err(_) => self.caller.handle_unreachable(self.now()),
+            self.context.count_at(self.node, |row| row.refused += 1);
+            self.context.nodes.leave_alone(self.node, self.now());
+            self.node = self.context.nodes.next(self.now());
         }
+        self.caller.handle_unreachable(self.now());
     }
 
     /// Waits for one input and hands it to the machine.
@@ -176,10 +190,29 @@ impl Session {
                 match std::mem::take(&mut self.asked).then(|| self.caller.handle_cut(true)) {
                     Some(Cut::Resumes) => Box::pin(self.move_over(now)).await,
                     Some(Cut::Anew) => Box::pin(self.open_again(now)).await,
-                    _ => self.caller.handle_closed(now),
+                    _ => Box::pin(self.lose_node(now)).await,
                 }
             }
         }
+    }
+
+    /// A connection that broke is over, but where there are several nodes its caller tries once more to have its session again: it
+    /// may be the connection, it may be the node.
+    async fn lose_node(&mut self, now: Nanos) {
+        let cut = self.caller.handle_cut(true);
+        if !self.context.nodes.several() || cut == Cut::Indifferent {
+            return self.caller.handle_closed(now);
+        }
+        self.astray = true;
+        self.context.count_at(self.node, |row| row.lost += 1);
+        if cut == Cut::Resumes {
+            sleep_until(self.context.clock.instant(self.context.return_to_node(self.number, now)).into()).await;
+            if self.dial(storm::ANSWERED_WITHIN).await {
+                return self.caller.handle_reopened();
+            }
+            self.context.nodes.leave_alone(self.node, self.now());
+        }
+        self.caller.handle_closed(self.now());
     }
 
     /// Another process has what this one had.
@@ -238,10 +271,7 @@ impl Session {
     async fn reconnect(&mut self, cut: Nanos, insists: bool) -> bool {
         for attempt in 1..=u8::MAX {
             let patience = if insists { storm::ANSWERED_WITHIN } else { connection::PATIENCE };
-            if let Ok(socket) =
-                connection::connect(&self.context.address, &self.context.dialer, self.number, patience).await
-            {
-                self.socket = Some(socket);
+            if self.dial(patience).await {
                 return true;
             }
             match self.context.pause_after(attempt, self.number, cut, self.now()).filter(|_| insists) {
@@ -252,8 +282,21 @@ impl Session {
         false
     }
 
-    /// Does what the machine wants done.
+    async fn dial(&mut self, patience: Duration) -> bool {
+        let Context { nodes, dialer, .. } = &*self.context;
+        self.socket = connection::connect(nodes.address(self.node), dialer, self.number, patience).await.ok();
+        self.socket.is_some()
+    }
+
+    /// Does what the machine wants done, and what it wants if that cannot be.
     async fn act(&mut self) {
+        while self.act_once().await {
+            self.flush().await;
+        }
+    }
+
+    /// Whether something is to be flushed.
+    async fn act_once(&mut self) -> bool {
         let mut written = false;
         while let Some(output) = self.caller.poll_output() {
             match output {
@@ -298,13 +341,14 @@ impl Session {
                     if let Some(away) = self.away.take() {
                         self.context.storm.borrow_mut().note_resumed(away.cut, away.back, self.now());
                     }
+                    if std::mem::take(&mut self.astray) {
+                        self.context.count_at(self.node, |row| row.resumed += 1);
+                    }
                 }
                 Output::Close => {}
             }
         }
-        if written {
-            self.flush().await;
-        }
+        written
     }
 
     /// Datagrams to `server` leave from a source of ours, or through a stream that looks like one.
@@ -337,7 +381,7 @@ impl Session {
         let Some(socket) = &mut self.socket else { return };
         if !matches!(timeout(WRITE_PATIENCE, socket.flush()).await, Ok(Ok(()))) {
             self.socket = None;
-            self.caller.handle_closed(self.now());
+            Box::pin(self.lose_node(self.now())).await;
         }
     }
 
@@ -361,10 +405,17 @@ impl Session {
         adjust(&self.context.talking, &mut self.shown.talking, talking && self.severed.is_none());
     }
 
-    /// Hands in the record; says when we cut the caller off, if we did.
-    fn conclude(self) -> Option<Nanos> {
+    /// Hands in the record; says when the caller comes again, if it was cut off.
+    fn conclude(self) -> Option<Again> {
         let up = self.caller.is_up();
         let mut record = self.caller.into_record();
+        record.node = self.node as u16;
+        if self.came_over && record.times.registered.is_some() {
+            self.context.count_at(self.node, |row| row.came_over += 1);
+        }
+        let now = self.context.clock.now();
+        let lost = (self.astray && lost_its_node(&record))
+            .then(|| Again { at: self.context.return_when_asked(self.number, now), came_over: true });
         if self.returning {
             self.context.storm.borrow_mut().note_return(&record);
         }
@@ -374,7 +425,8 @@ impl Session {
         }
         self.context.keep(record);
         self.context.present.set(self.context.present.get() - 1);
-        self.severed
+        let severed = self.severed.map(|at| Again { at: self.context.return_of(self.number, at), came_over: false });
+        severed.or(lost)
     }
 
     fn now(&self) -> Nanos {

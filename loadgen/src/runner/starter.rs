@@ -41,7 +41,9 @@ impl Starter {
             }
             let mut thread = Following { adjustable: followed.is_adjustable(), followed, changed, clock, start };
             while let Some((number, intended)) = thread.next() {
-                if stopped.load(Ordering::Relaxed) || sender.send(Due { number, intended, visit: 0 }).is_err() {
+                if stopped.load(Ordering::Relaxed)
+                    || sender.send(Due { number, intended, visit: 0, came_over: false }).is_err()
+                {
                     return;
                 }
             }

@@ -81,6 +81,11 @@ impl Context {
         pause(self.scenario.back_within(PAUSE, number, attempt), now.since(cut))
     }
 
+    /// When caller `number`, whose connection broke at `at`, looks for its node.
+    pub(super) fn return_to_node(&self, number: u32, at: Nanos) -> Nanos {
+        at.after(self.scenario.back_within(PAUSE, number, 0))
+    }
+
     /// When caller `number`, cut off at `at`, comes back.
     pub(super) fn return_of(&self, number: u32, at: Nanos) -> Nanos {
         at.after(self.scenario.back_after(number))

@@ -25,6 +25,7 @@ pub const ALL: &[BuiltIn] = built_in![
     "turn-only",
     "mixed",
     "reconnect-storm",
+    "several-nodes",
     "one-sided",
     "block-heavy",
     "attack-mix",

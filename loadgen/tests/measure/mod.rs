@@ -18,6 +18,11 @@ pub(crate) const ALIKE: &str = "[peer.mix]\nlevels = [0, 0, 1, 0, 0, 0]\nbands =
 
 /// Runs `scenario`; `admin` is a metrics page that passes for that of a relay of our own.
 pub(crate) fn run(faults: Faults, scenario: &str, admin: Option<SocketAddr>) -> Run {
+    run_over(faults, scenario, admin, Vec::new())
+}
+
+/// The same where the server is the first of several.
+pub(crate) fn run_over(faults: Faults, scenario: &str, admin: Option<SocketAddr>, others: Vec<Address>) -> Run {
     let server = SmallServer::start(faults);
     let scenario = Scenario::resolve(scenario, &[]).unwrap();
     let minter = Minter {
@@ -28,7 +33,8 @@ pub(crate) fn run(faults: Faults, scenario: &str, admin: Option<SocketAddr>) -> 
         run: [7; 16],
     };
     let address = Address::parse(&server.url).unwrap();
-    let aim = Aim { address, minter, turn: None, turn_only: None, server_pid: None, admin, own: admin.is_some() };
+    let (own, admin) = (admin.is_some(), admin.into_iter().collect());
+    let aim = Aim { address, others, minter, turn: None, turn_only: None, server_pid: None, admin, own };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(runner::run(scenario, aim, false, |_| {})).unwrap()
 }

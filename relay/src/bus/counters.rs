@@ -26,10 +26,14 @@ pub enum Lost {
     Namesake,
     /// More nodes than are known by name.
     NodesFull,
+    /// For a node whose name is not known (any more).
+    Nobody,
+    /// About matching, of a node that knows people by another key.
+    Apart,
 }
 
 impl Lost {
-    pub const ALL: [Lost; 12] = [
+    pub const ALL: [Lost; 14] = [
         Lost::Disconnected,
         Lost::OutgoingFull,
         Lost::IncomingFull,
@@ -42,6 +46,8 @@ impl Lost {
         Lost::Replayed,
         Lost::Namesake,
         Lost::NodesFull,
+        Lost::Nobody,
+        Lost::Apart,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -58,6 +64,8 @@ impl Lost {
             Lost::Replayed => "replayed",
             Lost::Namesake => "namesake",
             Lost::NodesFull => "nodes_full",
+            Lost::Nobody => "nobody",
+            Lost::Apart => "apart",
         }
     }
 }
@@ -109,6 +117,8 @@ pub struct Counters {
     received: AtomicU64,
     lost: [AtomicU64; Lost::ALL.len()],
     nodes: AtomicU64,
+    apart: AtomicU64,
+    unlike: AtomicU64,
     revocations: AtomicU64,
 }
 
@@ -139,6 +149,16 @@ impl Counters {
         self.nodes.load(Relaxed)
     }
 
+    /// Of them, those that know people by another key: nobody is matched with theirs.
+    pub fn apart(&self) -> u64 {
+        self.apart.load(Relaxed)
+    }
+
+    /// Of them, those whose settings for matching are other ones.
+    pub fn unlike(&self) -> u64 {
+        self.unlike.load(Relaxed)
+    }
+
     /// Revocations held for others to ask for.
     pub fn revocations(&self) -> u64 {
         self.revocations.load(Relaxed)
@@ -163,6 +183,11 @@ impl Counters {
 
     pub(super) fn set_nodes(&self, nodes: usize) {
         self.nodes.store(nodes as u64, Relaxed);
+    }
+
+    pub(super) fn set_different(&self, apart: usize, unlike: usize) {
+        self.apart.store(apart as u64, Relaxed);
+        self.unlike.store(unlike as u64, Relaxed);
     }
 
     pub(super) fn set_revocations(&self, revocations: usize) {

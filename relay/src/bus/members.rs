@@ -27,6 +27,24 @@ pub struct Vitals {
     /// Hundredths of what it could carry that are free.
     pub room: u64,
     pub version: String,
+    /// By which hashes its desk knows people; 0 where that is not said.
+    #[serde(default)]
+    pub people: u64,
+    /// Its settings for matching, in one number; 0 where that is not said.
+    #[serde(default)]
+    pub rules: u64,
+}
+
+impl Vitals {
+    /// Whether its people are matched with those of a node like that.
+    pub fn matches(&self, other: &Vitals) -> bool {
+        self.people == other.people || self.people == 0 || other.people == 0
+    }
+
+    /// Whether it goes by the same settings for matching.
+    pub fn is_alike(&self, other: &Vitals) -> bool {
+        self.rules == other.rules || self.rules == 0 || other.rules == 0
+    }
 }
 
 /// A sign of life.

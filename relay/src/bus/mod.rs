@@ -4,35 +4,41 @@
 //! `[cluster]`, has no network and nobody else. Behind the Cargo feature `nats` it is core NATS: at most once, nothing stored, and a broker
 //! that could store (JetStream) is refused. Whoever needs to be sure asks, or asks again.
 //!
-//! Pure: `subject` where a message goes, `seal` what nobody else can read, `members` who lives, `book` revocations that all must hold.
-//! Edges, on a thread of their own and off the packet path: `nats` the connection, `neighbours` what every node tells the others.
+//! Pure: `subject` where a message goes, `seal` what nobody else can read, `secrets` what else the cluster's key is good for, `members` who
+//! lives, `names` nodes by name and by number, `book` revocations that all must hold. Edges, on a thread of their own and off the packet path:
+//! `nats` the connection, `neighbours` what every node tells the others, `matching` what desks say to each other.
 //!
 //! Every queue has a bound: what does not fit is counted and dropped, never waited for.
 
 mod book;
 mod counters;
+mod matching;
 mod members;
+mod names;
 #[cfg(feature = "nats")]
 mod nats;
 mod neighbours;
 mod pending;
 pub mod seal;
+mod secrets;
 mod subject;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 pub use counters::{Counters, Lost, Standing};
+pub use matching::{Matching, Said};
 pub use members::{BEAT_MS, DEAD_MS, Heard, MAX_NODES, Member, Members, Vitals};
 #[cfg(feature = "nats")]
 pub use nats::{Broker, FirstWord, NotTaken, Running, Settings, start};
 pub use neighbours::{Apply, Duties, Neighbours};
 use pending::Pending;
-pub use seal::{Incarnation, Seals};
+pub use seal::{Incarnation, Lane, Seals};
+pub use secrets::Secrets;
 use subject::subject;
 pub use subject::{PREFIX, Purpose, To};
 
@@ -42,7 +48,8 @@ pub const MAX_OUTGOING: usize = 4_096;
 pub const MAX_INCOMING: usize = 4_096;
 /// Requests waiting for their answers.
 pub const MAX_REQUESTS: usize = 4_096;
-/// Longest payload, in bytes, before it is sealed.
+/// Longest payload, in bytes, before it is sealed: room for what a desk may send along with a message (`cluster::MAX_LUGGAGE_BYTES`), and the
+/// message. NATS carries a megabyte.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 
 /// A way to the other nodes. Clones share it.
@@ -79,6 +86,8 @@ struct Shared {
     subscribed: Notify,
     pending: Mutex<Pending>,
     counters: Arc<Counters>,
+    /// Whether what is said is heard, and others can be.
+    up: watch::Sender<bool>,
 }
 
 /// On its way to the broker, not sealed yet.
@@ -92,8 +101,11 @@ struct Outgoing {
 #[derive(Clone)]
 struct Subscription {
     purpose: Purpose,
-    inbox: mpsc::Sender<Delivery>,
+    sink: Sink,
 }
+
+/// Takes what came, at once; false if it has no room.
+type Sink = Arc<dyn Fn(Delivery) -> bool + Send + Sync>;
 
 impl Bus {
     /// Nobody else is there.
@@ -125,11 +137,22 @@ impl Bus {
     /// What others say for this purpose from now on, to all or to this node. What is not fetched in time is dropped and counted.
     pub fn subscribe(&self, purpose: Purpose) -> mpsc::Receiver<Delivery> {
         let (inbox, deliveries) = mpsc::channel(MAX_INCOMING);
+        self.subscribe_by(purpose, Arc::new(move |delivery| inbox.try_send(delivery).is_ok()));
+        deliveries
+    }
+
+    /// The same for a sink, which runs on the bus's thread. Of one sender, in the order they were sent: all that is for this node alone, and
+    /// all that is for everybody.
+    fn subscribe_by(&self, purpose: Purpose, sink: Sink) {
         if let Some(shared) = &self.0 {
-            lock(&shared.subscriptions).push(Subscription { purpose, inbox });
+            lock(&shared.subscriptions).push(Subscription { purpose, sink });
             shared.subscribed.notify_one();
         }
-        deliveries
+    }
+
+    /// Whether there is a broker, from now on: false until others can hear this node and be heard. Nothing without others.
+    pub fn watch(&self) -> Option<watch::Receiver<bool>> {
+        self.0.as_ref().map(|shared| shared.up.subscribe())
     }
 
     /// Asks one node. May be dropped at any time.
@@ -187,12 +210,12 @@ impl Shared {
     /// A message of the broker's, to whoever waits for it.
     fn deliver(
         self: &Arc<Self>,
-        subject: &str,
+        (lane, subject): (Lane, &str),
         reply: Option<&str>,
         sealed: &[u8],
-        inbox: Option<&mpsc::Sender<Delivery>>,
+        sink: Option<&Sink>,
     ) {
-        let opened = lock(&self.seals).open(unix_ms(), subject, sealed);
+        let opened = lock(&self.seals).open(unix_ms(), lane, subject, sealed);
         let opened = match opened {
             Ok(opened) => opened,
             Err(why) => return self.counters.count_lost(why.into()),
@@ -201,9 +224,9 @@ impl Shared {
         let answer = reply.map(|reply| (Arc::clone(self), reply.to_owned()));
         let seal::Opened { node, incarnation, payload } = opened;
         let delivery = Delivery { from: node, incarnation, payload, answer };
-        match inbox {
-            Some(inbox) => {
-                if inbox.try_send(delivery).is_err() {
+        match sink {
+            Some(sink) => {
+                if !sink(delivery) {
                     self.counters.count_lost(Lost::IncomingFull);
                 }
             }

@@ -30,7 +30,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::pending::Pending;
 use super::subject::{self, PREFIX, To, answers, subject};
 use super::{
-    Bus, Counters, Delivery, Incarnation, Lost, MAX_INCOMING, MAX_OUTGOING, MAX_PAYLOAD, Outgoing, Seals, Shared,
+    Bus, Counters, Incarnation, Lane, Lost, MAX_INCOMING, MAX_OUTGOING, MAX_PAYLOAD, Outgoing, Seals, Shared, Sink,
     Standing, Subscription, lock, seal, unix_ms,
 };
 
@@ -88,6 +88,18 @@ pub enum NotTaken {
     /// It does not know us.
     Login,
     Tls,
+}
+
+impl Settings {
+    /// Whether what is said to the broker changes, beside what is sealed in it.
+    fn is_of_another_connection(&self, than: &Settings) -> bool {
+        let connection = |it: &Settings| (it.brokers.clone(), it.user.clone(), it.token.clone(), it.trusted.clone());
+        connection(self) != connection(than)
+    }
+
+    fn keys(&self) -> Vec<&[u8]> {
+        self.keys.iter().map(Vec::as_slice).collect()
+    }
 }
 
 impl NotTaken {
@@ -174,12 +186,13 @@ pub fn start<F: Future<Output = ()> + Send + 'static>(
     let shared = Arc::new(Shared {
         node: node.to_owned(),
         incarnation,
-        seals: Mutex::new(Seals::new(&settings.keys.iter().map(Vec::as_slice).collect::<Vec<_>>(), node, incarnation)),
+        seals: Mutex::new(Seals::new(&settings.keys(), node, incarnation)),
         outgoing,
         subscriptions: Mutex::default(),
         subscribed: Notify::new(),
         pending: Mutex::new(Pending::default()),
         counters: Arc::clone(counters),
+        up: watch::Sender::new(false),
     });
     let (round, goodbye) = drive(Bus(Some(Arc::clone(&shared))));
     let (sender, watched) = watch::channel(settings);
@@ -221,7 +234,7 @@ impl Line {
         let mut pause = FIRST_PAUSE;
         loop {
             let settings = self.settings.borrow_and_update().clone();
-            lock(&self.shared.seals).adopt(&settings.keys.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            lock(&self.shared.seals).adopt(&settings.keys());
             let tried = tokio::select! {
                 () = stop.notified() => return,
                 tried = self.connect(&settings) => tried,
@@ -234,7 +247,9 @@ impl Line {
                         self.shared.counters.count_lost(Lost::Disconnected);
                     }
                     self.stands(Ok(()));
-                    self.serve(connection, &mut waiting, stop, &mut goodbye).await
+                    let end = self.serve(&settings, connection, &mut waiting, stop, &mut goodbye).await;
+                    self.shared.up.send_replace(false);
+                    end
                 }
                 Err(why) => End::NotTaken(why),
             };
@@ -305,6 +320,7 @@ impl Line {
 
     async fn serve(
         &mut self,
+        settings: &Settings,
         Connection { client, mut events }: Connection,
         waiting: &mut mpsc::Receiver<Outgoing>,
         stop: &Notify,
@@ -315,6 +331,7 @@ impl Line {
         if readers.answers().await.is_err() || readers.subscribe().await.is_err() {
             return End::Lost;
         }
+        self.shared.up.send_replace(true);
         let mut ask = interval(ASK_AGAIN);
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ask.reset();
@@ -335,7 +352,17 @@ impl Line {
                     }).await;
                     return End::Stopped;
                 }
-                changed = self.settings.changed() => return if changed.is_ok() { End::Settings } else { End::Stopped },
+                changed = self.settings.changed() => {
+                    if changed.is_err() {
+                        return End::Stopped;
+                    }
+                    let other = self.settings.borrow_and_update().clone();
+                    if other.is_of_another_connection(settings) {
+                        return End::Settings;
+                    }
+                    // Other keys alone interrupt nobody.
+                    lock(&self.shared.seals).adopt(&other.keys());
+                }
                 event = events.recv() => match event {
                     Some(Event::SlowConsumer(_)) => self.shared.counters.count_lost(Lost::IncomingFull),
                     Some(Event::Disconnected | Event::Closed) | None => return End::Lost,
@@ -485,35 +512,32 @@ struct Readers {
 
 impl Readers {
     async fn answers(&mut self) -> Result<(), Gone> {
-        let (shared, all) = (Arc::clone(&self.shared), answers(&self.shared.node));
-        self.read(shared, all, None).await
+        let all = answers(&self.shared.node);
+        self.read(Lane(0), all, None).await
     }
 
     /// Those there were not before.
     async fn subscribe(&mut self) -> Result<(), Gone> {
         let all = lock(&self.shared.subscriptions).clone();
-        for Subscription { purpose, inbox } in all.into_iter().skip(self.subscribed) {
-            for to in [To::Everybody, To::Node(&self.shared.node.clone())] {
-                self.read(Arc::clone(&self.shared), subject(purpose, to), Some(inbox.clone())).await?;
+        for Subscription { purpose, sink } in all.into_iter().skip(self.subscribed) {
+            // As many as there are purposes: the same lanes with every connection.
+            let lane = u8::try_from(2 * self.subscribed).map_err(|_| Gone)?;
+            for (lane, to) in [(lane + 1, To::Everybody), (lane + 2, To::Node(&self.shared.node.clone()))] {
+                self.read(Lane(lane), subject(purpose, to), Some(Arc::clone(&sink))).await?;
             }
             self.subscribed += 1;
         }
         self.client.flush().await.map_err(|_| Gone)
     }
 
-    async fn read(
-        &mut self,
-        shared: Arc<Shared>,
-        subject: String,
-        inbox: Option<mpsc::Sender<Delivery>>,
-    ) -> Result<(), Gone> {
+    async fn read(&mut self, lane: Lane, subject: String, sink: Option<Sink>) -> Result<(), Gone> {
         let subscriber = self.client.subscribe(subject).await.map_err(|_| Gone)?;
-        self.tasks.spawn(read(shared, subscriber, inbox));
+        self.tasks.spawn(read(Arc::clone(&self.shared), lane, subscriber, sink));
         Ok(())
     }
 }
 
-async fn read(shared: Arc<Shared>, mut subscriber: Subscriber, inbox: Option<mpsc::Sender<Delivery>>) {
+async fn read(shared: Arc<Shared>, lane: Lane, mut subscriber: Subscriber, sink: Option<Sink>) {
     while let Some(message) = subscriber.next().await {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             if let Some(number) = subject::answered(&message.subject, &shared.node) {
@@ -522,7 +546,7 @@ async fn read(shared: Arc<Shared>, mut subscriber: Subscriber, inbox: Option<mps
         } else if message.payload.len() > MAX_PAYLOAD + seal::OVERHEAD {
             shared.counters.count_lost(Lost::TooLong);
         } else {
-            shared.deliver(&message.subject, message.reply.as_deref(), &message.payload, inbox.as_ref());
+            shared.deliver((lane, &message.subject), message.reply.as_deref(), &message.payload, sink.as_ref());
         }
     }
 }

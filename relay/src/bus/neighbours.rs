@@ -1,6 +1,6 @@
 //! What every node tells the others, whatever people do: that it lives and how much room it has, and whom the app has withdrawn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ impl Neighbours {
             book: Book::default(),
             owed: Vec::new(),
             different: BTreeMap::new(),
+            odd: BTreeSet::new(),
+            namesake: false,
             asked_at: None,
             answers,
         };
@@ -130,6 +132,10 @@ struct Round {
     owed: Vec<Change>,
     /// Who differs, and for how many signs of life; of nodes that live.
     different: BTreeMap<String, u32>,
+    /// Who was named in the log because it does not fit; of nodes that live.
+    odd: BTreeSet<String>,
+    /// Somebody of this node's own name was.
+    namesake: bool,
     /// When a list was asked for last.
     asked_at: Option<Millis>,
     answers: mpsc::Sender<Vec<Change>>,
@@ -170,13 +176,41 @@ impl Round {
         self.bury();
         self.neighbours.counters.set_revocations(self.book.len());
         let held = self.book.digest(now.unix);
-        self.neighbours.say(Beat { vitals: (self.duties.vitals)(), leaves: false, held });
+        let vitals = (self.duties.vitals)();
+        self.look_at_all(&vitals);
+        self.neighbours.say(Beat { vitals, leaves: false, held });
+    }
+
+    /// Names, once, who lives and does not fit.
+    fn look_at_all(&mut self, own: &Vitals) {
+        let members = self.neighbours.members.read().unwrap_or_else(PoisonError::into_inner);
+        let (mut apart, mut unlike) = (0, 0);
+        for (node, member) in members.others() {
+            let (matches, alike) = (member.vitals.matches(own), member.vitals.is_alike(own));
+            apart += usize::from(!matches);
+            unlike += usize::from(!alike);
+            if matches && alike {
+                self.odd.remove(node);
+            } else if self.odd.insert(node.to_owned()) && !matches {
+                tracing::warn!(
+                    node,
+                    "a node of the cluster began with another key: nobody is matched with its people until both have begun with the same"
+                );
+            } else if !alike {
+                tracing::warn!(
+                    node,
+                    "a node of the cluster has other settings for matching: see [matching], [calls] and [auth] there and here"
+                );
+            }
+        }
+        self.neighbours.counters.set_different(apart, unlike);
     }
 
     fn bury(&mut self) {
         let mut members = self.neighbours.members.write().unwrap_or_else(PoisonError::into_inner);
         for node in members.bury(self.neighbours.clock.mono()) {
             self.different.remove(&node);
+            self.odd.remove(&node);
             tracing::warn!(node, "a node of the cluster is not heard any more");
         }
         self.neighbours.counters.set_nodes(members.others().count() + 1);
@@ -188,6 +222,7 @@ impl Round {
             return counters.count_lost(Lost::Unreadable);
         };
         let (now, held, leaves) = (self.neighbours.clock.now(), beat.held, beat.leaves);
+        let goes = leaves || beat.vitals.draining;
         let (node, incarnation) = (delivery.from.as_str(), delivery.incarnation);
         let mut members = self.neighbours.members.write().unwrap_or_else(PoisonError::into_inner);
         let heard = members.hear(now.mono, node, incarnation, beat);
@@ -197,14 +232,29 @@ impl Round {
             Heard::New => tracing::info!(node, "a node of the cluster is here"),
             Heard::Left => {
                 self.different.remove(node);
+                self.odd.remove(node);
                 tracing::info!(node, "a node of the cluster has left");
             }
-            Heard::Namesake => counters.count_lost(Lost::Namesake),
+            Heard::Namesake => {
+                counters.count_lost(Lost::Namesake);
+                self.meet_namesake(goes);
+            }
             Heard::NoRoom => counters.count_lost(Lost::NodesFull),
             Heard::Known | Heard::Past => {}
         }
         if !leaves && matches!(heard, Heard::New | Heard::Known) {
             self.compare(now.mono, node, held != self.book.digest(now.unix));
+        }
+    }
+
+    /// One that makes room for this one, or for which this one makes room, is to be there.
+    fn meet_namesake(&mut self, goes: bool) {
+        if !goes && !self.namesake && !(self.duties.vitals)().draining {
+            self.namesake = true;
+            tracing::error!(
+                "another node of the cluster has this one's name: the two match nobody with each other. Give each a name of its own \
+                 (cluster.node) and start them again"
+            );
         }
     }
 

@@ -14,8 +14,8 @@
 //! mouth, does not open. Each incarnation seals with a key of its own, HMAC-SHA256 of the cluster's key over the incarnation, and its numbers are
 //! the nonces: none is used twice, however many nodes there are and however long they run.
 //!
-//! A message is taken once: of each incarnation the newest number and which of the [`WINDOW`] before it were there are remembered. A
-//! receiver that has just started remembers nothing, so a message older than [`MAX_AGE_MS`] is not taken either.
+//! A message is taken once: of each incarnation, and of each [`Lane`] it comes by, the newest number and which of the [`WINDOW`] before it were
+//! there are remembered. A receiver that has just started remembers nothing, so a message older than [`MAX_AGE_MS`] is not taken either.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -38,6 +38,11 @@ pub const WINDOW: u64 = 128;
 pub const MAX_AGE_MS: u64 = 30_000;
 /// Incarnations remembered; beyond, who was heard longest ago is forgotten.
 const MAX_SENDERS: usize = 512;
+
+/// Subjects that are read one after the other, as the broker sends them. What comes by another lane may be far behind, where more is said; and
+/// a message opens in one lane only, because its subject is sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lane(pub u8);
 
 /// One run of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,11 +103,18 @@ struct Key {
 
 struct Sender {
     key: LessSafeKey,
+    /// By number, as many as were heard by.
+    lanes: Vec<Numbers>,
+    heard_ms: u64,
+}
+
+/// What has come.
+#[derive(Clone, Copy, Default)]
+struct Numbers {
     /// The greatest number so far.
     newest: u64,
     /// Bit n: `newest - n` was here.
     seen: u128,
-    heard_ms: u64,
 }
 
 impl Seals {
@@ -151,7 +163,7 @@ impl Seals {
 
     /// # Errors
     /// Why it is not taken; nothing of it is remembered then.
-    pub fn open(&mut self, now_ms: u64, subject: &str, sealed: &[u8]) -> Result<Opened, Unsealed> {
+    pub fn open(&mut self, now_ms: u64, lane: Lane, subject: &str, sealed: &[u8]) -> Result<Opened, Unsealed> {
         let Head { id, node, incarnation, number, at_ms, length } = Head::read(sealed).ok_or(Unsealed::Unreadable)?;
         let key = self.keys.iter().find(|key| key.id == id).ok_or(Unsealed::ForeignKey)?;
         let (known, mut fresh) = ((id, incarnation), None);
@@ -171,11 +183,11 @@ impl Seals {
         let node = node.to_owned();
         if let Some(key) = fresh {
             self.forget_one();
-            self.senders.insert(known, Sender { key, newest: number, seen: 0, heard_ms: now_ms });
+            self.senders.insert(known, Sender { key, lanes: Vec::new(), heard_ms: now_ms });
         }
         let sender = self.senders.get_mut(&known).ok_or(Unsealed::Unreadable)?;
         sender.heard_ms = now_ms;
-        if !sender.takes(number) {
+        if !sender.takes(lane, number) {
             return Err(Unsealed::Replayed);
         }
         Ok(Opened { node, incarnation, payload })
@@ -207,7 +219,17 @@ impl Key {
 
 impl Sender {
     /// Whether this number comes for the first time.
-    fn takes(&mut self, number: u64) -> bool {
+    fn takes(&mut self, Lane(lane): Lane, number: u64) -> bool {
+        let lane = usize::from(lane);
+        if self.lanes.len() <= lane {
+            self.lanes.resize(lane + 1, Numbers::default());
+        }
+        self.lanes.get_mut(lane).is_some_and(|numbers| numbers.take(number))
+    }
+}
+
+impl Numbers {
+    fn take(&mut self, number: u64) -> bool {
         if number > self.newest {
             let shift = number - self.newest;
             self.seen = if shift < WINDOW { self.seen << shift } else { 0 };
@@ -258,7 +280,7 @@ fn nonce(number: u64) -> Nonce {
     Nonce::assume_unique_for_key(bytes)
 }
 
-fn derive(key: &[u8], what: &[u8], of: &[u8]) -> [u8; 32] {
+pub(super) fn derive(key: &[u8], what: &[u8], of: &[u8]) -> [u8; 32] {
     // HMAC takes keys of every length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
     mac.update(what);
@@ -276,6 +298,8 @@ impl fmt::Debug for Opened {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    const LANE: Lane = Lane(3);
 
     const KEY: &[u8] = b"thirty-two bytes or more of your own";
     const OTHER: &[u8] = b"another thirty-two bytes or more of it";
@@ -307,14 +331,14 @@ mod tests {
         let (mut a, mut b) = (seals(&[KEY], "a", 1), seals(&[KEY], "b", 2));
         let sealed = a.seal(NOW, "relay.v1.alive", b"hello").unwrap();
         assert!(!sealed.windows(5).any(|bytes| bytes == b"hello"));
-        let opened = b.open(NOW + 10, "relay.v1.alive", &sealed).unwrap();
+        let opened = b.open(NOW + 10, LANE, "relay.v1.alive", &sealed).unwrap();
         assert_eq!(
             (opened.node.as_str(), opened.incarnation, &opened.payload[..]),
             ("a", a.incarnation(), &b"hello"[..])
         );
-        assert_eq!(b.open(NOW + 10, "relay.v1.alive", &sealed), Err(Unsealed::Replayed));
+        assert_eq!(b.open(NOW + 10, LANE, "relay.v1.alive", &sealed), Err(Unsealed::Replayed));
         let empty = a.seal(NOW, "relay.v1.alive", b"").unwrap();
-        assert!(b.open(NOW, "relay.v1.alive", &empty).unwrap().payload.is_empty());
+        assert!(b.open(NOW, LANE, "relay.v1.alive", &empty).unwrap().payload.is_empty());
     }
 
     #[test]
@@ -324,25 +348,25 @@ mod tests {
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
-            assert!(b.open(NOW, "relay.v1.alive", &changed).is_err(), "byte {at}");
+            assert!(b.open(NOW, LANE, "relay.v1.alive", &changed).is_err(), "byte {at}");
         }
         for length in 0..sealed.len() {
-            assert!(b.open(NOW, "relay.v1.alive", &sealed[..length]).is_err(), "{length} bytes");
+            assert!(b.open(NOW, LANE, "relay.v1.alive", &sealed[..length]).is_err(), "{length} bytes");
         }
-        assert_eq!(b.open(NOW, "relay.v1.revoked", &sealed), Err(Unsealed::Forged));
-        assert_eq!(b.open(NOW, "relay.v1.alive.b", &sealed), Err(Unsealed::Forged));
-        assert!(b.open(NOW, "relay.v1.alive", &sealed).is_ok(), "none of that has used it up");
+        assert_eq!(b.open(NOW, LANE, "relay.v1.revoked", &sealed), Err(Unsealed::Forged));
+        assert_eq!(b.open(NOW, LANE, "relay.v1.alive.b", &sealed), Err(Unsealed::Forged));
+        assert!(b.open(NOW, LANE, "relay.v1.alive", &sealed).is_ok(), "none of that has used it up");
     }
 
     #[test]
     fn a_node_without_the_key_is_not_heard() {
         let (mut a, mut b) = (seals(&[KEY], "a", 1), seals(&[OTHER], "b", 2));
         let sealed = a.seal(NOW, "s", b"hello").unwrap();
-        assert_eq!(b.open(NOW, "s", &sealed), Err(Unsealed::ForeignKey));
+        assert_eq!(b.open(NOW, LANE, "s", &sealed), Err(Unsealed::ForeignKey));
         // Even if it guesses the id.
         let mut guessed = sealed;
         guessed[1..5].copy_from_slice(&b.seal(NOW, "s", b"").unwrap()[1..5]);
-        assert_eq!(b.open(NOW, "s", &guessed), Err(Unsealed::Forged));
+        assert_eq!(b.open(NOW, LANE, "s", &guessed), Err(Unsealed::Forged));
     }
 
     #[test]
@@ -360,11 +384,11 @@ mod tests {
             a.adopt(of_a);
             b.adopt(of_b);
             let (to_b, to_a) = (a.seal(NOW, "s", b"x").unwrap(), b.seal(NOW, "s", b"y").unwrap());
-            assert!(b.open(NOW, "s", &to_b).is_ok() && a.open(NOW, "s", &to_a).is_ok());
+            assert!(b.open(NOW, LANE, "s", &to_b).is_ok() && a.open(NOW, LANE, "s", &to_a).is_ok());
         }
         b.adopt(&[OTHER]);
         a.adopt(&[KEY]);
-        assert_eq!(b.open(NOW, "s", &a.seal(NOW, "s", b"x").unwrap()), Err(Unsealed::ForeignKey));
+        assert_eq!(b.open(NOW, LANE, "s", &a.seal(NOW, "s", b"x").unwrap()), Err(Unsealed::ForeignKey));
     }
 
     #[test]
@@ -372,8 +396,8 @@ mod tests {
         let mut a = seals(&[KEY], "a", 1);
         let sealed = a.seal(NOW, "s", b"x").unwrap();
         for (later, taken) in [(MAX_AGE_MS, true), (MAX_AGE_MS + 1, false)] {
-            assert_eq!(seals(&[KEY], "b", 2).open(NOW + later, "s", &sealed).is_ok(), taken);
-            assert_eq!(seals(&[KEY], "b", 2).open(NOW - later, "s", &sealed).is_ok(), taken, "a clock that lags");
+            assert_eq!(seals(&[KEY], "b", 2).open(NOW + later, LANE, "s", &sealed).is_ok(), taken);
+            assert_eq!(seals(&[KEY], "b", 2).open(NOW - later, LANE, "s", &sealed).is_ok(), taken, "a clock that lags");
         }
     }
 
@@ -381,13 +405,27 @@ mod tests {
     fn messages_that_overtake_each_other_are_taken_within_the_window() {
         let (mut a, mut b) = (seals(&[KEY], "a", 1), seals(&[KEY], "b", 2));
         let all: Vec<_> = (0..=WINDOW).map(|_| a.seal(NOW, "s", b"x").unwrap()).collect();
-        assert!(b.open(NOW, "s", &all[WINDOW as usize]).is_ok());
-        assert_eq!(b.open(NOW, "s", &all[0]), Err(Unsealed::Replayed), "too far back to know");
-        assert!(b.open(NOW, "s", &all[1]).is_ok() && b.open(NOW, "s", &all[5]).is_ok());
+        assert!(b.open(NOW, LANE, "s", &all[WINDOW as usize]).is_ok());
+        assert_eq!(b.open(NOW, LANE, "s", &all[0]), Err(Unsealed::Replayed), "too far back to know");
+        assert!(b.open(NOW, LANE, "s", &all[1]).is_ok() && b.open(NOW, LANE, "s", &all[5]).is_ok());
         for seen in [1, 5, WINDOW as usize] {
-            assert_eq!(b.open(NOW, "s", &all[seen]), Err(Unsealed::Replayed));
+            assert_eq!(b.open(NOW, LANE, "s", &all[seen]), Err(Unsealed::Replayed));
         }
-        assert!(b.open(NOW, "s", &all[2]).is_ok());
+        assert!(b.open(NOW, LANE, "s", &all[2]).is_ok());
+    }
+
+    #[test]
+    fn a_lane_that_is_behind_loses_nothing_to_one_that_is_ahead() {
+        let (mut a, mut b) = (seals(&[KEY], "a", 1), seals(&[KEY], "b", 2));
+        let slow: Vec<_> = (0..3 * WINDOW).map(|_| a.seal(NOW, "slow", b"x").unwrap()).collect();
+        let ahead = a.seal(NOW, "fast", b"x").unwrap();
+        assert!(b.open(NOW, Lane(0), "fast", &ahead).is_ok());
+        for sealed in &slow {
+            assert!(b.open(NOW, Lane(1), "slow", sealed).is_ok());
+        }
+        for sealed in &slow {
+            assert_eq!(b.open(NOW, Lane(1), "slow", sealed), Err(Unsealed::Replayed));
+        }
     }
 
     #[test]
@@ -395,7 +433,7 @@ mod tests {
         let mut b = seals(&[KEY], "b", 0);
         for chance in 1..=MAX_SENDERS as u64 + 1 {
             let sealed = seals(&[KEY], "a", chance).seal(NOW, "s", b"x").unwrap();
-            assert!(b.open(NOW + chance, "s", &sealed).is_ok());
+            assert!(b.open(NOW + chance, LANE, "s", &sealed).is_ok());
         }
         assert_eq!(b.senders.len(), MAX_SENDERS);
         assert!(!b.senders.keys().any(|(_, sender)| sender.chance == 1));
@@ -404,7 +442,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(0u8.., 0..200)) {
-            let _ = seals(&[KEY], "b", 2).open(NOW, "s", &bytes);
+            let _ = seals(&[KEY], "b", 2).open(NOW, LANE, "s", &bytes);
         }
     }
 }

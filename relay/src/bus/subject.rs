@@ -18,6 +18,8 @@ impl Purpose {
     pub const REVOKED: Purpose = Purpose("revoked");
     /// Which of those another node holds.
     pub const HELD: Purpose = Purpose("held");
+    /// What desks say to each other (`cluster`).
+    pub const MATCHING: Purpose = Purpose("match");
     /// The benchmark and the tests.
     pub const ECHO: Purpose = Purpose("echo");
     const ANSWER: Purpose = Purpose("answer");

@@ -66,8 +66,10 @@ pub struct Matched {
     pub partner: NodeId,
     /// Ours was found waiting.
     pub waited: bool,
-    /// Our desk keeps the call; the partner's only passes on.
+    /// Our home decided that it is one, and says so until that is confirmed.
     pub leads: bool,
+    /// This node relays, so our desk keeps the call; the partner's only passes on.
+    pub hosts: bool,
     /// The node on which both sides allocate.
     pub relay: NodeId,
     /// What the partner's desk sent along.
@@ -254,7 +256,8 @@ impl Home {
             Shared { ticket: number, epoch, partner: from, leads, relay, confirmed: false, connected: false, said: 0 };
         self.calls.insert(call, shared);
         self.effects.push_back(Effect::Left(number, call.owner));
-        let matched = Matched { call, ticket: number, partner: from.node, waited, leads, relay, luggage };
+        let hosts = relay == self.me.node;
+        let matched = Matched { call, ticket: number, partner: from.node, waited, leads, hosts, relay, luggage };
         self.effects.push_back(Effect::Matched(matched));
         self.effects.push_back(Effect::Wake(call));
         self.say_commit(call);
@@ -267,7 +270,9 @@ impl Home {
             return self.send(from, Body::Confirmed { call });
         }
         let promised = self.promises.get(&call).and_then(|number| self.tickets.get(number));
-        if promised.and_then(|held| held.promise.as_ref()).is_some_and(|promise| promise.pair.decider.home == from) {
+        let meant = |promise: &Promise| promise.pair.decider.home == from;
+        let has_host = [self.me.node, from.node].contains(&relay);
+        if has_host && promised.and_then(|held| held.promise.as_ref()).is_some_and(meant) {
             self.enter_call(call, from, relay, luggage);
             self.send(from, Body::Confirmed { call });
         } else {
@@ -359,11 +364,26 @@ impl Home {
         }
     }
 
+    /// This node relays that call.
+    pub(super) fn hosts(&self, call: CallId) -> bool {
+        self.calls.get(&call).is_some_and(|shared| shared.relay == self.me.node)
+    }
+
+    /// It is not known to be connected.
+    pub(super) fn is_set_up(&self, call: CallId) -> bool {
+        self.calls.get(&call).is_some_and(|shared| !shared.connected)
+    }
+
     /// The call had to be connected by now.
     pub(super) fn set_up_due(&mut self, call: CallId) {
         if self.calls.get(&call).is_some_and(|shared| !shared.connected) {
             self.abandon(call, Why::Deadline);
         }
+    }
+
+    /// The partner's desk has said that it is over; its home says so too, and needs no answer.
+    pub(super) fn part(&mut self, call: CallId) {
+        self.calls.remove(&call);
     }
 
     /// The desk has ended the call.
@@ -435,7 +455,8 @@ impl Home {
         let (leads, confirmed, connected, said) = (false, true, false, 0);
         let shared = Shared { ticket, epoch: held.epoch, partner, leads, relay, confirmed, connected, said };
         self.calls.insert(call, shared);
-        let matched = Matched { call, ticket, partner: partner.node, waited, leads, relay, luggage };
+        let hosts = relay == self.me.node;
+        let matched = Matched { call, ticket, partner: partner.node, waited, leads, hosts, relay, luggage };
         self.effects.push_back(Effect::Matched(matched));
     }
 

@@ -19,6 +19,15 @@ impl Cluster {
         }
     }
 
+    /// The same of somebody of whom the seal says who it is: nobody speaks for another.
+    pub fn handle_sealed(&mut self, now: Now, from: Peer, bytes: &[u8]) {
+        match Envelope::decode(bytes) {
+            Ok(envelope) if envelope.from == from => self.handle_message(now, envelope),
+            Ok(_) => self.counters.count_stray(),
+            Err(_) => self.counters.count_unreadable(),
+        }
+    }
+
     /// A message of the bus.
     pub fn handle_message(&mut self, now: Now, envelope: Envelope) {
         self.clock = now.mono;
@@ -149,7 +158,7 @@ impl Cluster {
     fn released(&mut self, owner: Peer, tickets: &[u64]) {
         for &number in tickets {
             match self.own.get(&number) {
-                Some(own) if own.owner == owner => self.say_again(number),
+                Some(own) if own.owner == owner && !self.held => self.say_again(number),
                 _ if owner == self.me => self.owner.gone(self.me.node, number),
                 _ => self.rows.push(self.clock, owner, Op::Gone(number), 0),
             }

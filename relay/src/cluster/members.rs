@@ -171,15 +171,11 @@ impl Members {
         best.1
     }
 
-    /// The node both sides of a call allocate on, so that its packets are forwarded within one process, received and sent once. The waiter's
-    /// if there is room, because the offer that waits names its address; else the arrival's; else whoever has most room.
+    /// The node both sides of a call allocate on, so that its packets are forwarded within one process, received and sent once; its desk
+    /// keeps the call. The waiter's if there is room, because the offer that waits names its address; else the arrival's; else the waiter's
+    /// all the same, which then says no.
     pub(super) fn relay_for(&self, waiter: NodeId, arrival: NodeId) -> NodeId {
-        if let Some(near) = [waiter, arrival].into_iter().find(|node| self.room(*node) > 0) {
-            return near;
-        }
-        let others = self.others.keys().copied().chain([self.me.node]);
-        let far = others.max_by_key(|node| (self.room(*node), std::cmp::Reverse(*node)));
-        far.filter(|node| self.room(*node) > 0).unwrap_or(waiter)
+        [waiter, arrival].into_iter().find(|node| self.room(*node) > 0).unwrap_or(waiter)
     }
 
     fn room(&self, node: NodeId) -> u32 {

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::attributes::Attributes;
 
@@ -19,12 +20,24 @@ pub(super) const MAX_OPS: usize = 512;
 pub(super) const MAX_OPS_BYTES: usize = 48 * 1024;
 /// Calls named in one [`Body::Audit`], tickets in one [`Body::Release`] or [`Body::Ask`].
 pub(super) const MAX_NAMED: usize = 512;
-/// What the desk may send along with a grant or a commit, in bytes: an offer and what the partner sees.
-pub const MAX_LUGGAGE_BYTES: usize = 64 * 1024;
+/// What the desk may say to the other one at once, in bytes: a frame of a client, or for one, is about 16 KB at most. With everything around
+/// it, it fits into a message of the bus.
+pub const MAX_LUGGAGE_BYTES: usize = 32 * 1024;
 
 /// A node, by the number its operator or its bus gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
+
+impl NodeId {
+    /// The number of the node its operator calls so, the same on every node. Two names of one number would be one node to the others: with
+    /// 256 nodes that is once in some 10^14 clusters.
+    pub fn of(name: &str) -> NodeId {
+        let digest = Sha256::digest(name.as_bytes());
+        let mut short = [0; 8];
+        short.copy_from_slice(&digest[..8]);
+        NodeId(u64::from_be_bytes(short))
+    }
+}
 
 /// One life of a node: nothing a node knew survives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -170,6 +170,10 @@ pub struct Cluster {
     timers: Timers,
     outputs: VecDeque<Output>,
     counters: Arc<Counters>,
+    /// What the edge says this node still takes.
+    load: Load,
+    /// See [`Cluster::hold`].
+    held: bool,
 }
 
 impl Cluster {
@@ -196,6 +200,8 @@ impl Cluster {
             timers,
             outputs: VecDeque::new(),
             counters,
+            load: settings.load,
+            held: false,
             settings,
         }
     }
@@ -326,6 +332,11 @@ impl Cluster {
         self.home.connected(call);
     }
 
+    /// The partner's desk has ended the call, in words of its own ([`Output::Passed`]).
+    pub fn part(&mut self, call: CallId) {
+        self.home.part(call);
+    }
+
     /// The desk ended the call; the other home is told.
     pub fn end(&mut self, now: Now, call: CallId) {
         self.clock = now.mono;
@@ -336,13 +347,53 @@ impl Cluster {
     /// What this node still takes. Others learn it with the next heartbeat, that it drains at once.
     pub fn set_load(&mut self, now: Now, load: Load) {
         self.clock = now.mono;
+        self.load = load;
+        self.adopt_load();
+        self.settle();
+    }
+
+    /// Nobody of this node is matched before [`Cluster::go_on`]: its tickets are said to nobody, and its queues are others'.
+    pub fn hold(&mut self, now: Now) {
+        self.clock = now.mono;
+        if std::mem::replace(&mut self.held, true) {
+            return;
+        }
+        for number in self.numbers() {
+            self.unsay(number, rows::LAZY_MS);
+            self.home.revoke(number);
+        }
+        self.adopt_load();
+        self.settle();
+    }
+
+    /// Undoes [`Cluster::hold`].
+    pub fn go_on(&mut self, now: Now) {
+        self.clock = now.mono;
+        if !std::mem::take(&mut self.held) {
+            return;
+        }
+        self.adopt_load();
+        for number in self.numbers() {
+            self.say_again(number);
+        }
+        self.settle();
+    }
+
+    /// What others are told of this node.
+    fn adopt_load(&mut self) {
+        let load = Load { draining: self.load.draining || self.held, ..self.load };
         let turns = self.members.load().draining != load.draining;
         self.members.set_load(load);
         if turns {
             self.beat(To::Everybody);
             self.move_queues();
         }
-        self.settle();
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self.own.keys().copied().collect();
+        numbers.sort_unstable();
+        numbers
     }
 
     /// The bus is up, as it is at first, or down. Down, every node matches its own, and nobody is dead for not being heard.
@@ -369,6 +420,12 @@ impl Cluster {
     /// Tickets of this node that wait.
     pub fn waiting(&self) -> usize {
         self.own.len()
+    }
+
+    /// Calls with another node, and tickets promised to one.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> (usize, usize) {
+        (self.home.calls.len(), self.home.promises.len())
     }
 
     /// See [`crate::matchmaking::Matchmaker::count`]: of the queues this node owns.
@@ -407,6 +464,15 @@ impl Cluster {
         self.outputs.pop_front()
     }
 
+    /// The host's desk knows whether a call stands; the other home goes by its word, or by that of an audit, while there is a bus.
+    fn set_up_due(&mut self, call: CallId) {
+        if self.home.hosts(call) || self.members.is_isolated() {
+            self.home.set_up_due(call);
+        } else if self.home.is_set_up(call) {
+            self.timers.set(self.clock.after(self.settings.set_up_ms), Timer::SetUp(call));
+        }
+    }
+
     fn fire(&mut self, timer: Timer) {
         let now = self.clock;
         match timer {
@@ -426,7 +492,7 @@ impl Cluster {
             }
             Timer::Home(call) => self.home.due(call),
             Timer::Claim(call) => self.release_due(call),
-            Timer::SetUp(call) => self.home.set_up_due(call),
+            Timer::SetUp(call) => self.set_up_due(call),
             Timer::Silent(peer) => self.still_silent(peer),
         }
     }

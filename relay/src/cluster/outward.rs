@@ -102,7 +102,7 @@ impl Cluster {
 
     /// Tells the owner of its queue that a ticket waits, if it does and is not promised.
     pub(super) fn say(&mut self, number: u64) -> Result<(), Refused> {
-        let Some(epoch) = self.home.waiting(number) else { return Ok(()) };
+        let Some(epoch) = self.home.waiting(number).filter(|_| !self.held) else { return Ok(()) };
         let Some(own) = self.own.get_mut(&number) else { return Ok(()) };
         let fresh = std::mem::replace(&mut own.fresh, false);
         if own.owner != self.me {

@@ -6,8 +6,11 @@
 //!
 //! `keys` has a row for each key: the parser, `relay explain` and the reload go by it.
 //!
+//! `alike` is what nodes of a cluster must agree about.
+//!
 //! Secrets travel as [`Secret`], which prints as `[redacted]`; a problem never quotes one.
 
+mod alike;
 mod backend;
 mod changes;
 mod check;
@@ -35,6 +38,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use alike::rules;
 pub use changes::changes;
 pub use check::user_fault;
 pub use cluster::{Broker, Cluster, is_node};

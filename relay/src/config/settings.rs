@@ -374,6 +374,14 @@ impl Settings {
             "cluster.nats is nats:// to another machine: what the broker knows this cluster by travels there in the open; tls:// hides it",
         );
         say(
+            self.cluster.is_some() && !self.signalling.turn_urls.is_empty(),
+            "signalling.turn_urls must lead to this node alone, not to any node of the [cluster]: a call is relayed where its two sides are sent",
+        );
+        say(
+            self.cluster.is_some() && self.signalling.demo_page,
+            "tokens of the demo page are this node's alone: another node of the [cluster] does not take them",
+        );
+        say(
             !self.limits.exempt.is_empty(),
             "limits.exempt lifts the per-source limits for some prefixes: for load tests only",
         );

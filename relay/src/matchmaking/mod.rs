@@ -48,6 +48,7 @@ use search::Found;
 
 pub use census::{Census, Group, Starved, TOLD_TOGETHER, Waiting};
 pub use hint::{Hint, Relax};
+pub(crate) use policy::bands_meet;
 pub use policy::{Policy, Recent, compatible};
 pub use recent::{MAX_RECENT, Pepper, RECENT_TTL_MS, RecentPartners, entry};
 pub use region::{Countries, Country, MAX_COUNTRIES};

@@ -153,7 +153,7 @@ pub(super) const fn is_free(stage: u8, mode: TopicMode) -> bool {
     stage >= 1 && matches!(mode, TopicMode::Prefer)
 }
 
-fn bands_meet(a: Band, b: Band, policy: &Policy) -> bool {
+pub(crate) fn bands_meet(a: Band, b: Band, policy: &Policy) -> bool {
     match (a, b) {
         (Band::Adult, Band::Adult) => true,
         (Band::Adult, _) | (_, Band::Adult) => false,

@@ -41,6 +41,14 @@ impl Pepper {
         Meeting(self.blocked(short).0)
     }
 
+    /// Which key it is, without saying more of it: two who agree know people by the same hashes.
+    pub fn mark(&self) -> u64 {
+        let digest = Sha256::new().chain_update(b"which pepper\0").chain_update(self.0).finalize();
+        let mut short = [0; 8];
+        short.copy_from_slice(&digest[..8]);
+        u64::from_be_bytes(short)
+    }
+
     /// The person behind an entry of a token's `blk`: the first 8 bytes of SHA-256 of the pseudonym.
     pub fn blocked(&self, entry: [u8; 8]) -> Person {
         // HMAC takes keys of every length.
@@ -362,6 +370,8 @@ mod tests {
         entry.copy_from_slice(&Sha256::digest(b"somebody-pseudonym")[..8]);
         assert_eq!(pepper.blocked(entry), pepper.person("somebody-pseudonym"));
         assert_ne!(Pepper::new([8; 32]).person("somebody-pseudonym"), pepper.person("somebody-pseudonym"));
+        assert_eq!(pepper.mark(), Pepper::new([7; 32]).mark());
+        assert_ne!(pepper.mark(), Pepper::new([8; 32]).mark());
         assert_eq!(format!("{:?} {pepper:?}", pepper.person("a")), "Person[redacted] Pepper[redacted]");
     }
 }

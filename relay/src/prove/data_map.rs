@@ -69,6 +69,9 @@ pub fn data_map(facts: &Facts) -> Vec<Datum> {
             NOBODY,
         ),
     ];
+    if facts.cluster && facts.signalling {
+        map.push(shared());
+    }
     map.extend(if facts.signalling {
         signalling(facts)
     } else {
@@ -151,6 +154,16 @@ fn signalling(facts: &Facts) -> Vec<Datum> {
     ]
 }
 
+fn shared() -> Datum {
+    datum(
+        "what nodes of the cluster know of each other's people",
+        "memory. Who waits: a keyed hash, wishes, and keyed hashes of whom they avoid. A call between two nodes: what the token said of its two \
+         people, and what they say about the call; texts and descriptions are passed on. No address, no voice, no token",
+        "while they wait; until that call ends, and as long after it as rows below say",
+        "the other nodes, sealed, over a broker that can read none of it and keeps nothing",
+    )
+}
+
 fn banned(facts: &Facts) -> Datum {
     datum(
         "bans and revocations",
@@ -174,6 +187,8 @@ mod tests {
 
     #[test]
     fn the_map_follows_the_configuration() {
+        let several = Facts { signalling: true, cluster: true, ..Facts::default() };
+        assert_eq!(data_map(&several).len(), data_map(&Facts { cluster: false, ..several }).len() + 1);
         let full = Facts { signalling: true, reports: true, ..Facts::default() };
         let all = data_map(&full);
         let told = |map: &[Datum], what: &str| map.iter().find(|row| row.what.starts_with(what)).map(|row| row.told);

@@ -51,6 +51,13 @@ pub fn paragraphs(facts: &Facts, proven: bool) -> Vec<String> {
             "The relay is one of several servers of ours. If the app withdraws an account, they tell each other by a scrambled number, sealed, so \
              that all of them hold to it; nothing of it is written to disk.",
         );
+        if facts.signalling {
+            text.push(
+                "People of all of them can meet. While you look for somebody the others learn your wishes under a scrambled number; if your partner is \
+                 connected to another of them, the two tell each other what the call needs. All of that is sealed, passes no other hands, and is \
+                 kept nowhere. What you say travels through one of them only.",
+            );
+        }
     }
     text.push(
         "IP addresses are held in memory while you are connected, and are in no log and no statistic. Nothing is shared with advertisers or \

@@ -34,6 +34,9 @@ impl Running {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.admin.set_ready(false);
+        if let Some(cluster) = &self.cluster {
+            cluster.hands.look();
+        }
         let mut told = self.let_nobody_in();
         self.signalling.0.drain(patience.as_millis() as u64);
         self.report("draining: nobody new is let in", deadline);

@@ -14,6 +14,7 @@ use super::webhook_trust;
 use crate::auth::{self, Authenticator, CallKeys};
 #[cfg(feature = "nats")]
 use crate::bus;
+use crate::bus::Secrets;
 use crate::config::{AgeBand, CallPath, CallPayload, RecentPartners, RelayAddress, Settings, TokenKey, VerifyingKey};
 use crate::matchmaking::{self, Band, Recent};
 use crate::signalling::token::{self, Minter};
@@ -190,12 +191,13 @@ pub(super) fn shared(
     Ok(turn::Shared::new(turn(settings, udp), authenticator, policy, seeds.tables))
 }
 
-/// Closed if it is not to listen. `sessions`: connections at once; `seed` signs the demo page's tokens.
+/// Closed if it is not to listen. `sessions`: connections at once; `seed` signs the demo page's tokens; `secrets` are the cluster's.
 pub(super) fn signalling(
     settings: &Settings,
     addresses: &Addresses,
     sessions: usize,
     seed: &[u8; 32],
+    secrets: Option<&Secrets>,
 ) -> Result<signalling::Settings, StartError> {
     let mut token = tokens(settings);
     let open = settings.listen.signalling.is_some();
@@ -220,13 +222,17 @@ pub(super) fn signalling(
         quality: settings.calls.quality,
         reports: settings.reports.is_some(),
         await_revocations: open && settings.revocations.is_some(),
-        tag_secret: settings.reports.as_ref().map(|reports| tag_secret(&reports.secret)),
+        tag_secret: secrets
+            .map(|it| it.tags)
+            .or_else(|| settings.reports.as_ref().map(|reports| tag_secret(&reports.secret))),
+        joined: None,
     };
     let reports = settings.reports.as_ref().map(|it| backend("reports", it)).transpose()?;
     let revocations = settings.revocations.as_ref().filter(|_| open);
     let revocations = revocations.map(|it| backend("revocations", it)).transpose()?;
     let (origins, exempt) = (settings.signalling.origins.clone(), settings.limits.exempt.clone());
-    Ok(signalling::Settings { desk, origins, exempt, demo, reports, revocations, gauges: signalling::Gauges::open() })
+    let gauges = signalling::Gauges::open();
+    Ok(signalling::Settings { desk, origins, exempt, demo, reports, revocations, gauges, fellows: None })
 }
 
 fn backend(section: &'static str, written: &crate::config::Backend) -> Result<webhook::Settings, StartError> {
@@ -263,7 +269,8 @@ pub(super) fn cluster(settings: &Settings) -> Result<Option<super::cluster::Targ
         token: written.token.as_ref().map(text),
         trusted,
     };
-    Ok(Some(super::cluster::Target { node, settings }))
+    let secrets = Secrets::of(settings.keys.first().map(Vec::as_slice).unwrap_or_default());
+    Ok(Some(super::cluster::Target { node, settings, secrets }))
 }
 
 /// This machine's own name, as far as a node can be called that.

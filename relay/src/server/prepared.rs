@@ -24,6 +24,7 @@ use super::upgrade::{Taken, Wanted};
 use super::{Running, descriptors, inside};
 use crate::admin::Admin;
 use crate::auth::CallKeys;
+use crate::bus::Secrets;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::prove;
@@ -61,6 +62,8 @@ struct Base {
     shared: Arc<turn::Shared>,
     /// Of the edges; nobody drives it yet.
     runtime: Runtime,
+    /// Made of the cluster's key, if there is one.
+    secrets: Option<Secrets>,
     /// If this is to be one node of several.
     #[cfg(feature = "nats")]
     cluster: Option<cluster::Target>,
@@ -114,12 +117,16 @@ impl Prepared {
         let keys = Arc::new(keys);
         let udp = reload::udp_doors(settings, &addresses.udp);
         let shared = parts::shared(settings, &addresses, &udp, &keys, &seeds)?;
-        let signalling = parts::signalling(settings, &addresses, sessions, &seeds.demo)?;
+        #[cfg(feature = "nats")]
+        let cluster = parts::cluster(settings)?;
+        #[cfg(feature = "nats")]
+        let secrets = cluster.as_ref().map(|it| it.secrets);
+        #[cfg(not(feature = "nats"))]
+        let secrets = None;
+        let signalling = parts::signalling(settings, &addresses, sessions, &seeds.demo, secrets.as_ref())?;
         // What would fail when it is too late to give up.
         #[cfg(feature = "otlp")]
         parts::telemetry(settings)?;
-        #[cfg(feature = "nats")]
-        let cluster = parts::cluster(settings)?;
         #[cfg(not(feature = "nats"))]
         if settings.cluster.is_some() {
             return Err(StartError::NoBus);
@@ -135,6 +142,7 @@ impl Prepared {
             keys,
             shared,
             runtime,
+            secrets,
             #[cfg(feature = "nats")]
             cluster,
         };
@@ -143,12 +151,24 @@ impl Prepared {
 
     /// `kept` is what the process has bound itself to; `others` are runtimes of threads that are there already.
     pub(super) fn start(self, kept: Option<Kept>, others: Vec<Handle>) -> Result<Running, StartError> {
-        let Prepared { bound, addresses, signalling, predecessor, base } = self;
+        let Prepared { bound, addresses, mut signalling, predecessor, base } = self;
         let http = bound.lent().map_err(StartError::Threads)?;
         #[cfg(feature = "nats")]
-        let cluster = base.cluster.clone().map(|target| Cluster::start(target, base.clock)).transpose()?;
+        let cluster = {
+            let start = |target| Cluster::start(target, &base.settings, base.clock);
+            let cluster = base.cluster.clone().map(start).transpose()?;
+            if let Some(cluster) = &cluster
+                && let Some(desk) = cluster.join(&mut signalling)
+            {
+                drop(base.runtime.spawn(cluster.hands.clone().tell_load(desk)));
+            }
+            cluster
+        };
         #[cfg(not(feature = "nats"))]
-        let cluster: Option<Cluster> = None;
+        let cluster: Option<Cluster> = {
+            signalling.fellows = None;
+            None
+        };
         // Nothing that is likely to fail comes after this.
         let wanted = || Wanted { listeners: addresses.udp.clone(), addresses: base.shared.settings.addresses.clone() };
         let taken = predecessor.map(|it| it.make_room(&wanted())).transpose().map_err(StartError::HandOver)?.flatten();
@@ -159,8 +179,8 @@ impl Prepared {
         let capacity = Arc::new(Capacity::default());
         let operator = Operator::new(&works, &base, &sources, &capacity, (kept, others), cluster.as_ref());
         if let Some(cluster) = &cluster {
-            let most = base.settings.limits.total_allocations;
-            cluster.hands.hold(&operator.admin, &capacity, &sources, &talking.0, most);
+            let desk = (&talking.0, works.signalling.people_mark());
+            cluster.hands.hold(&operator.admin, &capacity, &sources, desk);
         }
         let website = works.signalling.router().merge(web::router());
         let https = (works.pages, website.clone());
@@ -187,6 +207,9 @@ impl Prepared {
         };
         let edges = Edges::start(base.runtime, work).map_err(StartError::Threads)?;
         operator.admin.set_ready(true);
+        if let Some(cluster) = &cluster {
+            cluster.hands.look();
+        }
         tracing::info!(workers = works.workers.counters().len(), "started");
         #[cfg(feature = "slowdown")]
         tracing::warn!(
@@ -210,6 +233,7 @@ impl Prepared {
             nonces: base.seeds.nonces,
             demo: base.seeds.demo,
             sessions: base.sessions,
+            secrets: base.secrets,
             shared: base.shared,
             certificates: base.certificates,
         };
@@ -289,6 +313,7 @@ impl Works {
             ledger: Arc::clone(&base.shared.ledger),
             tcp: self.splice.as_ref().map(|_| Arc::clone(&base.shared.tcp)),
             neighbours: cluster.map(|cluster| cluster.neighbours.clone()),
+            matching: cluster.map(|cluster| Arc::clone(&cluster.counters)),
         }
     }
 }
@@ -309,8 +334,10 @@ impl Operator {
         let admin = Admin::new(move |format| sources.page().write(format), knows);
         let admin = admin.with_capacity(move || seen.says());
         let (readiness, mailboxes) = (admin.clone(), works.workers.mailboxes());
+        let hands = cluster.map(|cluster| cluster.hands.clone());
         let shut = move || {
             readiness.set_ready(false);
+            hands.iter().for_each(cluster::Hands::look);
             mailboxes.post_all(turn::Command::Drain).is_ok()
         };
         let (asks, wishes) = asks::wishes();

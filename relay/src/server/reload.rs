@@ -16,6 +16,7 @@ use super::prepared::ADMIN_CONNECTIONS;
 use super::stats::Sources;
 use super::{Running, inside, parts};
 use crate::auth::CallKeys;
+use crate::bus::Secrets;
 use crate::clock::Clock;
 use crate::config::{self, Key, RelayAddress, Settings};
 use crate::prove::Facts;
@@ -42,6 +43,8 @@ pub(super) struct Changeable {
     pub(super) demo: [u8; 32],
     /// Signalling connections at once.
     pub(super) sessions: usize,
+    /// Of the cluster's key at the start: what is hashed by them stays as it is, whatever becomes of the key.
+    pub(super) secrets: Option<Secrets>,
     /// The newest.
     pub(super) shared: Arc<turn::Shared>,
     pub(super) certificates: Option<Arc<Certificates>>,
@@ -129,7 +132,8 @@ impl Running {
         let (was, is) = (&old.settings, &settings);
         let (talked, talks) = (was.listen.signalling.is_some(), is.listen.signalling.is_some());
         let fresh = signalling::Fresh {
-            settings: parts::signalling(&settings, &addresses, old.sessions, &old.demo).map_err(Kept::Other)?,
+            settings: parts::signalling(&settings, &addresses, old.sessions, &old.demo, old.secrets.as_ref())
+                .map_err(Kept::Other)?,
             reports_changed: was.reports != is.reports,
             revocations_changed: talked != talks || was.revocations != is.revocations,
         };
@@ -167,10 +171,11 @@ impl Running {
             old.telemetry.send_replace(target);
         }
         #[cfg(feature = "nats")]
-        if let (Some(cluster), Some(target)) = (&self.cluster, nodes)
-            && old.settings.cluster != settings.cluster
-        {
-            cluster.bus.adopt(target.settings);
+        if let (Some(cluster), Some(target)) = (&self.cluster, nodes) {
+            cluster.hands.adopt(&settings);
+            if old.settings.cluster != settings.cluster {
+                cluster.bus.adopt(target.settings);
+            }
         }
         *old.facts.write().unwrap_or_else(PoisonError::into_inner) = parts::facts(&settings);
         self.addresses = addresses;

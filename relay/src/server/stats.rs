@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::cluster;
+use super::cluster_page;
 use crate::bus::Neighbours;
 use crate::calls::{Ledger, PoolTraffic};
+use crate::cluster;
 use crate::dataplane::IoCounters;
 use crate::metrics::{Durations, Exposition, Kind};
 use crate::stream;
@@ -27,6 +28,8 @@ pub(super) struct Sources {
     pub(super) tcp: Option<Arc<turn::Connections>>,
     /// If there are other nodes to be.
     pub(super) neighbours: Option<Neighbours>,
+    /// The same.
+    pub(super) matching: Option<Arc<cluster::Counters>>,
 }
 
 impl Sources {
@@ -45,7 +48,10 @@ impl Sources {
             tcp(connections, &mut page);
         }
         if let Some(neighbours) = &self.neighbours {
-            cluster::page(neighbours, &mut page);
+            cluster_page::bus(neighbours, &mut page);
+        }
+        if let Some(matching) = &self.matching {
+            cluster_page::matching(matching, &mut page);
         }
         if self.talks.load(Relaxed) {
             calls(&self.signalling, &mut page);

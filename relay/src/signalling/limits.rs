@@ -53,6 +53,10 @@ impl Bucket {
         Bucket { parts: rate.burst * TOKEN, at: now }
     }
 
+    fn moved(self, now: Millis, there: Millis) -> Bucket {
+        Bucket { parts: self.parts, at: Millis(there.0.saturating_sub(now.since(self.at))) }
+    }
+
     /// Takes one token.
     ///
     /// # Errors
@@ -157,6 +161,31 @@ impl Meters {
             }
             Meter::Strike => self.strikes.take(STRIKE, now),
         }
+    }
+
+    /// As they are at `now`, on another clock, which shows `there` at this moment.
+    pub fn moved(&self, now: Millis, there: Millis) -> Meters {
+        let slow = |at: Millis| Millis(at.0 / REPORT_PACE);
+        Meters {
+            frames: self.frames.moved(now, there),
+            queue: self.queue.moved(now, there),
+            next: self.next.moved(now, there),
+            tune: self.tune.moved(now, there),
+            text: self.text.moved(now, there),
+            mic: self.mic.moved(now, there),
+            heard: self.heard.moved(now, there),
+            restart: self.restart.moved(now, there),
+            resume: self.resume.moved(now, there),
+            report: self.report.moved(slow(now), slow(there)),
+            strikes: self.strikes.moved(now, there),
+        }
+    }
+
+    /// Takes over what a call somewhere else was asked for; the rest was counted here.
+    pub fn come_back(&mut self, call: &Meters) {
+        (self.next, self.text, self.mic) = (call.next, call.text, call.mic);
+        (self.heard, self.restart) = (call.heard, call.restart);
+        self.strikes.parts = self.strikes.parts.min(call.strikes.parts);
     }
 }
 

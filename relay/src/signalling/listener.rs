@@ -25,6 +25,7 @@ use super::codes::CloseCode;
 use super::counters::Counters;
 use super::demo;
 use super::desk::{self, BadPacked, Change, Connection, Desk, Dispatch, Output, Packed};
+use super::fellows::{Ear, Fellows, News, Say};
 use super::gate::{Networks, Origins};
 use super::message::{MAX_FRAME_BYTES, SUBPROTOCOL};
 use super::operator::{Operator, Tell};
@@ -68,6 +69,8 @@ pub struct Settings {
     /// Where revocations are fetched at start; `desk.await_revocations` says whether anywhere.
     pub revocations: Option<webhook::Settings>,
     pub gauges: Gauges,
+    /// The desks of other nodes, if `desk.joined`. A reload does not change them.
+    pub fellows: Option<Fellows>,
 }
 
 /// Where a connection comes from. The HTTP server provides it with `into_make_service_with_connect_info::<Peer>()`.
@@ -87,6 +90,7 @@ pub struct Signalling {
     operator: Operator,
     counters: Arc<Counters>,
     desk: JoinHandle<()>,
+    mark: u64,
 }
 
 /// What may be asked of signalling while it works.
@@ -238,6 +242,9 @@ pub fn spawn_prepared(
     let heartbeat = Duration::from_millis(settings.desk.heartbeat_ms);
     let mut desk = Desk::new(settings.desk, relay, seed, Arc::clone(&counters));
     prepare(&mut desk);
+    let mark = desk.people_mark();
+    let fellows = settings.fellows.map(|fellows| fellows.split(mark));
+    let (ear, say) = fellows.map_or((Ear::deaf(), None), |(ear, say)| (ear, Some(say)));
     let (events, inbox) = mpsc::channel(MAX_EVENTS);
     let operator = Operator::new(events.clone());
     let courier = settings.reports.map(|it| webhook::spawn(it, events.clone(), clock, Arc::clone(&counters)));
@@ -257,12 +264,12 @@ pub fn spawn_prepared(
     });
     let (outboxes, counted) = (HashMap::default(), Arc::clone(&counters));
     let doorbell = events.downgrade();
-    let reception = Reception { desk, clock, outboxes, counters: counted, courier, fetching, doorbell };
+    let reception = Reception { desk, clock, outboxes, counters: counted, courier, fetching, doorbell, say };
     let (fresh, other) = mpsc::channel(MAX_FRESH);
     let (drain, draining) = watch::channel(None);
-    let desk = tokio::spawn(reception.run(inbox, draining, other));
+    let desk = tokio::spawn(reception.run(inbox, ear, draining, other));
     let controls = Controls { drain, fresh, entrance: Arc::clone(&state) };
-    Signalling { router: router(state), controls, operator, counters, desk }
+    Signalling { router: router(state), controls, operator, counters, desk, mark }
 }
 
 impl Signalling {
@@ -283,6 +290,11 @@ impl Signalling {
 
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// [`Desk::people_mark`].
+    pub fn people_mark(&self) -> u64 {
+        self.mark
     }
 
     /// Whether the desk's task has ended although nobody asked it to.
@@ -418,12 +430,15 @@ struct Reception {
     fetching: Option<JoinHandle<()>>,
     /// Does not keep the desk alive.
     doorbell: mpsc::WeakSender<Event>,
+    /// To the desks of other nodes, if there are any.
+    say: Option<Say>,
 }
 
 impl Reception {
     async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Event>,
+        mut others: Ear,
         mut draining: watch::Receiver<Option<u64>>,
         mut other: mpsc::Receiver<Fresh>,
     ) {
@@ -445,7 +460,11 @@ impl Reception {
                     Some(event) => self.handle_all(event, &mut inbox),
                     None => return,
                 },
+                news = others.next() => self.hear(news),
                 () = pause(until_deadline) => {}
+            }
+            for (peer, message) in others.waiting() {
+                self.hear(News::Said(peer, message));
             }
             let now = self.clock.now();
             if self.desk.poll_timeout().is_some_and(|at| at <= now.mono) {
@@ -476,6 +495,16 @@ impl Reception {
     fn drain(&mut self, in_ms: u64) {
         let now = self.clock.now();
         self.desk.handle_drain(now, in_ms, None);
+        self.deliver(now);
+    }
+
+    fn hear(&mut self, news: News) {
+        let now = self.clock.now();
+        match news {
+            News::Said(peer, message) => self.desk.handle_bus(now, peer, &message),
+            News::Up(up) => self.desk.handle_bus_state(now, up),
+            News::Load(load) => self.desk.set_load(now, load),
+        }
         self.deliver(now);
     }
 
@@ -526,6 +555,11 @@ impl Reception {
                     let id = report.id;
                     if self.courier.as_ref().is_none_or(|courier| courier.try_send(report).is_err()) {
                         self.desk.handle_reported(now, id, false);
+                    }
+                }
+                Output::Bus { to, payload } => {
+                    if let Some(say) = &self.say {
+                        say(to, payload);
                     }
                 }
             }

@@ -72,12 +72,26 @@ fn gap(heard: &[Instant], (from, until): (Instant, Instant)) -> Duration {
     meets.map(|two| two[1].duration_since(two[0]).saturating_sub(FRAME)).max().unwrap_or(until.duration_since(from))
 }
 
-fn load(daemon: &Daemon, name: &str, arguments: &[String]) -> Process {
+/// A run of people who may all meet each other, over these nodes; its result is a file of that name.
+pub(crate) fn load(nodes: &[&Daemon], name: &str, arguments: &[String]) -> Process {
     let mut command = std::process::Command::new(build("loadgen"));
-    let result = target_directory().join(format!("upgrades-{name}.json"));
+    let result = target_directory().join(format!("{name}.json"));
     command.args(["run", "--quiet", "--json"]).arg(result);
-    command.args(["--target", &format!("ws://{}/v1/ws", daemon.signalling()), "--token-kid", "dev"]);
-    command.args(["--token-secret", DEV_KEY, "--issuer", ISSUER, "--audience", AUDIENCE, "--spread", "constant"]);
+    for node in nodes {
+        command.args(["--target", &format!("ws://{}/v1/ws", node.signalling())]);
+    }
+    command.args([
+        "--token-kid",
+        "dev",
+        "--token-secret",
+        DEV_KEY,
+        "--issuer",
+        ISSUER,
+        "--audience",
+        AUDIENCE,
+        "--spread",
+        "constant",
+    ]);
     for key in ["levels=[0.0,0.0,1.0,0.0,0.0,0.0]", "bands=[0.0,0.0,1.0]", "genders=[1.0,0.0,0.0]", "block_share=0.0"] {
         command.arg("--set").arg(format!("peer.mix.{key}"));
     }
@@ -86,13 +100,13 @@ fn load(daemon: &Daemon, name: &str, arguments: &[String]) -> Process {
 }
 
 /// What the run says of itself, once it has ended.
-fn outcome(mut load: Process, name: &str) -> Value {
+pub(crate) fn outcome(mut load: Process, name: &str) -> Value {
     let begun = Instant::now();
     while load.is_running() {
         assert!(begun.elapsed() < 10 * PATIENCE, "the load does not end:\n{}", load.log());
         thread::sleep(Duration::from_millis(100));
     }
-    let text = std::fs::read(target_directory().join(format!("upgrades-{name}.json")));
+    let text = std::fs::read(target_directory().join(format!("{name}.json")));
     serde_json::from_slice(&text.unwrap_or_else(|error| panic!("no result ({error}):\n{}", load.log()))).unwrap()
 }
 
@@ -129,10 +143,11 @@ async fn survives(place: &Place, crowd: &Crowd) {
         all.extend(more.iter().map(|it| (*it).to_owned()));
         all
     };
-    let mut talking = load(&daemon, "talking", &and(shape(2 * crowd.calls), &["--set", "peer.mix.picky_share=0.0"]));
+    let mut talking =
+        load(&[&daemon], "upgrades-talking", &and(shape(2 * crowd.calls), &["--set", "peer.mix.picky_share=0.0"]));
     let picky = ["--depth", "signalling", "--patience", "fixed:3600s", "--set", "peer.mix.picky_share=1.0"];
     let one_sided = [&picky[..], &["--set", "peer.mix.wanted=[0.0,1.0,0.0]"]].concat();
-    let mut waiting = load(&daemon, "waiting", &and(shape(crowd.waiting), &one_sided));
+    let mut waiting = load(&[&daemon], "upgrades-waiting", &and(shape(crowd.waiting), &one_sided));
     let now = |daemon: &Daemon| ["relay_calls", "relay_queue_tickets"].map(|name| metric(daemon, name, ""));
     let mut there = [0, 0];
     wait_for("everybody is there", arriving + PATIENCE, || {
@@ -198,7 +213,8 @@ async fn survives(place: &Place, crowd: &Crowd) {
     for voice in voices {
         voice.caller.close().await;
     }
-    let (calls, queue) = tokio::task::block_in_place(|| (outcome(talking, "talking"), outcome(waiting, "waiting")));
+    let (calls, queue) =
+        tokio::task::block_in_place(|| (outcome(talking, "upgrades-talking"), outcome(waiting, "upgrades-waiting")));
     let mut text = format!(
         "{} upgrades with {talking_there} talking and {sessions} connected; gaps of {} streams each: p50 {:?}, p99 {:?}, max {:?}\n",
         crowd.upgrades,

@@ -161,8 +161,8 @@ export function showNodes(cluster) {
   $("nodes-card").hidden = cluster === undefined;
   if (cluster === undefined) return;
   write("nodes-bus", words.BUS[cluster.bus] ?? words.plain(cluster.bus));
-  $("nodes").replaceChildren(...cluster.nodes.map(({ node, here, ready, draining, calls, sessions, room, age_ms: age, version }) => {
-    const state = draining ? "drains" : ready ? "ready" : "not ready";
+  $("nodes").replaceChildren(...cluster.nodes.map(({ node, here, ready, draining, matches, same_settings: alike, calls, sessions, room, age_ms: age, version }) => {
+    const state = words.node({ ready, draining, matches, alike });
     const heard = here ? "this one" : `${words.seconds(age / 1000)} ago`;
     return row(node, state, words.count(calls), words.count(sessions), words.percent(room / 100), heard, version);
   }));

@@ -60,6 +60,14 @@ export const BUS = {
   refused: "the broker could keep what it hears: this node is on its own",
 };
 
+/** How a node of the cluster stands, as this one sees it. */
+export function node({ ready, draining, matches, alike }) {
+  if (draining) return "drains";
+  if (!ready) return "not ready";
+  if (!matches) return "ready, but apart: another key";
+  return alike ? "ready" : "ready, but with other settings";
+}
+
 export const ENDS = { hangup: "hung up", next: "next", lost: "partner lost", failed: "failed", deadline: "too late" };
 
 const GENDERS = { f: "women", m: "men", x: "others" };

@@ -179,6 +179,7 @@ fn two_tickets_of_two_nodes_that_a_third_owns_are_a_call() {
     let matched = nodes.matched();
     let [(first, leads), (second, follows)] = &matched[..] else { panic!("{matched:?}") };
     assert_eq!((*first, leads.ticket, leads.leads, leads.waited, leads.partner), (a, 1, true, true, NodeId(b as u64)));
+    assert_eq!((leads.hosts, follows.hosts), (true, false), "the node that relays");
     assert_eq!(
         (*second, follows.ticket, follows.leads, follows.waited, follows.partner),
         (b, 2, false, false, NodeId(a as u64))
@@ -295,7 +296,7 @@ fn a_draining_node_owns_nothing_and_relays_nothing_new() {
 
 #[test]
 fn a_call_is_relayed_where_there_is_room() {
-    for (rooms, relay) in [([0, 5, 5], 1), ([0, 0, 5], 2), ([5, 5, 5], 0), ([0, 0, 0], 0)] {
+    for (rooms, relay) in [([0, 5, 5], 1), ([0, 0, 5], 0), ([5, 5, 5], 0), ([0, 0, 0], 0)] {
         let mut nodes = Nodes::with(3, |node| Load { room: rooms[node], ..Load::default() });
         nodes.enqueue(0, woman(1));
         nodes.enqueue(1, man(2));

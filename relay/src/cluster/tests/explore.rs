@@ -225,7 +225,7 @@ impl Explorer {
                     self.send(sent, Message { from: to, to: pair.decider.home, body });
                 }
                 Fault::CommitsWithoutBothGrants => {
-                    let body = Body::Commit { call, relay: NodeId(0), luggage: Luggage::default() };
+                    let body = Body::Commit { call, relay: host(&pair), luggage: Luggage::default() };
                     self.send(sent, Message { from: pair.decider.home, to, body });
                 }
                 _ => {}
@@ -461,9 +461,16 @@ impl Explorer {
                 let mut calls: Vec<CallId> = home.calls.keys().copied().collect();
                 calls.sort_unstable();
                 for call in calls {
+                    let (from, to) = (home.me, home.calls[&call].partner);
                     let result = self.act(world, node, |home| home.end(call));
                     let less = Budget { ends: budget.ends - 1, ..budget };
-                    let result = result.map(|(next, ended)| (World { budget: less, ..next }, ended));
+                    let mut result = result.map(|(next, ended)| (World { budget: less, ..next }, ended));
+                    if let Ok((next, _)) = &mut result
+                        && to.node.0 < self.setting.nodes as u64
+                    {
+                        let body = Body::Frame { call, luggage: Luggage::default() };
+                        self.send(&mut next.sent, Message { from, to, body });
+                    }
                     note(format!("{node} ends {}", call.number), result, &mut all)?;
                 }
             }
@@ -589,13 +596,24 @@ fn announce(history: &mut History, home: &Home) {
     }
 }
 
+/// Of some calls the one home, of others the other one.
+fn host(pair: &Pair) -> NodeId {
+    if pair.call.number.is_multiple_of(2) { pair.decider.home.node } else { pair.follower.home.node }
+}
+
 fn hear(home: &mut Home, Message { from, body, .. }: Message, fault: Fault) {
     match body {
         Body::Claim(pair) => home.claim(from, pair),
-        Body::Grant { pair, luggage } => _ = home.grant(from, &pair, NodeId(0), luggage),
+        Body::Grant { pair, luggage } => _ = home.grant(from, &pair, host(&pair), luggage),
         Body::Commit { call, relay, luggage } => home.commit(from, call, relay, luggage),
         Body::Confirmed { call } => home.confirmed(from, call),
         Body::No { call } => home.no(from, call),
+        // The one thing that a desk says here: it is over.
+        Body::Frame { call, .. } => {
+            if home.framed(from, call).is_some() {
+                home.part(call);
+            }
+        }
         Body::Audit { calls } if fault == Fault::DeniesAPromiseInAnAudit => {
             let promises = std::mem::take(&mut home.promises);
             home.audited(from, &calls);

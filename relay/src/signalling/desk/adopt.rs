@@ -22,7 +22,7 @@ impl Desk {
         }
         let Settings { max_sessions, heartbeat_ms, matching, .. } = self.settings.clone();
         let matching = Policy { recent: settings.matching.recent, ..matching };
-        self.matchmaker.set_recent(matching.recent);
+        self.queues.set_recent(matching.recent);
         if matching.recent == Recent::Allow {
             // What nobody asks for any more is not kept.
             self.recent = RecentPartners::default();

@@ -143,6 +143,7 @@ impl Desk {
     /// Everything a connection leaves behind.
     pub(super) fn forget(&mut self, now: Now, connection: Connection) {
         let Some(session) = self.sessions.remove(&connection) else { return };
+        self.let_go(now, connection);
         self.away -= usize::from(session.away);
         if let Some(caller) = session.caller {
             if self.people.get(&caller.claims.person) == Some(&connection) {
@@ -162,6 +163,7 @@ impl Desk {
             }
             Place::Queued(waiting) => self.spend(&waiting),
             Place::InCall(call, side) => self.lost(now, call, side),
+            Place::Abroad(abroad) => self.end_shared(now, abroad.call),
         }
     }
 
@@ -201,6 +203,9 @@ impl Desk {
 
     pub(super) fn tell_ended(&mut self, call: &Call, side: Side, q: Option<u64>, by: By, why: Why, requeued: bool) {
         let to = call.seat(side).connection;
+        if self.is_guest(to) {
+            return self.see_guest_off(call, side, (q, by, why), requeued);
+        }
         if self.sessions.contains_key(&to) {
             self.send(to, &Reply::Ended { q, call: call.id, by, why, requeued });
         }

@@ -106,6 +106,8 @@ impl Desk {
                 let call = self.calls.get(id)?;
                 return Some((call.seat(*side).handle, call.generation, call.direct));
             }
+            // Only the host may say; a restart does.
+            Place::Abroad(_) => return None,
             Place::New | Place::Idle => caller.warm,
         };
         if let Some(handle) = open {

@@ -41,7 +41,7 @@ impl Desk {
     /// From now on tickets wait and nobody is matched; everything else goes on, calls in set-up to their end.
     pub fn hold(&mut self, now: Now) {
         self.clock = now;
-        self.matchmaker.hold();
+        self.queues.hold(now);
         if self.handing == Handing::Nothing {
             self.handing = Handing::Held;
         }
@@ -56,7 +56,7 @@ impl Desk {
     /// Undoes [`Desk::hold`]: who has waited for each other is matched at once.
     pub fn go_on(&mut self, now: Now) {
         self.clock = now;
-        self.matchmaker.go_on(now.mono);
+        self.queues.go_on(now);
         self.handing = Handing::Nothing;
         self.settle(now);
     }
@@ -70,8 +70,10 @@ impl Desk {
     /// `None` if nothing could be packed, which is a fault of this program: everybody is away then, here.
     pub fn pack(&mut self, now: Now, stays: &dyn Fn(&Handle) -> bool) -> Option<Packed> {
         self.clock = now;
-        self.matchmaker.hold();
+        self.queues.hold(now);
         self.give_up_set_ups();
+        self.end_hosted();
+        self.come_home(now);
         self.handing = Handing::Packed;
         let contents = self.take_out(now, stays);
         let packed = Packed::new(self, &contents);
@@ -121,6 +123,7 @@ impl Desk {
     pub fn take_over(&mut self, now: Now, packed: &Packed) -> Result<(), BadPacked> {
         self.clock = now;
         let (mut contents, knowledge) = packed.open()?;
+        // With its pepper, whatever the cluster's key is by now: who is here is known by it, and who is blocked. See `people_mark`.
         self.verifier = Verifier::with_memory(self.settings.token.clone(), knowledge.memory);
         self.tags = knowledge.tags;
         if let Some(secret) = self.settings.tag_secret {

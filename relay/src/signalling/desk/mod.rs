@@ -5,6 +5,7 @@
 //! until [`Desk::poll_timeout`]. A deadline in the past means work is left over: handle the input that waits, then call
 //! again. The relay is told within `handle_*`, so a call's routes are dead before its `ended` can be polled.
 
+mod abroad;
 mod accept;
 mod adopt;
 mod bound;
@@ -13,13 +14,17 @@ mod deny;
 mod drain;
 mod end;
 mod enter;
+mod guests;
 mod hand_on;
 mod hearing;
+mod joined;
+mod mark;
 mod negotiate;
 mod operator;
 mod packed;
 mod quality;
 mod queue;
+mod queues;
 mod replay;
 mod restart;
 mod resume;
@@ -27,6 +32,7 @@ mod session;
 mod timers;
 mod trace;
 mod trust;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -44,9 +50,12 @@ pub use self::bound::{BOUND_SECS, Lifetime, MAX_BOUND, MAX_BOUND_SECS, MAX_START
 use self::call::Call;
 use self::deny::Deny;
 pub use self::deny::{Change, DenyFull, MAX_DENIED, Revoked};
+use self::guests::Guest;
 use self::hand_on::Handing;
+pub use self::joined::Joined;
 pub use self::operator::{DENY_SECS, Held, MAX_DENY_SECS, Subject, revoked_until};
 pub use self::packed::{BadPacked, Packed, VERSION as PACKED_VERSION};
+use self::queues::Queues;
 use self::session::{Place, Session};
 use self::timers::{Timer, Timers};
 use self::trust::Pending;
@@ -59,7 +68,8 @@ use super::message::{Ice, IceServer, Reply, Request, TextFrame, Unreadable, pars
 use super::relay_desk::RelayDesk;
 use super::token::{self, Verifier};
 use crate::calls::Handle;
-use crate::matchmaking::{Band, Matchmaker, Pepper, Person, Policy, RecentPartners, TicketId};
+use crate::cluster::{CallId, To};
+use crate::matchmaking::{Band, Pepper, Person, Policy, RecentPartners, TicketId};
 use crate::time::{Millis, Now};
 
 /// `hello` must have come by then.
@@ -131,6 +141,8 @@ pub struct Settings {
     pub await_revocations: bool,
     /// Tags of texts hang on it; nodes that share it verify each other's. `None`: drawn at start.
     pub tag_secret: Option<[u8; 32]>,
+    /// The others there are. `None`: this node is alone.
+    pub joined: Option<Joined>,
 }
 
 impl Settings {
@@ -151,12 +163,13 @@ impl Settings {
             reports: false,
             await_revocations: false,
             tag_secret: None,
+            joined: None,
         }
     }
 }
 
 /// What the edge must do, in this order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub enum Output {
     Frame {
         to: Connection,
@@ -169,6 +182,11 @@ pub enum Output {
     },
     /// Deliver, and say how it went with [`Desk::handle_reported`].
     Report(Dispatch),
+    /// Seal and publish.
+    Bus {
+        to: To,
+        payload: Vec<u8>,
+    },
 }
 
 /// A report for the app's backend, to be signed and sent.
@@ -186,7 +204,7 @@ pub struct Desk {
     verifier: Verifier,
     relay: Box<dyn RelayDesk>,
     rng: ChaCha12Rng,
-    matchmaker: Matchmaker,
+    queues: Queues,
     recent: RecentPartners,
     sessions: HashMap<Connection, Session, FixedState>,
     /// How many of them are away.
@@ -198,6 +216,10 @@ pub struct Desk {
     waiting: HashMap<TicketId, Connection, FixedState>,
     calls: HashMap<Id, Call, FixedState>,
     sids: HashMap<Id, Connection, FixedState>,
+    /// Callers of other nodes in calls of ours.
+    guests: HashMap<Connection, Guest, FixedState>,
+    /// Calls with another node: the guest here, or the caller of ours who is one there.
+    shared: HashMap<CallId, Connection, FixedState>,
     /// Blocks of the last half hour, whose people may have come back with a token that does not name them yet.
     blocks: RecentPartners,
     deny: Deny,
@@ -233,10 +255,10 @@ impl Desk {
         let mut tag_secret = [0; 32];
         rng.fill_bytes(&mut tag_secret);
         Desk {
-            verifier: Verifier::new(settings.token.clone(), Pepper::new(pepper)),
+            verifier: Verifier::new(settings.token.clone(), settings.pepper().unwrap_or(Pepper::new(pepper))),
             relay,
             rng,
-            matchmaker: Matchmaker::new(settings.matching.clone()),
+            queues: Queues::new(&settings),
             recent: RecentPartners::default(),
             sessions: HashMap::default(),
             away: 0,
@@ -245,6 +267,8 @@ impl Desk {
             waiting: HashMap::default(),
             calls: HashMap::default(),
             sids: HashMap::default(),
+            guests: HashMap::default(),
+            shared: HashMap::default(),
             blocks: RecentPartners::default(),
             deny: Deny::default(),
             reports: HashMap::default(),
@@ -273,7 +297,7 @@ impl Desk {
         self.clock = now;
         let nobody_can_come_back = self.sids.is_empty();
         // Who is away has no connection, and should find room for one.
-        let connected = self.sessions.len() - self.away;
+        let connected = self.own_sessions() - self.away;
         if connected >= self.settings.max_sessions || nobody_can_come_back && !self.admits() {
             self.turn_away(now, connection, None);
         } else {
@@ -308,7 +332,7 @@ impl Desk {
                     // On a new connection `hello` comes before what an older one has lost.
                     let counts = !matches!(envelope.request, Request::Hello(_));
                     session.heard = session.heard.max(envelope.q.filter(|_| counts).unwrap_or(0));
-                    self.request(now, connection, envelope.q, envelope.request);
+                    self.request(now, connection, envelope.q, envelope.request, frame);
                 }
                 Err(Unreadable::Unknown { q }) => {
                     session.heard = session.heard.max(q.unwrap_or(0));
@@ -355,8 +379,8 @@ impl Desk {
             let Some(timer) = self.timers.pop_due(now.mono) else { break };
             self.fire(now, timer);
         }
-        if self.matchmaker.poll_timeout().is_some_and(|at| at <= now.mono) {
-            self.matchmaker.handle_timeout(now.mono);
+        if self.queues.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.queues.handle_timeout(now);
         }
         self.recent.forget_expired(now.mono);
         self.blocks.forget_expired(now.mono);
@@ -367,7 +391,7 @@ impl Desk {
     /// When to call [`Desk::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Millis> {
         let memories = [self.recent.poll_timeout(), self.blocks.poll_timeout()];
-        let machines = [self.timers.next(), self.matchmaker.poll_timeout()];
+        let machines = [self.timers.next(), self.queues.poll_timeout()];
         machines.into_iter().chain(memories).flatten().min()
     }
 
@@ -376,7 +400,7 @@ impl Desk {
         self.outputs.pop_front()
     }
 
-    fn request(&mut self, now: Now, from: Connection, q: Option<u64>, request: Request) {
+    fn request(&mut self, now: Now, from: Connection, q: Option<u64>, request: Request, frame: &str) {
         let Some(session) = self.sessions.get_mut(&from) else { return };
         match (&session.place, request) {
             (_, Request::Ping { p, n }) => {
@@ -392,6 +416,7 @@ impl Desk {
             (_, Request::Report(report)) => self.report(now, from, q, &report),
             (_, Request::Trace { on }) => self.follow(from, q, on),
             (_, Request::Queue(_) | Request::Tune(_) | Request::Leave) => self.refuse(now, from, q, ErrorCode::State),
+            (Place::Abroad(_), of_call) => self.pass_on(now, from, q, &of_call, frame),
             (_, of_call) => self.of_call(now, from, q, of_call),
         }
     }
@@ -415,16 +440,19 @@ impl Desk {
             Timer::Ack(call) => self.ack_due(now, call),
             Timer::Description(call) => self.description_due(now, call),
             Timer::Connect(call) => self.connect_due(now, call),
+            Timer::Ends(connection) => self.ends_due(now, connection),
         }
     }
 
     /// After every input: pairs the matchmaker made become calls, and the gauges are set.
     fn settle(&mut self, now: Now) {
-        while let Some(pair) = self.matchmaker.poll_match() {
+        while let Some(pair) = self.queues.poll_match() {
             self.matched(now, pair);
         }
+        self.settle_joined(now);
         self.see_off(now);
-        self.counters.set_gauges(self.sessions.len(), self.waiting.len(), self.calls.len());
+        self.settle_joined(now);
+        self.counters.set_gauges(self.own_sessions(), self.waiting.len(), self.calls.len());
     }
 
     fn send(&mut self, to: Connection, reply: &Reply<'_>) {
@@ -433,7 +461,8 @@ impl Desk {
     }
 
     /// Numbers and keeps what must not be lost; says nothing to who is away, who hears it on coming back.
-    fn send_frame(&mut self, to: Connection, mut frame: TextFrame) {
+    fn send_frame(&mut self, to: Connection, frame: TextFrame) {
+        let Some(mut frame) = self.tell_guest(to, frame) else { return };
         if let Some(session) = self.sessions.get_mut(&to).filter(|session| session.caller.is_some()) {
             if !frame.droppable {
                 session.replay.number(self.clock.mono, &mut frame);
@@ -472,7 +501,9 @@ impl Desk {
         let frame = Reply::Error { q, code, msg: code.message(), retry_ms: None, fatal: true }.frame();
         if self.sessions.get(&to).is_some_and(|session| !session.away) {
             self.send_frame(to, frame);
-            self.outputs.push_back(Output::Close { to, code: close });
+            if !self.shut_guest(to, close) {
+                self.outputs.push_back(Output::Close { to, code: close });
+            }
         }
         self.forget(now, to);
     }
@@ -538,6 +569,17 @@ impl Desk {
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Desk({} sessions, {} calls)", self.sessions.len(), self.calls.len())
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::Frame { to, frame } => f.debug_struct("Frame").field("to", to).field("frame", frame).finish(),
+            Output::Close { to, code } => f.debug_struct("Close").field("to", to).field("code", code).finish(),
+            Output::Report(dispatch) => f.debug_tuple("Report").field(dispatch).finish(),
+            Output::Bus { to, payload } => write!(f, "Bus({to:?}, {} bytes)", payload.len()),
+        }
     }
 }
 

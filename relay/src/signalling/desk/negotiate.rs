@@ -30,24 +30,8 @@ pub(super) struct Context {
 
 impl Desk {
     pub(super) fn of_call(&mut self, now: Now, from: Connection, q: Option<u64>, request: Request) {
-        let named = match &request {
-            Request::Ack { call }
-            | Request::Accept { call }
-            | Request::Decline { call }
-            | Request::Restart { call }
-            | Request::Ice { call, .. }
-            | Request::Typing { call }
-            | Request::Mic { call, .. }
-            | Request::Heard { call, .. }
-            | Request::Hangup { call }
-            | Request::Next { call } => call.0,
-            Request::Offer(frame) | Request::Answer(frame) => frame.call.0,
-            Request::Cand(cand) => cand.call.0,
-            Request::Text(text) => text.call.0,
-            _ => None,
-        };
         let place = self.sessions.get(&from).map(|session| &session.place);
-        let (Some(named), Some(&Place::InCall(call, side))) = (named, place) else {
+        let (Some(named), Some(&Place::InCall(call, side))) = (named(&request), place) else {
             return self.refuse(now, from, q, ErrorCode::Call);
         };
         if named != call {
@@ -221,6 +205,7 @@ impl Desk {
             if let Some(caller) = self.sessions.get_mut(&connection).and_then(|session| session.caller.as_mut()) {
                 caller.failures = 0;
             }
+            self.guest_connected(connection);
             self.send(connection, &Reply::Connected { call: id, setup_ms });
         }
         self.trace_both(id, Step::Connected);
@@ -260,6 +245,26 @@ impl Desk {
         if let Some(to) = self.calls.get(&call).map(|call| call.seat(side.other()).connection) {
             self.send(to, reply);
         }
+    }
+}
+
+/// The call that a request is about which only a call's two sides may make.
+pub(super) const fn named(request: &Request) -> Option<Id> {
+    match request {
+        Request::Ack { call }
+        | Request::Accept { call }
+        | Request::Decline { call }
+        | Request::Restart { call }
+        | Request::Ice { call, .. }
+        | Request::Typing { call }
+        | Request::Mic { call, .. }
+        | Request::Heard { call, .. }
+        | Request::Hangup { call }
+        | Request::Next { call } => call.0,
+        Request::Offer(frame) | Request::Answer(frame) => frame.call.0,
+        Request::Cand(cand) => cand.call.0,
+        Request::Text(text) => text.call.0,
+        _ => None,
     }
 }
 

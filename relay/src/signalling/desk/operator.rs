@@ -112,7 +112,7 @@ impl Desk {
 
     fn connection_of(&self, denied: Denied) -> Option<Connection> {
         match denied {
-            Denied::Person(person) => self.people.get(&person).copied(),
+            Denied::Person(person) => self.people.get(&person).copied().or_else(|| self.guest_of(person)),
             Denied::Token(token) => self
                 .sessions
                 .iter()
@@ -130,7 +130,7 @@ impl Desk {
             Place::Idle => Some("idle"),
             Place::Queued(_) => Some("queued"),
             Place::Paused(_) => Some("paused"),
-            Place::InCall(..) => Some("call"),
+            Place::InCall(..) | Place::Abroad(_) => Some("call"),
         };
         Held {
             connected: session.is_some_and(|session| !session.away),
@@ -143,7 +143,7 @@ impl Desk {
 
     /// One slice of a census of those who wait; whether it was the last.
     pub fn count_waiting(&self, now: Now, census: &mut Census) -> bool {
-        self.matchmaker.count(now.mono, census)
+        self.queues.count(now, census)
     }
 
     /// Ends what is there of a person and forgets the rest, on every side. No revocation: who has a token may come back.
@@ -154,7 +154,7 @@ impl Desk {
     fn erase_entry(&mut self, now: Now, entry: [u8; 8]) {
         self.clock = now;
         let person = self.verifier.blocked(entry);
-        if let Some(connection) = self.people.get(&person).copied() {
+        if let Some(connection) = self.connection_of(Denied::Person(person)) {
             self.refuse(now, connection, None, ErrorCode::Revoked);
         }
         self.recent.forget(person);

@@ -115,7 +115,7 @@ impl Contents {
         let (mut seats, mut sids, mut people) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let sessions = self.sessions.iter().all(|session| {
             let sits = match session.place {
-                Place::New | Place::Queued(_) => false,
+                Place::New | Place::Queued(_) | Place::Abroad(_) => false,
                 Place::Idle | Place::Paused(_) => true,
                 Place::InCall(id, side) => seats.insert((id, side)),
             };

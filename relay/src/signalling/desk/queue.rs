@@ -8,7 +8,7 @@ use super::call::{Call, Seat};
 use super::session::{Place, Session, Side, Standing, Waiting};
 use super::timers::Timer;
 use super::{ACCEPT_MS, ACK_MS, CONNECT_MS, Connection, DESCRIPTION_MS, Desk, FIRST_GENERATION, HINTS};
-use crate::matchmaking::{Criteria, MAX_AVOID, Match, Recent, Refused, Ticket, TicketId};
+use crate::matchmaking::{Criteria, MAX_AVOID, Match, Person, Recent, Refused, Ticket, TicketId};
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
 use crate::signalling::limits::{Meter, Rate};
@@ -28,6 +28,9 @@ const POSITIONS_PER_SEC: u32 = 4_000;
 pub(super) const POSITIONS: Rate = Rate { burst: 64, per_minute: POSITIONS_PER_SEC * 60 };
 const EARLY_WAIT_MS: u64 = 10_000;
 const LAST_STAGE: u8 = crate::matchmaking::STAGES - 1;
+
+/// Who is about to talk, and the ticket that brought them.
+pub(super) type Sitter = (Connection, Waiting);
 
 /// A wish to wait, checked.
 pub(super) struct Entry {
@@ -101,7 +104,7 @@ impl Desk {
         self.tickets += 1;
         let id = TicketId(self.tickets);
         let Some(ticket) = self.ticket(now, from, id, &entry) else { return };
-        match self.matchmaker.enqueue(now.mono, &pool, ticket) {
+        match self.queues.enqueue(now, &pool, ticket) {
             Ok(()) => {}
             Err(refused) => {
                 self.relay.close(handle);
@@ -121,6 +124,13 @@ impl Desk {
         }
         self.tell_queued(now, from, entry.q, told);
         self.timers.set(now.mono.after(POSITION_MS), Timer::Position(from, id));
+    }
+
+    pub(super) fn waiting_of(&self, connection: Connection) -> Option<&Waiting> {
+        match &self.sessions.get(&connection)?.place {
+            Place::Queued(waiting) => Some(waiting),
+            _ => None,
+        }
     }
 
     pub(super) fn claims(&self, of: Connection) -> Option<&Claims> {
@@ -165,8 +175,8 @@ impl Desk {
         self.send_frame(to, frame);
     }
 
-    fn standing(&self, now: Now, id: TicketId) -> Standing {
-        self.matchmaker.position(now.mono, id).map_or_else(Standing::default, |position| Standing {
+    fn standing(&mut self, now: Now, id: TicketId) -> Standing {
+        self.queues.position(now, id).map_or_else(Standing::default, |position| Standing {
             ahead: position.ahead,
             stage: position.stage,
             eta: position.eta,
@@ -190,7 +200,7 @@ impl Desk {
         // Looking for a hint costs more than a position: for those who have waited long.
         let long = now.mono.since(waiting.since) >= EARLY_WAIT_MS;
         let looks = long && self.hints.take(HINTS, now.mono).is_ok();
-        standing.hint = if looks { self.matchmaker.hint(ticket) } else { waiting.told.hint };
+        standing.hint = if looks { self.queues.hint(ticket) } else { waiting.told.hint };
         let hopeless = looks && standing.stage == LAST_STAGE && standing.hint.is_none();
         let warns = hopeless && !waiting.warned;
         waiting.warned |= hopeless;
@@ -214,7 +224,7 @@ impl Desk {
         let Some(criteria) = caller.wishes else { return };
         if let Place::Queued(waiting) = std::mem::replace(&mut session.place, Place::Idle) {
             caller.warm = Some(waiting.handle);
-            self.matchmaker.cancel(waiting.id);
+            self.queues.cancel(now, waiting.id);
             self.waiting.remove(&waiting.id);
             self.enqueue(now, from, Entry { q: None, since: waiting.since, criteria, offer: waiting.offer });
         }
@@ -226,7 +236,7 @@ impl Desk {
             return self.too_often(now, from, q, Some(retry_ms));
         }
         let Place::Queued(Waiting { id, .. }) = session.place else { return };
-        let tuned = self.criteria(from, wish).filter(|wishes| self.matchmaker.tune(now.mono, id, *wishes).is_ok());
+        let tuned = self.criteria(from, wish).filter(|wishes| self.queues.tune(now, id, *wishes).is_ok());
         let Some(wishes) = tuned else { return self.refuse(now, from, q, ErrorCode::Criteria) };
         if let Some(caller) = self.sessions.get_mut(&from).and_then(|session| session.caller.as_mut()) {
             caller.wishes = Some(wishes);
@@ -244,7 +254,7 @@ impl Desk {
 
     /// A ticket that leads nowhere: out of the queue, off the relay.
     pub(super) fn spend(&mut self, waiting: &Waiting) {
-        self.matchmaker.cancel(waiting.id);
+        self.queues.cancel(self.clock, waiting.id);
         self.waiting.remove(&waiting.id);
         self.relay.close(waiting.handle);
     }
@@ -254,7 +264,13 @@ impl Desk {
         let waiter = self.take_ticket(pair.waiter);
         let arrival = self.take_ticket(pair.arrival);
         // Tickets leave `waiting` exactly when they leave the matchmaker, so both are there.
-        let (Some((waiter, mut first)), Some((arrival, second))) = (waiter, arrival) else { return };
+        if let (Some(waiter), Some(arrival)) = (waiter, arrival) {
+            self.sit_down(now, waiter, arrival);
+        }
+    }
+
+    /// Two people are a call, which is relayed here.
+    pub(super) fn sit_down(&mut self, now: Now, (waiter, mut first): Sitter, (arrival, second): Sitter) {
         let id = Id::random(&mut self.rng);
         if self.relay.pair(first.handle, second.handle).is_err() {
             return self.unpaired(now, [(waiter, first), (arrival, second)]);
@@ -308,7 +324,7 @@ impl Desk {
         self.trace_both(id, Step::Matched);
     }
 
-    fn take_ticket(&mut self, ticket: TicketId) -> Option<(Connection, Waiting)> {
+    pub(super) fn take_ticket(&mut self, ticket: TicketId) -> Option<Sitter> {
         let connection = self.waiting.remove(&ticket)?;
         let session = self.sessions.get_mut(&connection)?;
         match std::mem::replace(&mut session.place, Place::Idle) {
@@ -318,10 +334,10 @@ impl Desk {
     }
 
     /// The relay would not pair them: a fault of this server, and both are told so.
-    fn unpaired(&mut self, now: Now, sides: [(Connection, Waiting); 2]) {
+    fn unpaired(&mut self, now: Now, sides: [Sitter; 2]) {
         for (connection, waiting) in sides {
             self.relay.close(waiting.handle);
-            self.refuse(now, connection, None, ErrorCode::Internal);
+            self.send_home(now, connection);
         }
     }
 
@@ -332,7 +348,13 @@ impl Desk {
 
     fn meet(&mut self, now: Now, a: Connection, b: Connection) {
         let people = (self.claims(a).map(|claims| claims.person), self.claims(b).map(|claims| claims.person));
-        if let (true, (Some(a), Some(b))) = (self.settings.matching.recent != Recent::Allow, people) {
+        if let (Some(a), Some(b)) = people {
+            self.note_meeting(now, a, b);
+        }
+    }
+
+    pub(super) fn note_meeting(&mut self, now: Now, a: Person, b: Person) {
+        if self.settings.matching.recent != Recent::Allow {
             self.recent.met(now.mono, a, b);
         }
     }
@@ -352,10 +374,13 @@ impl Desk {
             peer: Partner { card: claims.card.as_deref(), lvl: theirs.level.into(), topics: shared.iter().collect() },
             ice: &ice,
             offer: offer.map(|sdp| Offer { generation: call.generation, sdp }),
+            moved: self.is_guest(own.connection),
             deadline_ms: if call.acceptance { ACCEPT_MS } else { CONNECT_MS },
         }
         .frame();
-        self.send_frame(own.connection, frame);
+        if let Some(frame) = self.seat_guest(own.connection, call.id, frame) {
+            self.send_frame(own.connection, frame);
+        }
     }
 
     fn wishes(&self, of: Connection) -> Option<Criteria> {

@@ -51,6 +51,7 @@ impl Desk {
             let q = asked.filter(|(asker, _)| *asker == side).and_then(|(_, q)| q);
             let ice = self.ice(now, handle, generation, direct);
             let frame = Reply::Restart { q, call: id, generation, ice: &ice, deadline_ms: RESTART_MS }.frame();
+            self.tell_generation(to, generation);
             self.send_frame(to, frame);
         }
         self.trace_both(id, Step::Restarted);

@@ -10,6 +10,7 @@ use super::end::MAX_FAILURES;
 use super::queue::Entry;
 use super::session::{Paused, Place, Session, Side};
 use super::timers::Timer;
+use super::words::Word;
 use super::{Connection, Desk, LAST_CALL_MS, Output, RESUME_MS};
 use crate::signalling::codes::{CloseCode, ErrorCode};
 use crate::signalling::ids::Id;
@@ -32,6 +33,7 @@ impl Desk {
             Place::New | Place::Idle | Place::Paused(_) => {}
             Place::Queued(_) => self.pause(connection),
             Place::InCall(call, side) => self.part_from_call(now, connection, call, side),
+            Place::Abroad(_) => self.tell_host(connection, &Word::Broke),
         }
     }
 
@@ -40,12 +42,12 @@ impl Desk {
         if let Place::Queued(waiting) = std::mem::replace(&mut session.place, Place::Idle) {
             session.place =
                 Place::Paused(Paused { handle: Some(waiting.handle), since: waiting.since, offer: waiting.offer });
-            self.matchmaker.cancel(waiting.id);
+            self.queues.cancel(self.clock, waiting.id);
             self.waiting.remove(&waiting.id);
         }
     }
 
-    fn part_from_call(&mut self, now: Now, connection: Connection, id: Id, side: Side) {
+    pub(super) fn part_from_call(&mut self, now: Now, connection: Connection, id: Id, side: Side) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if call.connected {
             call.seat_mut(side).away = true;
@@ -132,6 +134,7 @@ impl Desk {
                 });
                 Resumed { state: StateWord::Call, call: Some(id), generation, ..waits }
             }
+            Place::Abroad(abroad) => self.resumed_abroad(now, from, abroad, waits),
         }
     }
 
@@ -140,6 +143,7 @@ impl Desk {
         let Some(session) = self.sessions.get_mut(&from) else { return };
         match &mut session.place {
             Place::New | Place::Idle | Place::Queued(_) => {}
+            Place::Abroad(_) => self.tell_host(from, &Word::Back),
             Place::Paused(_) => {
                 let Place::Paused(paused) = std::mem::replace(&mut session.place, Place::Idle) else { return };
                 let Some(caller) = session.caller.as_mut() else { return };
@@ -147,13 +151,15 @@ impl Desk {
                 let Some(criteria) = caller.wishes else { return };
                 self.enqueue(now, from, Entry { q: None, since: paused.since, criteria, offer: paused.offer });
             }
-            &mut Place::InCall(id, side) => {
-                let was_away =
-                    self.calls.get_mut(&id).is_some_and(|call| std::mem::take(&mut call.seat_mut(side).away));
-                if was_away {
-                    self.tell_partner(id, side, &Reply::Peer { call: id, s: PeerState::Back });
-                }
-            }
+            &mut Place::InCall(id, side) => self.sits_again(id, side),
+        }
+    }
+
+    /// A side whose connection broke has another one.
+    pub(super) fn sits_again(&mut self, id: Id, side: Side) {
+        let was_away = self.calls.get_mut(&id).is_some_and(|call| std::mem::take(&mut call.seat_mut(side).away));
+        if was_away {
+            self.tell_partner(id, side, &Reply::Peer { call: id, s: PeerState::Back });
         }
     }
 

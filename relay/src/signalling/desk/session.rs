@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::abroad::Abroad;
 use super::replay::Replay;
 use crate::calls::Handle;
 use crate::matchmaking::{Criteria, Person, TicketId};
@@ -40,6 +41,9 @@ pub(super) enum Place {
     /// Is paused before it is packed; last, because `postcard` counts the variants.
     #[serde(skip)]
     Queued(Waiting),
+    /// In a call that another node hosts; ends before anything is packed.
+    #[serde(skip)]
+    Abroad(Box<Abroad>),
 }
 
 /// A wait that is interrupted.
@@ -107,6 +111,13 @@ pub(super) struct Standing {
 pub(super) enum Side {
     Waiter,
     Arrival,
+}
+
+impl Place {
+    /// Here or elsewhere.
+    pub(super) const fn is_in_call(&self) -> bool {
+        matches!(self, Place::InCall(..) | Place::Abroad(_))
+    }
 }
 
 impl Side {

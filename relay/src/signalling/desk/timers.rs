@@ -30,6 +30,8 @@ pub(super) enum Timer {
     Gone(Connection),
     /// Something this session keeps may be too old.
     Tidy(Connection),
+    /// This caller wanted a call to end, whose host may not have heard it.
+    Ends(Connection),
     /// Is anybody in that call of an app's own matchmaker?
     Bound(Id),
 }

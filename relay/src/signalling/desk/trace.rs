@@ -2,6 +2,7 @@
 //! of it is written down, here or in a log, so there is nothing to find afterwards.
 
 use super::session::Side;
+use super::words::Word;
 use super::{Connection, Desk};
 use crate::signalling::ids::Id;
 use crate::signalling::message::{Reply, Step};
@@ -12,6 +13,7 @@ impl Desk {
     pub(super) fn follow(&mut self, from: Connection, q: Option<u64>, on: bool) {
         let Some(session) = self.sessions.get_mut(&from) else { return };
         session.traced = on;
+        self.tell_host(from, &Word::Follows(on));
         self.send(from, &Reply::Tracing { q, on });
     }
 

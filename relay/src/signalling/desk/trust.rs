@@ -46,16 +46,18 @@ impl Desk {
             caller.claims.blocks.truncate(crate::matchmaking::MAX_AVOID);
         }
         if partner.current {
-            self.hang_up_quietly(id, partner.side.other(), Why::Block);
+            self.turn_from(now, from, id, (partner.side.other(), Why::Block));
         }
         self.avoid_at_once(now, from, partner.person);
-        self.send(from, &Reply::Blocked { q });
+        if !self.answers_at_the_end(from, q) {
+            self.send(from, &Reply::Blocked { q });
+        }
     }
 
     /// A ticket that waits already avoids them from now on.
     fn avoid_at_once(&mut self, now: Now, from: Connection, person: Person) {
         let Some(Place::Queued(waiting)) = self.sessions.get(&from).map(|session| &session.place) else { return };
-        if self.matchmaker.avoid(waiting.id, person).is_err() {
+        if self.queues.avoid(now, waiting.id, person).is_err() {
             self.renew_ticket(now, from);
         }
     }
@@ -66,7 +68,7 @@ impl Desk {
         };
         let urgent = report.category == Category::MinorSafety;
         if partner.current && (urgent || report.end) {
-            self.hang_up_quietly(id, partner.side.other(), Why::Report);
+            self.turn_from(now, from, id, (partner.side.other(), Why::Report));
         }
         let Some(session) = self.sessions.get_mut(&from) else { return };
         if let Err(retry_ms) = session.meters.take(Meter::Report, now.mono) {
@@ -118,14 +120,23 @@ impl Desk {
             let (person, sub) = (other.person, Arc::clone(&other.sub));
             return Some((id, Partner { person, sub, side: side.other(), current: true }));
         }
+        if let Some((person, sub, side)) = self.partner_abroad(from, named) {
+            return Some((named, Partner { person, sub, side, current: true }));
+        }
         let last = session.caller.as_ref()?.last.as_ref()?;
         let recent = last.call == named && now.mono.since(last.ended) < LAST_CALL_MS;
         let partner = Partner { person: last.person, sub: Arc::clone(&last.sub), side: last.side, current: false };
         recent.then_some((named, partner))
     }
 
-    /// Ends a call for a reason that only one side hears.
-    fn hang_up_quietly(&mut self, id: Id, side: Side, why: Why) {
+    /// Ends a call for a reason that only one side hears, be it here or elsewhere.
+    fn turn_from(&mut self, now: Now, from: Connection, id: Id, (side, why): (Side, Why)) {
+        if !self.turn_from_abroad(now, from, why) {
+            self.hang_up_quietly(id, side, why);
+        }
+    }
+
+    pub(super) fn hang_up_quietly(&mut self, id: Id, side: Side, why: Why) {
         let Some(call) = self.dissolve(id, why) else { return };
         self.tell_ended(&call, side, None, By::Own, why, false);
         self.tell_ended(&call, side.other(), None, By::Peer, Why::Hangup, false);

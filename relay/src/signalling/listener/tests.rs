@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use super::*;
+use crate::cluster::{self, Load, NodeId, To};
 use crate::matchmaking::Band;
 use crate::signalling::NoRelay;
 use crate::signalling::outbox::Next;
@@ -52,6 +53,7 @@ fn settings() -> Settings {
         reports: None,
         revocations: None,
         gauges: Gauges::open(),
+        fellows: None,
     }
 }
 
@@ -133,6 +135,18 @@ async fn hear(socket: &mut Socket, t: &str) -> Value {
     }
 }
 
+/// The same, whatever comes before it.
+async fn hear_at_last(socket: &mut Socket, t: &str) -> Value {
+    loop {
+        if let Message::Text(text) = timeout(PATIENCE, socket.next()).await.unwrap().unwrap().unwrap() {
+            let frame: Value = serde_json::from_str(&text).unwrap();
+            if frame["t"] == t {
+                return frame;
+            }
+        }
+    }
+}
+
 /// The code of the close that comes, after whatever frames.
 async fn hear_close(socket: &mut Socket) -> u16 {
     loop {
@@ -148,6 +162,60 @@ async fn hear_close(socket: &mut Socket) -> u16 {
 async fn ask<T: Send + 'static>(server: &Server, what: impl FnOnce(Controls) -> T + Send + 'static) -> T {
     let controls = server.signalling.controls();
     tokio::task::spawn_blocking(move || what(controls)).await.unwrap()
+}
+
+type Spoken = mpsc::Receiver<(To, Vec<u8>)>;
+type Tells = mpsc::Sender<(cluster::Peer, Vec<u8>)>;
+
+/// Settings of a node, what it says, what tells it something, and whether its bus is up.
+fn node(number: u64, load: watch::Receiver<Load>) -> (Settings, Spoken, Tells, watch::Sender<bool>) {
+    let (speaks, spoken) = mpsc::channel(1_024);
+    let (tells, heard) = mpsc::channel(1_024);
+    let (up, is_up) = watch::channel(false);
+    let mut settings = settings();
+    let me = cluster::Peer { node: NodeId(number), incarnation: 1 };
+    settings.desk.joined = Some(desk::Joined { me, pepper: [9; 32], load: *load.borrow(), counters: Arc::default() });
+    let say = Box::new(move |to, message| drop(speaks.try_send((to, message))));
+    settings.fellows = Some(Fellows { heard, say, up: is_up, load, known_by: Box::new(|_| {}) });
+    (settings, spoken, tells, up)
+}
+
+/// Carries what one says to the other.
+fn carry(from: u64, mut spoken: mpsc::Receiver<(To, Vec<u8>)>, to: mpsc::Sender<(cluster::Peer, Vec<u8>)>) {
+    let from = cluster::Peer { node: NodeId(from), incarnation: 1 };
+    tokio::spawn(async move {
+        while let Some((_, message)) = spoken.recv().await {
+            drop(to.send((from, message)).await);
+        }
+    });
+}
+
+#[tokio::test]
+async fn desks_of_two_nodes_hear_each_other_and_match_once_the_bus_is_up() {
+    let room = Load { room: 10, calls: 0, draining: false };
+    let (load, is_load) = watch::channel(room);
+    let (one, from_one, to_one, one_up) = node(1, is_load.clone());
+    let (other, from_other, to_other, other_up) = node(2, is_load);
+    carry(1, from_one, to_other);
+    carry(2, from_other, to_one);
+    let [one, other] = [serve(one).await, serve(other).await];
+    let (mut ana, mut ben) = (one.enter("ana").await, other.enter("ben").await);
+    for socket in [&mut ana, &mut ben] {
+        say(socket, json!({ "t": "queue" })).await;
+        hear(socket, "queued").await;
+    }
+    let early = timeout(Duration::from_millis(300), hear(&mut ana, "matched")).await;
+    assert!(early.is_err(), "each is on its own until the bus is up");
+    one_up.send_replace(true);
+    other_up.send_replace(true);
+    let calls = [hear_at_last(&mut ana, "matched").await, hear_at_last(&mut ben, "matched").await];
+    assert_eq!(calls[0]["call"], calls[1]["call"]);
+    assert_eq!(
+        (calls[0]["moved"] == true) as u8 + (calls[1]["moved"] == true) as u8,
+        1,
+        "one of the two is called over"
+    );
+    drop(load);
 }
 
 #[tokio::test]
@@ -357,7 +425,8 @@ fn w11_a_client_that_never_reads_is_closed_when_its_outbox_is_full() {
     let clock = Clock::start();
     let (outboxes, counted) = (HashMap::default(), Arc::clone(&counters));
     let doorbell = mpsc::channel(1).0.downgrade();
-    let mut reception = Reception { desk, clock, outboxes, counters: counted, courier: None, fetching: None, doorbell };
+    let (courier, fetching, say) = (None, None, None);
+    let mut reception = Reception { desk, clock, outboxes, counters: counted, courier, fetching, doorbell, say };
     let outbox = Arc::new(Outbox::default());
     reception.handle(Event::Opened(Connection(1), Arc::clone(&outbox)));
     for _ in 0..64 {

@@ -45,6 +45,9 @@ pub enum Reply<'a> {
         ice: &'a Ice<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         offer: Option<Offer<'a>>,
+        /// `ice` is of another relay than the one this side was given before: what was prepared there is of no use.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        moved: bool,
         deadline_ms: u64,
     },
     Offer {
@@ -377,7 +380,7 @@ pub enum Role {
 }
 
 /// Whose doing the end of a call was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
     #[serde(rename = "self")]
@@ -387,7 +390,7 @@ pub enum By {
 }
 
 /// Why a call ended. A closed list: a client's own words never reach the other side this way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Why {
     Hangup,
@@ -554,6 +557,18 @@ mod tests {
                 peer: partner(),
                 ice: &ice,
                 offer,
+                moved: false,
+                deadline_ms: 10_000,
+            },
+            Reply::Matched {
+                call,
+                role: Role::Offerer,
+                polite: false,
+                generation: 1,
+                peer: partner(),
+                ice: &ice,
+                offer: None,
+                moved: true,
                 deadline_ms: 10_000,
             },
             Reply::Offer { call, generation: 1, sdp: "v=0\r\n" },

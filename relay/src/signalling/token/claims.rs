@@ -219,6 +219,20 @@ pub(super) fn read(json: &str, band: Band, dated: &Dated, pepper: &Pepper) -> Op
     })
 }
 
+impl Claims {
+    /// What another node needs to know of who talks there: nobody they block, and no appointment.
+    pub fn of_a_guest(&self) -> Claims {
+        let (sub, pool, card) = (Arc::clone(&self.sub), self.pool.clone(), self.card.clone());
+        Claims { sub, pool, card, blocks: Vec::new(), meeting: None, ..*self }
+    }
+
+    /// Whether [`Claims::of_a_guest`] may have made them.
+    pub fn is_of_a_guest(&self) -> bool {
+        let card = self.card.as_ref().is_none_or(|card| card.get().len() <= MAX_CARD_BYTES);
+        card && is_pseudonym(&self.sub) && is_pool(&self.pool) && self.blocks.is_empty()
+    }
+}
+
 /// A card as its text: only JSON's own serializer knows what raw JSON is.
 mod packed_card {
     use serde::de::Error as _;

@@ -150,6 +150,11 @@ impl Verifier {
         Verifier { settings, pepper, replay }
     }
 
+    /// See [`Pepper::mark`].
+    pub(super) fn mark(&self) -> u64 {
+        self.pepper.mark()
+    }
+
     /// To be read as a [`Memory`].
     pub(super) fn memory(&self) -> impl Serialize + '_ {
         (&self.pepper, &self.replay)

@@ -149,6 +149,7 @@ export class Session {
   #matched(message) {
     this.connection.send({ t: "ack", call: message.call }); // before anything that takes time: it proves that somebody is awake
     if (this.state !== "queued") return this.connection.request("hangup", { call: message.call }); // crossed our `leave`
+    if (message.moved) this.#moveLine(message.ice);
     const line = this.#ready();
     this.#line = null;
     this.call = new Call(message, line, {
@@ -160,6 +161,12 @@ export class Session {
     this.call.start(message.offer);
     this.setState("matched");
     this.emit("matched", { call: message.call, role: message.role, peer: message.peer ?? {}, path: this.call.path });
+  }
+
+  /** Another relay has the call: what was made ready for this one, offer included, is of no use there. */
+  #moveLine(ice) {
+    this.#line?.close();
+    this.#line = new Line(ice, null);
   }
 
   #connected(message) {

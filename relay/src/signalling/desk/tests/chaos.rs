@@ -255,7 +255,7 @@ impl Chaos {
         assert!(desk.sessions.len() - away <= 7);
         assert!(desk.people.len() <= desk.sessions.len());
         assert!(desk.timers.len() < 600, "{} timers", desk.timers.len());
-        assert_eq!(desk.matchmaker.waiting(), desk.waiting.len());
+        assert_eq!(desk.queues.waiting(), desk.waiting.len());
         assert_eq!(desk.sids.len(), desk.people.len());
         let (mut queued, mut seated, mut warm) = (0, 0, 0);
         for (connection, session) in &desk.sessions {
@@ -272,6 +272,7 @@ impl Chaos {
                     queued += 1;
                     assert_eq!(desk.waiting[&waiting.id], *connection);
                 }
+                Place::Abroad(_) => unreachable!("there is no other node"),
                 Place::InCall(call, side) => {
                     seated += 1;
                     assert_eq!(desk.calls[call].seat(*side).connection, *connection);

@@ -68,9 +68,9 @@ fn tickets_wait_unseen_and_come_back_in_the_order_they_had() {
         held.push((Ticket::of(&world.enter(who)), handle_of(&world.queue(who))));
         world.pass(100);
     }
-    assert_eq!(world.desk.matchmaker.waiting(), 4, "nobody is matched while the desk is held");
+    assert_eq!(world.desk.queues.waiting(), 4, "nobody is matched while the desk is held");
     world.upgrade();
-    assert_eq!(world.desk.matchmaker.waiting(), 0);
+    assert_eq!(world.desk.queues.waiting(), 0);
     // Those who waited longest are not the first to be back.
     for (from, to) in [(4, 14), (1, 11)] {
         let (ticket, place) = &held[from as usize - 1];
@@ -278,7 +278,7 @@ fn what_is_known_of_people_who_are_not_here_is_known_there() {
         world.queue(who);
     }
     world.pass(60_000);
-    assert_eq!(world.desk.matchmaker.waiting(), 2, "who has blocked or met somebody does not meet them");
+    assert_eq!(world.desk.queues.waiting(), 2, "who has blocked or met somebody does not meet them");
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn a_desk_whose_successor_died_has_everybody_back() {
     world.enter(4);
     world.queue(4);
     world.come_back(3, 13, &waiting);
-    assert_eq!(world.desk.matchmaker.waiting(), 2);
+    assert_eq!(world.desk.queues.waiting(), 2);
     world.desk.go_on(world.now);
     world.collect();
     world.hear(4, "matched");
@@ -458,7 +458,8 @@ fn a_relay_with_less_room_keeps_whom_it_can() {
     let desk = Desk::unpack(settings(), own, [8; 32], Arc::clone(&counters), &packed, world.now).unwrap();
     let (now, numbers, minted) = (world.now, world.numbers, world.minted);
     let (inbox, closed) = (HashMap::new(), HashMap::new());
-    let mut world = World { desk, relay, counters, now, inbox, closed, reports: Vec::new(), numbers, minted };
+    let mut world =
+        World { desk, relay, counters, now, inbox, closed, reports: Vec::new(), said: Vec::new(), numbers, minted };
     assert_eq!(world.come_back(1, 11, &tickets[0])["resumed"], json!({ "state": "idle", "q": 2 }));
     assert_eq!(world.hear(11, "ended")["call"], json!(call));
     assert_eq!(world.come_back(3, 13, &waiting)["resumed"]["state"], "queued");

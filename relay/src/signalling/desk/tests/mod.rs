@@ -8,6 +8,7 @@ mod draining;
 mod handing;
 mod hearing;
 mod hostile;
+mod joined;
 mod operating;
 mod queueing;
 mod restarting;
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::auth::Credential;
 use crate::calls::{Full, Gone, Heard};
-use crate::matchmaking::{Gender, Level, TopicMode};
+use crate::matchmaking::{Gender, Level, Recent, TopicMode};
 use crate::signalling::token::{Key, Minter, Profile};
 use crate::time::Unix;
 
@@ -113,6 +114,8 @@ pub(super) struct World {
     inbox: HashMap<u64, VecDeque<Value>>,
     pub(super) closed: HashMap<u64, u16>,
     pub(super) reports: Vec<Dispatch>,
+    /// To other nodes.
+    pub(super) said: Vec<(To, Vec<u8>)>,
     /// The last numbered frame each connection got.
     pub(super) numbers: HashMap<u64, u64>,
     minted: u64,
@@ -150,11 +153,16 @@ impl World {
     }
 
     pub(super) fn with(settings: Settings) -> World {
+        World::seeded(settings, 7)
+    }
+
+    pub(super) fn seeded(settings: Settings, seed: u8) -> World {
         let (relay, counters) = (FakeRelay::default(), Arc::new(Counters::default()));
-        let desk = Desk::new(settings, Box::new(relay.clone()), [7; 32], Arc::clone(&counters));
+        let desk = Desk::new(settings, Box::new(relay.clone()), [seed; 32], Arc::clone(&counters));
         let now = Now { mono: Millis(1_000), unix: Unix(1_800_000_000), micros: 0 };
         let (inbox, closed, numbers) = (HashMap::new(), HashMap::new(), HashMap::new());
-        World { desk, relay, counters, now, inbox, closed, reports: Vec::new(), numbers, minted: 0 }
+        let (reports, said) = (Vec::new(), Vec::new());
+        World { desk, relay, counters, now, inbox, closed, reports, said, numbers, minted: 0 }
     }
 
     /// Another process takes over, as clients see it: everybody who moves is cut. Returns the one before, with those who stay.
@@ -180,7 +188,8 @@ impl World {
         drop((old, new));
         let (numbers, now) = (self.numbers.clone(), self.now);
         let (inbox, closed, minted) = (HashMap::new(), HashMap::new(), self.minted);
-        let successor = World { desk, relay, counters, now, inbox, closed, reports: Vec::new(), numbers, minted };
+        let (reports, said) = (Vec::new(), Vec::new());
+        let successor = World { desk, relay, counters, now, inbox, closed, reports, said, numbers, minted };
         std::mem::replace(self, successor)
     }
 
@@ -245,6 +254,7 @@ impl World {
                     self.inbox.entry(to.0).or_default().push_back(frame);
                 }
                 Output::Report(report) => self.reports.push(report),
+                Output::Bus { to, payload } => self.said.push((to, payload)),
                 Output::Close { to, code } => assert_eq!(self.closed.insert(to.0, code.0), None, "closed once"),
             }
         }
@@ -354,9 +364,12 @@ impl World {
         let desk = &self.desk;
         let tables = [desk.sessions.len(), desk.people.len(), desk.waiting.len(), desk.calls.len()];
         assert_eq!(tables, [0; 4]);
-        assert_eq!((desk.sids.len(), desk.bound.len()), (0, 0));
-        assert_eq!(desk.matchmaker.waiting(), 0);
+        assert_eq!((desk.sids.len(), desk.bound.len(), desk.guests.len(), desk.shared.len()), (0, 0, 0, 0));
+        assert_eq!(desk.queues.waiting(), 0);
         assert_eq!(self.open_handles(), 0);
+        if let Queues::Joined(cluster) = &desk.queues {
+            assert_eq!(cluster.shared(), (0, 0), "nor in the cluster");
+        }
     }
 
     pub(super) fn open_handles(&self) -> usize {

@@ -120,7 +120,7 @@ fn a_ticket_waits_unseen_and_keeps_its_seniority() {
     world.enter(2);
     world.queue(2);
     world.pass(3_000);
-    assert_eq!(world.desk.matchmaker.waiting(), 1, "nobody is matched with somebody who is not there");
+    assert_eq!(world.desk.queues.waiting(), 1, "nobody is matched with somebody who is not there");
     world.ignore(2);
     let welcome = world.come_back(1, 11, &ticket);
     assert_eq!(welcome["resumed"], json!({ "state": "queued", "q": 2 }));

@@ -28,7 +28,7 @@ fn a_block_ends_the_call_and_holds_on_the_very_next_match() {
         world.queue(who);
     }
     world.pass(60_000);
-    assert_eq!((world.desk.matchmaker.waiting(), world.desk.calls.len()), (2, 0));
+    assert_eq!((world.desk.queues.waiting(), world.desk.calls.len()), (2, 0));
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn the_last_partner_can_be_blocked_while_waiting_for_the_next() {
     world.ignore(2);
     world.queue(2);
     world.pass(30_000);
-    assert_eq!((world.desk.matchmaker.waiting(), world.desk.calls.len()), (2, 0));
+    assert_eq!((world.desk.queues.waiting(), world.desk.calls.len()), (2, 0));
 }
 
 #[test]

@@ -1,0 +1,37 @@
+//! `matched` on another relay than the client has made itself ready on: `"moved": true`.
+
+use crate::{pair_browser::OWN_CLIENT, people::one_test_at_a_time};
+use e2e::browser::{Driver, Microphone};
+use e2e::{Daemon, eventually};
+use serde_json::json;
+
+#[test]
+fn who_is_moved_to_another_relay_is_ready_there_and_offers_anew() {
+    let _turn = one_test_at_a_time();
+    let (daemon, driver) = (Daemon::local().start(), Driver::start());
+    let elsewhere = "turn:127.0.0.1:9?transport=udp";
+    for moved in [false, true] {
+        let page = driver.browser(Microphone::Allowed);
+        page.before_each_page(include_str!("recorder.js"));
+        page.open(&daemon.page());
+        page.run(OWN_CLIENT);
+        page.until("heard.some(({ type }) => type === 'queued')");
+        let ice = json!({ "servers": [{ "urls": [elsewhere], "username": "1.9.x.1", "credential": "c" }], "policy": "relay" });
+        let mut matched = json!({ "t": "matched", "call": "c", "role": "offerer", "gen": 1, "peer": {}, "ice": ice });
+        if moved {
+            matched["moved"] = json!(true);
+        }
+        page.run(&format!(
+            "recorder.tell({matched}); recorder.offers = () => recorder.frames.filter(
+            ({{ to, data }}) => to === 'server' && JSON.parse(data).t === 'offer').length"
+        ));
+        let connections = "return recorder.connections.map((it) => it.signalingState === 'closed')";
+        assert_eq!(page.run(connections), if moved { json!([true, false]) } else { json!([false]) });
+        if moved {
+            page.until("recorder.offers() === 1");
+        }
+        assert_eq!(page.run("return recorder.offers()"), u64::from(moved), "the other's came with the ticket");
+        let servers = "return recorder.connections.at(-1).getConfiguration().iceServers[0].urls[0]";
+        eventually("the other relay is asked", || (page.run(servers) == elsewhere).then_some(()));
+    }
+}
