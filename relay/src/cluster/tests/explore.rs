@@ -610,9 +610,8 @@ fn hear(home: &mut Home, Message { from, body, .. }: Message, fault: Fault) {
         Body::No { call } => home.no(from, call),
         // The one thing that a desk says here: it is over.
         Body::Frame { call, .. } => {
-            if home.framed(from, call).is_some() {
-                home.part(call);
-            }
+            let shared = home.framed(from, call);
+            shared.into_iter().for_each(|_| home.part(call));
         }
         Body::Audit { calls } if fault == Fault::DeniesAPromiseInAnAudit => {
             let promises = std::mem::take(&mut home.promises);

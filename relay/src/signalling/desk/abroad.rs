@@ -127,7 +127,10 @@ impl Desk {
     fn hosted(&mut self, connection: Connection, Hosted { id, frame }: Hosted) {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         let Place::Abroad(abroad) = &mut session.place else { return };
-        if let Some(frame) = frame.checked().filter(|_| abroad.id.is_none()) {
+        if session.away && abroad.id.is_none() {
+            // Nobody is matched who is not there, and on coming back they hear of no call.
+            self.tell_host(connection, &Word::Broke);
+        } else if let Some(frame) = frame.checked().filter(|_| abroad.id.is_none()) {
             abroad.id = Some(id);
             self.send_frame(connection, frame);
         }
