@@ -8,7 +8,8 @@
 //! 3. the one at work makes no new match, lets calls in set-up get there, packs the desk and sends that; the new one reads it, and says
 //!    `ready`. Then the workers stand still, and it sends the [`Snapshot`], and after it the sockets of relayed ports;
 //! 4. the new one has read all of it and says `taken`; the workers part with those who went, and the one at work says `yours`;
-//! 5. the new one begins to read. The one before serves who could not go, clients over TCP and TLS and their partners, to their end.
+//! 5. the new one begins to read. WebSockets close in the one before, and their clients come back to the new one; who could not go, clients over
+//!    TCP and TLS and their partners, is served there to their end.
 //!
 //! Up to `taken` the one at work can go on as if nothing had been, and does when it hears no more. Media waits in the sockets from the
 //! moment the workers stand still until the new one's begin.
@@ -178,7 +179,7 @@ impl Running {
         let stays = Arc::clone(&going);
         let desk = signalling.pack(move |handle| stays.stays().contains(handle));
         let given = self.give_desk(stream, desk.as_ref()).and_then(|()| self.give_calls(stream, &going));
-        given.inspect_err(|_| {
+        given.inspect(|()| signalling.dismiss()).inspect_err(|_| {
             let back = desk.is_none_or(|desk| signalling.take_back(desk));
             if !(signalling.go_on() && back) {
                 tracing::error!("sessions could not be taken back: their clients begin anew");

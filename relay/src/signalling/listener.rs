@@ -147,8 +147,7 @@ impl Controls {
         self.ask(Desk::go_on).is_some()
     }
 
-    /// [`Desk::pack`]. The connections of those who move are told so at once, and get [`Controls::lines`] fewer within ten seconds, most of
-    /// them within a round trip. `None`: nothing has moved.
+    /// [`Desk::pack`]. `None`: nothing has moved.
     pub fn pack(&self, stays: impl Fn(&Handle) -> bool + Send + 'static) -> Option<Packed> {
         self.ask(move |desk, now| desk.pack(now, &stays)).flatten()
     }
@@ -157,6 +156,12 @@ impl Controls {
     #[must_use]
     pub fn take_back(&self, packed: Packed) -> bool {
         self.ask(move |desk, now| desk.take_back(now, &packed).is_ok()).unwrap_or(false)
+    }
+
+    /// [`Desk::dismiss`]. [`Controls::lines`] get fewer within ten seconds, most of them within a round trip.
+    pub fn dismiss(&self) {
+        // A desk without time or life has nobody to tell.
+        let _ = self.ask(Desk::dismiss);
     }
 
     /// WebSockets that are open, until the last word of their closing handshake.

@@ -1,8 +1,8 @@
 //! Another process takes the place of this one, and everybody keeps theirs (`relay upgrade`).
 //!
 //! In the old one: [`Desk::hold`], and no new match is made; when no call is in set-up any more, or it has taken too long, [`Desk::pack`].
-//! Whoever is packed hears close code 1012 and resumes with the other process, where [`Desk::unpack`] has made them sessions whose connection
-//! broke. What cannot move, calls with media that comes over a stream, stays here and is served as in a drain.
+//! Whoever is packed hears close code 1012 ([`Desk::dismiss`]) and resumes with the other process, where [`Desk::unpack`] has made them sessions
+//! whose connection broke. What cannot move, calls with media that comes over a stream, stays here and is served as in a drain.
 //!
 //! Until the other process has taken over nothing is lost: [`Desk::go_on`] after `hold`, [`Desk::take_back`] after `pack`. What is packed must
 //! come back to one desk only, once. The allocations of [`Packed::moves`] move with it, and no others: `pack` leaves their handles open on
@@ -61,7 +61,7 @@ impl Desk {
         self.settle(now);
     }
 
-    /// Packs whoever can move, and forgets them; their connections close with 1012. A call one of whose handles `stays` stays whole; a call in
+    /// Packs whoever can move, and forgets them; what they say is not heard until [`Desk::dismiss`]. A call one of whose handles `stays` stays whole; a call in
     /// set-up is over, at nobody's fault. What `stays` for somebody in no call is closed: the other desk finds them another place.
     ///
     /// A report that is still on its way goes on from here; who made it is told to try again, for the answer could not follow them: rather
@@ -80,6 +80,7 @@ impl Desk {
         if packed.is_none() {
             self.handing = Handing::Held;
             self.install(now, contents);
+            self.dismiss(now);
         }
         self.settle(now);
         packed
@@ -94,8 +95,18 @@ impl Desk {
         let (contents, _) = packed.open()?;
         self.handing = Handing::Held;
         self.install(now, contents);
-        self.settle(now);
+        self.dismiss(now);
         Ok(())
+    }
+
+    /// Everybody who is packed hears close code 1012. Ten thousand who close and come back are more work than all else in an upgrade:
+    /// not before the media is where they come to.
+    pub fn dismiss(&mut self, now: Now) {
+        self.clock = now;
+        for to in std::mem::take(&mut self.packed_lines) {
+            self.outputs.push_back(Output::Close { to, code: CloseCode::RESTART });
+        }
+        self.settle(now);
     }
 
     /// A desk that goes on where another one stood, with settings of its own. Everybody is away for [`RESUME_MS`] from now. For the rest it is
@@ -210,7 +221,7 @@ impl Desk {
         if std::mem::replace(&mut session.away, true) {
             self.away -= 1;
         } else {
-            self.outputs.push_back(Output::Close { to: connection, code: CloseCode::RESTART });
+            self.packed_lines.push(connection);
         }
         let caller = session.caller.as_mut()?;
         self.sids.remove(&caller.sid);

@@ -237,6 +237,8 @@ pub struct Desk {
     counters: Arc<Counters>,
     draining: bool,
     handing: Handing,
+    /// Whose sessions are packed, and who has not been told so yet.
+    packed_lines: Vec<Connection>,
     /// What the app has revoked before this run is not known yet.
     sealed: bool,
     /// The machine has little left to give: see [`Desk::set_strained`].
@@ -284,6 +286,7 @@ impl Desk {
             counters,
             draining: false,
             handing: Handing::default(),
+            packed_lines: Vec::new(),
             sealed: settings.await_revocations,
             strained: false,
             leaving: Vec::new(),

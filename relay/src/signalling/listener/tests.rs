@@ -230,6 +230,7 @@ async fn who_waits_is_told_to_resume_and_does_so_in_the_process_that_has_taken_o
     let mut nobody_yet = server.connect().await;
     assert!(ask(&server, |controls| controls.hold()).await);
     let packed = ask(&server, |controls| controls.pack(|_| false)).await.unwrap();
+    ask(&server, |controls| controls.dismiss()).await;
     assert_eq!((hear_close(&mut socket).await, hear_close(&mut nobody_yet).await), (1012, 1012));
     drop((socket, nobody_yet));
     let alone = timeout(PATIENCE, async {
@@ -255,10 +256,10 @@ async fn a_successor_that_dies_leaves_everybody_where_they_were() {
     say(&mut socket, json!({ "t": "hello", "v": [1], "token": server.token("a") })).await;
     let welcome = hear(&mut socket, "welcome").await;
     let packed = ask(&server, |controls| controls.pack(|_| false)).await.unwrap();
-    assert_eq!(hear_close(&mut socket).await, 1012);
     let mut early = server.connect().await;
     assert_eq!(hear_close(&mut early).await, 1012, "there is nobody to come back to yet");
     assert!(ask(&server, |controls| controls.take_back(packed) && controls.go_on()).await);
+    assert_eq!(hear_close(&mut socket).await, 1012);
     let mut again = server.connect().await;
     let resume = json!({ "sid": welcome["sid"], "key": welcome["key"], "n": 0 });
     say(&mut again, json!({ "t": "hello", "v": [1], "resume": resume })).await;

@@ -167,7 +167,11 @@ impl World {
 
     /// Another process takes over, as clients see it: everybody who moves is cut. Returns the one before, with those who stay.
     pub(super) fn hand_over(&mut self, settings: Settings, stays: &dyn Fn(&Handle) -> bool) -> World {
+        let closed = self.closed.len();
         let packed = self.desk.pack(self.now, stays).unwrap();
+        self.collect();
+        assert_eq!(self.closed.len(), closed, "nobody is sent away before there is somewhere to go");
+        self.desk.dismiss(self.now);
         self.collect();
         let moves: BTreeSet<[u8; 12]> = packed.moves().iter().map(|handle| handle.0).collect();
         let packed: Packed = postcard::from_bytes(&postcard::to_allocvec(&packed).unwrap()).unwrap();

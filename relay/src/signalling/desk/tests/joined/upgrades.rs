@@ -13,6 +13,7 @@ impl Nodes {
         let world = &mut self.worlds[node];
         world.desk.hold(world.now);
         let packed = world.desk.pack(world.now, NOBODY).unwrap();
+        world.desk.dismiss(world.now);
         world.collect();
         self.deliver();
         let world = &mut self.worlds[node];
