@@ -341,11 +341,15 @@ impl Caller {
 
     /// The call is on another relay than the allocation made for it, which the server takes back: it is made there, and measured.
     fn move_over(&mut self) {
+        self.leave_place();
+        self.record.moved = true;
+    }
+
+    fn leave_place(&mut self) {
         self.forget_turn();
         self.ways = Ways::default();
         let times = &mut self.record.times;
         (times.ice, times.allocate_sent, times.allocated) = (None, None, None);
-        self.record.moved = true;
     }
 
     /// Allocates as soon as there is a credential, and once.
@@ -399,6 +403,8 @@ impl Caller {
     fn handle_turn_failure(&mut self, now: Nanos, Failure { request, reason }: Failure) {
         match request {
             Method::Allocate if reason == FailureReason::Timeout && self.try_next_way(now) => {}
+            // Its place is taken back when it is matched on another relay, of which it hears by another way: `matched` says what counts.
+            Method::Allocate if self.terms.stays && self.state == State::Waiting => self.leave_place(),
             Method::Allocate => self.fail(now, Cause::Allocate(reason)),
             Method::CreatePermission | Method::ChannelBind => self.fail(now, Cause::Channel(reason)),
             Method::Refresh | Method::Binding => {} // a lost allocation shows as lost voice

@@ -26,7 +26,8 @@ pub struct Terms {
     pub clock: Clock,
     /// Whether a caller that is cut off asks for its session back; else it comes anew.
     pub resumes: bool,
-    /// Whether who is put back into the queue out of a call that was up waits on: its partner's node may have died. Else it goes.
+    /// The target has several nodes: who is put back into the queue out of a call that was up waits on, because its partner's node
+    /// may have died, and who waits may lose its place on the relay, because its call may be on another. Else both end it.
     pub stays: bool,
     /// How full callers speak, and what their pauses are drawn from.
     pub voice: (Voice, u64),

@@ -208,6 +208,29 @@ fn whose_partner_is_gone_with_its_node_waits_on_and_is_timed_until_it_is_matched
 }
 
 #[test]
+fn who_waits_without_its_place_on_the_relay_makes_another_where_it_is_matched() {
+    for stays in [true, false] {
+        let mut world = World::new(Terms { stays, ..terms() });
+        let caller = &mut world.callers[0];
+        caller.handle_open();
+        let welcome = json!({"t": "welcome", "policy": {"text": true}, "ice": World::ice(0)});
+        caller.handle_frame(world.now, &welcome.to_string());
+        let datagram = |output| if let Output::Datagram(bytes) = output { Some(bytes) } else { None };
+        let asked = std::iter::from_fn(|| caller.poll_output()).find_map(datagram).unwrap();
+        let refusal = Builder::new(Class::Error, Method::Allocate, View::parse(&asked).unwrap().transaction());
+        let refusal = refusal.attribute(attribute::ERROR_CODE, &[0, 0, 4, 3]).finish();
+        caller.handle_datagram(world.now, world.now, &refusal);
+        assert_eq!((caller.is_waiting(), caller.turn.is_none()), (stays, true));
+        if stays {
+            let mut matched = json!({"t": "matched", "call": "c", "role": "offerer", "gen": 1, "peer": {"lvl": "B1"}});
+            (matched["ice"], matched["moved"]) = (World::ice(0), json!(true));
+            caller.handle_frame(world.now, &matched.to_string());
+            assert!(caller.turn.is_some() && caller.state == State::Negotiating);
+        }
+    }
+}
+
+#[test]
 fn who_is_moved_to_another_relay_allocates_there_and_who_is_not_stays() {
     let mut world = World::new(terms());
     world.open();

@@ -416,6 +416,9 @@ impl Session {
         let now = self.context.clock.now();
         let lost = (self.astray && lost_its_node(&record))
             .then(|| Again { at: self.context.return_when_asked(self.number, now), came_over: true });
+        if lost.is_some() {
+            record.times.ended.get_or_insert(now);
+        }
         if self.returning {
             self.context.storm.borrow_mut().note_return(&record);
         }
