@@ -16,6 +16,8 @@ pub struct Caller {
     request: u64,
     /// The number of the last message that bore one: what a resumption begins after.
     pub heard: u64,
+    /// The last `pass`, where there are other nodes.
+    pub pass: Option<String>,
 }
 
 /// What came instead of a message.
@@ -49,7 +51,7 @@ impl Caller {
             request.headers_mut().insert("origin", HeaderValue::from_str(origin).unwrap());
         }
         let (socket, _) = tokio_tungstenite::connect_async(request).await.map_err(Box::new)?;
-        Ok(Caller { socket, request: 0, heard: 0 })
+        Ok(Caller { socket, request: 0, heard: 0, pass: None })
     }
 
     /// Sends a message as it is.
@@ -79,6 +81,11 @@ impl Caller {
                 Some(Ok(Message::Text(text))) => {
                     let message: Value = serde_json::from_str(&text).expect("the server speaks JSON");
                     self.heard = message["n"].as_u64().unwrap_or(self.heard);
+                    // Told beside everything else where there are other nodes.
+                    if message["t"] == "pass" {
+                        self.pass = message["pass"].as_str().map(str::to_owned);
+                        continue;
+                    }
                     return Ok(message);
                 }
                 Some(Ok(Message::Close(frame))) => return Err(Ended::Closed(frame.map(|frame| frame.code.into()))),

@@ -35,3 +35,36 @@ fn who_is_moved_to_another_relay_is_ready_there_and_offers_anew() {
         eventually("the other relay is asked", || (page.run(servers) == elsewhere).then_some(()));
     }
 }
+
+/// Of several nodes one has died: another one takes in who was there.
+#[test]
+fn who_is_taken_in_by_another_node_shows_its_pass_and_is_ready_there() {
+    let _turn = one_test_at_a_time();
+    let (daemon, driver) = (Daemon::local().start(), Driver::start());
+    let page = driver.browser(Microphone::Allowed);
+    page.before_each_page(include_str!("recorder.js"));
+    page.open(&daemon.page());
+    page.run(OWN_CLIENT);
+    page.until("heard.some(({ type }) => type === 'queued')");
+    page.run(
+        "recorder.said = (t) => recorder.frames.map(({ data }) => JSON.parse(data)).filter((it) => it.t === t);
+         recorder.tell({ t: 'pass', n: 900, pass: 'old' });
+         recorder.tell({ t: 'pass', n: 901, pass: 'papers' });
+         recorder.socket.close(4000);",
+    );
+    page.until("recorder.said('welcome').length === 2");
+    let hello = page.run("return recorder.said('hello').at(-1)");
+    assert_eq!((&hello["pass"], hello["resume"]["n"].as_u64()), (&json!("papers"), Some(901)));
+    assert_eq!(page.run("return recorder.connections.length"), 1, "the same session needs nothing new");
+    page.run(
+        "const elsewhere = { ...recorder.said('welcome').at(-1), sid: 'another', resumed: { state: 'queued', q: 0 } };
+         recorder.tell(elsewhere);
+         recorder.tell({ t: 'position', n: 1, ahead: 3, eta: null, stage: 0 });
+         recorder.socket.close(4000);",
+    );
+    page.until("recorder.said('hello').length === 3");
+    assert_eq!(page.run("return recorder.said('hello').at(-1).resume.n"), 1, "another session's numbers begin anew");
+    let connections = "return recorder.connections.map((it) => it.signalingState === 'closed')";
+    assert_eq!(page.run(connections), json!([true, false]), "what was made ready for the dead one is of no use");
+    assert_eq!(page.run("return pair.state"), "queued");
+}

@@ -20,6 +20,8 @@ const FORGET_AFTER_MS: u64 = 10 * 60_000;
 
 struct Member {
     incarnation: u64,
+    /// When that life was first heard.
+    begun: Millis,
     load: Load,
     heard: Millis,
     lives: bool,
@@ -38,6 +40,17 @@ pub(super) enum Heard {
     Reordered,
     /// Of a life that is over, or one too many.
     Ignored,
+}
+
+/// What has become of one life of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// As far as is known it goes on.
+    NotYet,
+    /// It was last heard, or another one began, so many milliseconds ago.
+    Since(u64),
+    /// Nothing is known of it.
+    Unknown,
 }
 
 pub(super) struct Members {
@@ -66,7 +79,7 @@ impl Members {
             if self.others.len() >= MAX_NODES {
                 return Heard::Ignored;
             }
-            let member = Member { incarnation: from.incarnation, load, heard: now, lives: true };
+            let member = Member { incarnation: from.incarnation, begun: now, load, heard: now, lives: true };
             self.others.insert(from.node, member);
             self.alive += 1;
             return Heard::Joined;
@@ -77,6 +90,9 @@ impl Members {
             return Heard::Ignored;
         }
         let (was_alive, drained) = (std::mem::replace(&mut member.lives, true), member.load.draining);
+        if before != from {
+            member.begun = now;
+        }
         (member.heard, member.load, member.incarnation) = (now, load, from.incarnation);
         self.alive += usize::from(!was_alive);
         if before != from {
@@ -146,6 +162,20 @@ impl Members {
     pub(super) fn lives(&self, peer: Peer) -> bool {
         let member = self.others.get(&peer.node);
         member.is_some_and(|member| member.lives && member.incarnation == peer.incarnation)
+    }
+
+    /// For how long that life of a node has been over, in milliseconds, as far as can be told from here.
+    pub(super) fn over_for(&self, now: Millis, peer: Peer) -> Over {
+        // This node's clock began with this life.
+        let me =
+            Member { incarnation: self.me.incarnation, begun: Millis(0), load: self.load, heard: now, lives: true };
+        let member = if peer.node == self.me.node { Some(&me) } else { self.others.get(&peer.node) };
+        match member {
+            Some(it) if it.incarnation > peer.incarnation => Over::Since(now.since(it.begun)),
+            Some(it) if it.incarnation == peer.incarnation && it.lives => Over::NotYet,
+            Some(it) if it.incarnation == peer.incarnation => Over::Since(now.since(it.heard)),
+            _ => Over::Unknown,
+        }
     }
 
     /// Nodes that live, this one among them.

@@ -59,7 +59,7 @@ use timers::{Timer, Timers};
 
 pub use counters::Counters;
 pub use home::{ASK_AGAIN_MS, COMMIT_ASKS, Matched, PROMISE_ASKS, Why};
-pub use members::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_NODES, owner_of};
+pub use members::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_NODES, Over, owner_of};
 pub use message::{
     Body, CallId, Denial, Envelope, Load, Luggage, MAX_LUGGAGE_BYTES, MAX_MESSAGE_BYTES, NodeId, Peer, Told, Turned,
     Unreadable, VERSION,
@@ -415,6 +415,11 @@ impl Cluster {
     /// See [`crate::matchmaking::Matchmaker::set_recent`].
     pub fn set_recent(&mut self, recent: Recent) {
         self.owner.engine_mut().set_recent(recent);
+    }
+
+    /// What has become of that life of a node.
+    pub fn over(&self, now: Now, peer: Peer) -> Over {
+        self.members.over_for(now.mono, peer)
     }
 
     /// Tickets of this node that wait.

@@ -23,6 +23,7 @@ mod listener;
 pub mod message;
 mod operator;
 mod outbox;
+pub mod pass;
 mod pressure;
 pub mod relay_desk;
 mod revocations;

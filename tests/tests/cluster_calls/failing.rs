@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::Caller;
 use e2e::across::{is_known_to_wait, relay};
 use e2e::voice::{OFFER, Ways};
 
@@ -134,4 +135,45 @@ async fn a_call_between_nodes_outlives_a_broker_that_comes_back() {
     hear_each_other(&mut ana, &mut ben);
     ana.caller.send(json!({ "t": "text", "call": call.id, "k": 1, "b": "there again" })).await;
     assert_eq!(ben.caller.at_last("text").await["b"], "there again");
+}
+
+/// What a client does that has lost its connection: it shows its session and its pass to whichever node answers.
+async fn comes_back(to: &Daemon, lost: &Voice) -> (Caller, Value) {
+    let begun = Instant::now();
+    loop {
+        let mut caller = Caller::open(to, None).await.unwrap();
+        let resume = json!({ "sid": lost.welcome["sid"], "key": lost.welcome["key"], "n": lost.caller.heard });
+        caller.request(json!({ "t": "hello", "v": [1], "resume": resume, "pass": lost.caller.pass })).await;
+        let answer = caller.next().await.unwrap();
+        if answer["t"] == "welcome" {
+            return (caller, answer);
+        }
+        assert_eq!(answer["code"], "E_BUSY", "{answer}");
+        assert!(begun.elapsed() < MISSED, "nobody takes them in");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waited_at_a_node_that_is_killed_waits_at_another_with_the_seniority_they_had() {
+    let broker = Broker::start();
+    let (mut a, b) = two(&broker);
+    let mut lost = picky(&a, "lost", "f", "m").await;
+    // Its pass comes right behind.
+    lost.caller.expect("position").await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let mut junior = picky(&b, "junior", "f", "m").await;
+    a.signal(libc::SIGKILL);
+    let killed = Instant::now();
+    let (mut back, welcome) = comes_back(&b, &lost).await;
+    let took = killed.elapsed();
+    assert_eq!((&welcome["resumed"]["state"], welcome["sid"] == lost.welcome["sid"]), (&json!("queued"), false));
+    back.expect("queued").await;
+    let mut newcomer = picky(&b, "newcomer", "m", "f").await;
+    assert_eq!(back.matched().await["call"], newcomer.caller.matched().await["call"]);
+    stays_alone(&mut junior).await;
+    e2e::report(
+        "cluster-pass.txt",
+        &format!("a node was killed: who waited there waited at another one after {took:?}"),
+    );
 }

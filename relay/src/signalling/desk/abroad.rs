@@ -111,6 +111,7 @@ impl Desk {
                 if let Some(cluster) = self.queues.cluster() {
                     cluster.connected(call);
                 }
+                self.tell_pass(now, connection);
             }
             Word::Shut(code) => {
                 if !session.away {
@@ -260,6 +261,9 @@ impl Desk {
         self.tidy_later(now, connection);
         if let Some(call) = id {
             self.send(connection, &Reply::Ended { q: over.q, call, by: over.by, why: over.why, requeued });
+        }
+        if !requeued {
+            self.tell_pass(now, connection);
         }
         if let Some(q) = blocked {
             self.send(connection, &Reply::Blocked { q });

@@ -208,6 +208,9 @@ impl Desk {
         }
         if self.sessions.contains_key(&to) {
             self.send(to, &Reply::Ended { q, call: call.id, by, why, requeued });
+            if !call.connected && !requeued {
+                self.tell_pass(self.clock, to);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `hello`: the age gate, the token, one connection per person.
 
 use super::deny::Denied;
+use super::passes::Traveller;
 use super::session::{Caller, Place};
 use super::{Connection, Desk};
 use crate::calls::Handle;
@@ -18,6 +19,13 @@ impl Desk {
         {
             return self.resume(now, from, q, old, resume.n);
         }
+        if let Some(pass) = hello.pass.as_ref().filter(|_| hello.versions.contains(&message::VERSION)) {
+            match self.traveller(now, pass) {
+                Some(Traveller::Arrived(papers)) => return self.take_in(now, from, q, *papers),
+                Some(Traveller::Early) if hello.token.is_none() => return self.turn_away(now, from, q),
+                _ => {}
+            }
+        }
         if !self.admits() {
             return self.turn_away(now, from, q);
         }
@@ -28,19 +36,18 @@ impl Desk {
             Err(Rejected::Token) => return self.refuse(now, from, q, ErrorCode::Token),
             Err(Rejected::Busy) => return self.refuse(now, from, q, ErrorCode::Busy),
         };
-        let denied = [Denied::Person(claims.person), Denied::Token(claims.token)];
-        if denied.iter().any(|denied| self.deny.holds(now.unix, *denied).is_some()) {
+        if self.is_denied(now, &claims) {
             return self.refuse(now, from, q, ErrorCode::Revoked);
         }
         if !hello.versions.contains(&message::VERSION) {
             return self.refuse(now, from, q, ErrorCode::Version);
         }
-        self.replace_older(now, &claims);
-        let handle = self.random_handle();
-        if self.relay.open(handle).is_err() {
-            return self.refuse(now, from, q, ErrorCode::Busy);
-        }
-        self.welcome(now, from, q, claims, handle);
+        self.welcome(now, from, q, claims, None);
+    }
+
+    pub(super) fn is_denied(&self, now: Now, claims: &Claims) -> bool {
+        let denied = [Denied::Person(claims.person), Denied::Token(claims.token)];
+        denied.iter().any(|denied| self.deny.holds(now.unix, *denied).is_some())
     }
 
     /// Of two connections of one person the newer one stays.
@@ -50,7 +57,20 @@ impl Desk {
         }
     }
 
-    fn welcome(&mut self, now: Now, from: Connection, q: Option<u64>, claims: Claims, warm: Handle) {
+    /// `resumed`: where somebody stands who has stood elsewhere.
+    pub(super) fn welcome(
+        &mut self,
+        now: Now,
+        from: Connection,
+        q: Option<u64>,
+        claims: Claims,
+        resumed: Option<Resumed>,
+    ) {
+        self.replace_older(now, &claims);
+        let warm = self.random_handle();
+        if self.relay.open(warm).is_err() {
+            return self.refuse(now, from, q, ErrorCode::Busy);
+        }
         let may_direct =
             self.settings.direct_first && self.settings.direct_bands.contains(&claims.band) && !claims.relay_only;
         let (sid, key) = (Id::random(&mut self.rng), Id::random(&mut self.rng));
@@ -61,7 +81,8 @@ impl Desk {
         session.caller = Some(Box::new(Caller { sid, key, claims, may_direct, warm, wishes, failures, last }));
         session.place = Place::Idle;
         self.counters.count_welcomed();
-        self.greet(now, from, q, None);
+        self.greet(now, from, q, resumed);
+        self.tell_pass(now, from);
     }
 
     /// `welcome`, to a new session or to one that is resumed.

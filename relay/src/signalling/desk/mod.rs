@@ -22,6 +22,7 @@ mod mark;
 mod negotiate;
 mod operator;
 mod packed;
+mod passes;
 mod quality;
 mod queue;
 mod queues;
@@ -65,6 +66,7 @@ use super::evidence::Tags;
 use super::ids::Id;
 use super::limits::{Bucket, Meter, Rate};
 use super::message::{Ice, IceServer, Reply, Request, TextFrame, Unreadable, parse};
+use super::pass::Passes;
 use super::relay_desk::RelayDesk;
 use super::token::{self, Verifier};
 use crate::calls::Handle;
@@ -218,6 +220,8 @@ pub struct Desk {
     sids: HashMap<Id, Connection, FixedState>,
     /// Callers of other nodes in calls of ours.
     guests: HashMap<Connection, Guest, FixedState>,
+    /// What clients get for the case that this node dies; with other nodes only.
+    passes: Option<Passes>,
     /// Calls with another node: the guest here, or the caller of ours who is one there.
     shared: HashMap<CallId, Connection, FixedState>,
     /// Blocks of the last half hour, whose people may have come back with a token that does not name them yet.
@@ -270,6 +274,7 @@ impl Desk {
             calls: HashMap::default(),
             sids: HashMap::default(),
             guests: HashMap::default(),
+            passes: settings.joined.as_ref().map(|joined| Passes::new(&joined.pepper)),
             shared: HashMap::default(),
             blocks: RecentPartners::default(),
             deny: Deny::default(),

@@ -207,6 +207,7 @@ impl Desk {
             }
             self.guest_connected(connection);
             self.send(connection, &Reply::Connected { call: id, setup_ms });
+            self.tell_pass(now, connection);
         }
         self.trace_both(id, Step::Connected);
     }

@@ -173,6 +173,7 @@ impl Desk {
         let eta = told.eta.map(Into::into);
         let frame = Reply::Queued(Queued { q, tk, ahead: told.ahead, eta, widen, ice: &ice }).frame();
         self.send_frame(to, frame);
+        self.tell_pass(now, to);
     }
 
     fn standing(&mut self, now: Now, id: TicketId) -> Standing {
@@ -242,13 +243,15 @@ impl Desk {
             caller.wishes = Some(wishes);
         }
         self.send(from, &Reply::Tuned { q });
+        self.tell_pass(now, from);
     }
 
-    pub(super) fn leave(&mut self, _now: Now, from: Connection, q: Option<u64>) {
+    pub(super) fn leave(&mut self, now: Now, from: Connection, q: Option<u64>) {
         let Some(session) = self.sessions.get_mut(&from) else { return };
         if let Place::Queued(waiting) = std::mem::replace(&mut session.place, Place::Idle) {
             self.spend(&waiting);
             self.send(from, &Reply::Left { q });
+            self.tell_pass(now, from);
         }
     }
 

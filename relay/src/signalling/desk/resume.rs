@@ -107,6 +107,7 @@ impl Desk {
         }
         self.tidy_later(now, from);
         self.take_up_again(now, from);
+        self.tell_pass(now, from);
     }
 
     fn bid_farewell(&mut self, old: Connection) {

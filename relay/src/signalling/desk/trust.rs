@@ -51,6 +51,7 @@ impl Desk {
         self.avoid_at_once(now, from, partner.person);
         if !self.answers_at_the_end(from, q) {
             self.send(from, &Reply::Blocked { q });
+            self.tell_pass(now, from);
         }
     }
 

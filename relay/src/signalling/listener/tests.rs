@@ -126,6 +126,10 @@ async fn hear(socket: &mut Socket, t: &str) -> Value {
         match timeout(PATIENCE, socket.next()).await.unwrap().unwrap().unwrap() {
             Message::Text(text) => {
                 let frame: Value = serde_json::from_str(&text).unwrap();
+                // Told beside everything else where there are other nodes.
+                if frame["t"] == "pass" && t != "pass" {
+                    continue;
+                }
                 assert_eq!(frame["t"], t, "{frame}");
                 return frame;
             }

@@ -27,6 +27,10 @@ pub enum Reply<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         q: Option<u64>,
     },
+    /// Good for `hello` at another node, should this one die; until the next one.
+    Pass {
+        pass: &'a str,
+    },
     Position {
         ahead: u32,
         eta: Option<Eta>,
@@ -547,6 +551,7 @@ mod tests {
             Reply::Queued(queued),
             Reply::Left { q: Some(3) },
             Reply::Tuned { q: None },
+            Reply::Pass { pass: "AQ" },
             Reply::Position { ahead: 4, eta: None, stage: 1, hint: None },
             Reply::Position { ahead: 0, eta: None, stage: 3, hint: Some(HintWord { relax: "level", would_match: 10 }) },
             Reply::Matched {

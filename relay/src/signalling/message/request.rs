@@ -89,11 +89,13 @@ pub enum Request {
     },
 }
 
-/// A token, or what is left of a session whose connection broke, or both.
+/// A token, or what is left of a session whose connection broke, or what its node gave in case it dies, or more of these.
 pub struct Hello {
     pub versions: Vec<u32>,
     pub token: Option<String>,
     pub resume: Option<Resume>,
+    /// Of an earlier `pass`.
+    pub pass: Option<String>,
 }
 
 /// The session of an earlier `welcome`, its key, and the last numbered frame that arrived.
@@ -261,6 +263,8 @@ struct WireHello {
     token: Option<String>,
     #[serde(default)]
     resume: Option<Resume>,
+    #[serde(default)]
+    pass: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -320,12 +324,12 @@ fn body<T: DeserializeOwned>(frame: &str) -> Result<T, Unreadable> {
 
 impl WireHello {
     fn checked(self) -> Result<Hello, Unreadable> {
-        let nameless = self.token.is_none() && self.resume.is_none();
+        let nameless = self.token.is_none() && self.resume.is_none() && self.pass.is_none();
         let numbered = self.resume.as_ref().is_none_or(|resume| resume.n <= MAX_SAFE_INTEGER);
         if self.v.is_empty() || self.v.len() > 8 || nameless || !numbered {
             return Err(Unreadable::Proto);
         }
-        Ok(Hello { versions: self.v, token: self.token, resume: self.resume })
+        Ok(Hello { versions: self.v, token: self.token, resume: self.resume, pass: self.pass })
     }
 }
 

@@ -47,6 +47,7 @@ export class Connection {
   #pending = new Map(); // request number → what it asked for
   #hello = null; // { resolve, reject, token, until, attempt, timer } while the first hello is under way
   #session = null; // { sid, key }: what a broken connection is resumed with
+  #pass = null; // with which another node takes us in, should this one die
   #resumeMs = RESUME_MS;
   #n = 0; // the last numbered frame that arrived
   #unheard = []; // what was said, in order, until the server has it
@@ -113,6 +114,7 @@ export class Connection {
     const [socket, hello] = [this.#socket, this.#hello];
     this.#socket = this.#hello = this.#session = null;
     this.#n = 0;
+    this.#pass = null;
     this.#unheard.length = 0;
     this.#pending.clear();
     clearTimeout(hello?.timer);
@@ -158,6 +160,7 @@ export class Connection {
     const asked = this.#pending.get(message.q);
     this.#pending.delete(message.q);
     if (message.t === "welcome") return this.#welcomed(message);
+    if (message.t === "pass") return (this.#pass = message.pass);
     this.#heard(message.q);
     if (message.t !== "pong") return this.#out.message(message, asked);
     this.#answered(message.q);
@@ -186,11 +189,13 @@ export class Connection {
   }
 
   #welcomed(message) {
+    const elsewhere = message.resumed !== undefined && message.sid !== this.#session?.sid;
+    if (elsewhere) this.#n = 0; // numbers are a session's
     this.#session = { sid: message.sid, key: message.key };
     this.#resumeMs = message.limits?.resume_ms ?? RESUME_MS;
     this.#rest();
     if (message.hb_ms > 0) this.#heartbeat = setInterval(() => this.#ping(), message.hb_ms);
-    if (message.resumed) return this.#resumed(message);
+    if (message.resumed) return this.#resumed(message, elsewhere);
     this.#out.welcomed(message);
     clearTimeout(this.#hello?.timer);
     this.#hello?.resolve(message);
@@ -198,11 +203,11 @@ export class Connection {
   }
 
   /** The same session on another connection: what was missed follows, and what the server has not heard is said again. */
-  #resumed(message) {
+  #resumed(message, elsewhere) {
     clearTimeout(this.#resuming?.timer);
     this.#resuming = null;
     this.#heard(message.resumed.q);
-    this.#out.resumed(message);
+    this.#out.resumed(message, elsewhere);
     for (const said of this.#unheard) this.#sendNow(said);
     if (this.#unheard.length > 0) this.#confirmSoon();
     this.#out.away(false);
@@ -249,7 +254,7 @@ export class Connection {
       this.#out.away(true);
     }
     if (Date.now() >= this.#resuming.until) return this.drop("unreachable");
-    this.#later(this.#resuming, code, { resume: { ...this.#session, n: this.#n } }, () => this.#resume());
+    this.#later(this.#resuming, code, { resume: { ...this.#session, n: this.#n }, ...(this.#pass === null ? {} : { pass: this.#pass }) }, () => this.#resume());
   }
 
   #leave() {

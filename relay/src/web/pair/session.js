@@ -31,7 +31,7 @@ export class Session {
     });
     this.connection = new Connection(url, {
       welcomed: (message) => this.#welcomed(message),
-      resumed: (message) => this.#resumed(message),
+      resumed: (message, elsewhere) => this.#resumed(message, elsewhere),
       message: (message, asked) => this.#receive(message, asked),
       away: (resuming) => this.emit("connection", { resuming }),
       over: (why) => this.#over(why),
@@ -47,10 +47,20 @@ export class Session {
   }
 
   /** The session stands where the server says, whatever was believed here. */
-  #resumed(message) {
+  #resumed(message, elsewhere) {
     this.welcome = message;
+    if (elsewhere) this.#movedIn(message);
     const asks = this.connection.unheard("queue") + this.connection.unheard("next") > 0;
     if (message.resumed.state === "idle" && this.state === "queued" && !this.call && !asks) this.requestQueue();
+  }
+
+  /** Another node has taken us in, our own is dead: who waited waits there, a call is over, and what was made ready is of no use. */
+  #movedIn({ resumed, ice }) {
+    this.#line?.close();
+    this.#line = ice ? new Line(ice, null) : null;
+    const state = resumed.state === "queued" ? "queued" : "idle";
+    if (this.call) this.endCall({ by: "server", why: "lost" }, state);
+    else if (this.state !== state) this.setState(state);
   }
 
   #receive(message, asked) {

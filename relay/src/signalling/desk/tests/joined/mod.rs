@@ -3,6 +3,7 @@
 mod calls;
 mod crowd;
 mod ends;
+mod travel;
 mod upgrades;
 mod weather;
 
@@ -26,6 +27,8 @@ pub(super) struct Nodes {
     /// To be brought out of its turn.
     late: Vec<(Peer, To, Vec<u8>)>,
     lives: Vec<u64>,
+    /// The time of day is the same everywhere.
+    unix_ms: u64,
 }
 
 fn peer(node: usize, incarnation: u64) -> Peer {
@@ -53,8 +56,9 @@ impl Nodes {
         };
         let worlds: Vec<World> = (0..count).map(world).collect();
         let (alive, pool) = (vec![true; count], "general".to_owned());
-        let mut nodes =
-            Nodes { worlds, alive, fate: Box::new(|_, _| 1), bus: true, pool, late: Vec::new(), lives: vec![1; count] };
+        let (fate, late, lives, unix_ms) =
+            (Box::new(|_: usize, _: &Envelope| 1), Vec::new(), vec![1; count], 1_800_000_000_000);
+        let mut nodes = Nodes { worlds, alive, fate, bus: true, pool, late, lives, unix_ms };
         nodes.pass(1);
         nodes
     }
@@ -111,8 +115,9 @@ impl Nodes {
             let due = |world: &World| world.desk.poll_timeout().map(|at| at.since(world.now.mono));
             let next = self.worlds.iter().zip(&self.alive).filter(|(_, alive)| **alive).filter_map(|(it, _)| due(it));
             let step = next.min().unwrap_or(millis).min(millis);
+            self.unix_ms += step;
             for (world, alive) in self.worlds.iter_mut().zip(&self.alive) {
-                world.now = world.now.after(step);
+                world.now = Now { unix: Unix(self.unix_ms / 1_000), ..world.now.after(step) };
                 if *alive && world.desk.poll_timeout().is_some_and(|at| at <= world.now.mono) {
                     world.desk.handle_timeout(world.now);
                     world.collect();
