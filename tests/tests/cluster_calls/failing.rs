@@ -159,9 +159,9 @@ async fn who_waited_at_a_node_that_is_killed_waits_at_another_with_the_seniority
     let broker = Broker::start();
     let (mut a, b) = two(&broker);
     let mut lost = picky(&a, "lost", "f", "m").await;
-    // Its pass comes right behind.
-    lost.caller.expect("position").await;
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    // Its pass has come before.
+    assert_eq!(lost.caller.at_last("error").await["code"], "E_NO_SUPPLY");
+    assert!(lost.caller.pass.is_some());
     let mut junior = picky(&b, "junior", "f", "m").await;
     a.signal(libc::SIGKILL);
     let killed = Instant::now();
