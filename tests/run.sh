@@ -86,7 +86,7 @@ ignored=()
 # All that is left for --long, but not the one that writes the fuzz targets' seeds into the tree, nor the one of an installed package.
 if ((long)); then
   export LONG=1
-  ignored=(--include-ignored --skip write_the_seeds --skip packaged::)
+  ignored=(--include-ignored --skip write_the_seeds --skip packaged:: --skip twenty_upgrades --skip ten_thousand_over)
 fi
 
 step "building the programs and the tests"
@@ -109,6 +109,11 @@ guides="${CARGO_TARGET_DIR:-target}/guide-"
 rm -f "${reports[@]}" "$missed"*.txt "$guides"*.txt
 cargo test -p e2e -- "${skips[@]}" "${ignored[@]}"
 cat "${reports[@]}" "$guides"*.txt "$missed"*.txt 2>/dev/null || true
+
+if ((long)); then
+  step "the long proofs, each with the whole machine: twenty upgrades, a node of a cluster that is killed"
+  cargo test -p e2e --release --test e2e -- --ignored --test-threads 1 twenty_upgrades ten_thousand_over
+fi
 
 step "the README's first command"
 cargo build --quiet --release -p loadgen
