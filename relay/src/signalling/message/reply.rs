@@ -463,8 +463,15 @@ impl Reply<'_> {
     }
 
     pub fn frame(&self) -> TextFrame {
-        let droppable =
-            matches!(self, Reply::Position { .. } | Reply::Typing { .. } | Reply::Quality { .. } | Reply::Trace { .. });
+        // A pass is told anew to who resumes: numbered, it would only take the room of what must be kept for them.
+        let droppable = matches!(
+            self,
+            Reply::Pass { .. }
+                | Reply::Position { .. }
+                | Reply::Typing { .. }
+                | Reply::Quality { .. }
+                | Reply::Trace { .. }
+        );
         // Plain structs of strings and numbers always serialise.
         TextFrame { json: serde_json::to_string(self).unwrap_or_default(), droppable }
     }
