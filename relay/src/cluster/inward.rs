@@ -145,6 +145,7 @@ impl Cluster {
         let pool = attributes.pool();
         let waits = attributes.ticket(ahead(self.clock)).map(|ticket| {
             let queue = queue_of(pool, ticket.band, self.settings.policy.minor_bands_meet);
+            self.expect(queue);
             self.owner.waits(self.clock, Waits { home, number, epoch, fresh, pool, queue, ticket })
         });
         match waits {

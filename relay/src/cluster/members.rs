@@ -15,6 +15,9 @@ pub const HEARTBEAT_MS: u64 = 500;
 pub const DEAD_AFTER_MS: u64 = 2_000;
 /// Nodes remembered at once, living and dead.
 pub const MAX_NODES: usize = 256;
+/// After members changed nobody is paired for so long: whoever waits has then been announced to whoever owns their queue now. Nodes notice a
+/// change some milliseconds apart, and who is announced first would else be taken before somebody who has waited longer.
+pub const GATHER_MS: u64 = 250;
 /// A dead node is forgotten after so long; until then it is known that it has lived before.
 const FORGET_AFTER_MS: u64 = 10 * 60_000;
 

@@ -59,7 +59,7 @@ use timers::{Timer, Timers};
 
 pub use counters::Counters;
 pub use home::{ASK_AGAIN_MS, COMMIT_ASKS, Matched, PROMISE_ASKS, Why};
-pub use members::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_NODES, Over, owner_of};
+pub use members::{DEAD_AFTER_MS, GATHER_MS, HEARTBEAT_MS, MAX_NODES, Over, owner_of};
 pub use message::{
     Body, CallId, Denial, Envelope, Load, Luggage, MAX_LUGGAGE_BYTES, MAX_MESSAGE_BYTES, NodeId, Peer, Told, Turned,
     Unreadable, VERSION,
@@ -174,6 +174,10 @@ pub struct Cluster {
     load: Load,
     /// See [`Cluster::hold`].
     held: bool,
+    /// Our engine pairs nobody before that; see [`GATHER_MS`].
+    gathering: Option<Millis>,
+    /// When we were last told a ticket that was not for us.
+    surprised: Option<Millis>,
 }
 
 impl Cluster {
@@ -202,6 +206,8 @@ impl Cluster {
             counters,
             load: settings.load,
             held: false,
+            gathering: None,
+            surprised: None,
             settings,
         }
     }
@@ -497,6 +503,7 @@ impl Cluster {
             }
             Timer::Home(call) => self.home.due(call),
             Timer::Claim(call) => self.release_due(call),
+            Timer::Gathered => self.gathered(),
             Timer::SetUp(call) => self.set_up_due(call),
             Timer::Silent(peer) => self.still_silent(peer),
         }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::attributes::Attributes;
 use super::home::Effect;
+use super::members::{DEAD_AFTER_MS, GATHER_MS};
 use super::message::{Announcement, Body, CallId, Envelope, MAX_NAMED, Op, Pair, Peer, QueueKey, Turned};
 use super::owner::{self, Waits};
 use super::timers::Timer;
@@ -152,8 +153,11 @@ impl Cluster {
         }
     }
 
-    /// Members changed: our tickets go where their queues are now.
+    /// Members changed: our tickets go where their queues are now, and others' come to us.
     pub(super) fn move_queues(&mut self) {
+        if self.members.alive() > 1 && !self.members.is_isolated() {
+            self.gather();
+        }
         let mut owners: HashMap<QueueKey, Peer, FixedState> = HashMap::default();
         let mut moved: Vec<u64> = Vec::new();
         for (number, own) in &self.own {
@@ -169,6 +173,31 @@ impl Cluster {
                 own.owner = owners.get(&own.queue).copied().unwrap_or(self.me);
             }
             self.say_again(number);
+        }
+    }
+
+    /// See [`GATHER_MS`].
+    fn gather(&mut self) {
+        self.owner.engine_mut().hold();
+        let until = self.clock.after(GATHER_MS);
+        self.gathering = Some(until);
+        self.timers.set(until, Timer::Gathered);
+    }
+
+    pub(super) fn gathered(&mut self) {
+        if self.gathering.is_some_and(|until| until <= self.clock) {
+            self.gathering = None;
+            self.owner.go_on(self.clock);
+        }
+    }
+
+    /// Somebody announces a ticket of that queue to us. Should it not be ours, they know of a change that we have yet to notice; should it never
+    /// be, matching goes on nevertheless.
+    pub(super) fn expect(&mut self, queue: QueueKey) {
+        let is_news = self.surprised.is_none_or(|at| self.clock.since(at) >= DEAD_AFTER_MS);
+        if self.gathering.is_none() && is_news && self.members.owner(queue) != self.me {
+            self.surprised = Some(self.clock);
+            self.gather();
         }
     }
 

@@ -188,6 +188,11 @@ impl Owner {
         self.engine.handle_timeout(ahead(now));
     }
 
+    /// See [`Matchmaker::go_on`].
+    pub(super) fn go_on(&mut self, now: Millis) {
+        self.engine.go_on(ahead(now));
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Millis> {
         self.engine.poll_timeout().map(|at| Millis(at.0.saturating_sub(AHEAD_MS)))
     }

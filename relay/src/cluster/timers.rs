@@ -14,6 +14,8 @@ pub(super) enum Timer {
     Home(CallId),
     /// A pairing of ours is unsettled.
     Claim(CallId),
+    /// Whoever waits has been announced to us.
+    Gathered,
     /// The call should be connected.
     SetUp(CallId),
     /// That node has been silent for so long that its calls are over.

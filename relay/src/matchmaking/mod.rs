@@ -173,12 +173,16 @@ impl Matchmaker {
         self.engines.iter_mut().for_each(|engine| engine.held = true);
     }
 
-    /// Pairs again, first those who came or changed meanwhile, in the order they came.
+    /// Pairs again, first those who came or changed meanwhile: whoever has waited longest chooses first.
     pub fn go_on(&mut self, now: Millis) {
         let now = self.advance(now);
         self.held = false;
         self.engines.iter_mut().for_each(|engine| engine.held = false);
-        for id in std::mem::take(&mut self.unsearched) {
+        let mut unsearched: Vec<TicketId> = std::mem::take(&mut self.unsearched).into_iter().collect();
+        unsearched.sort_by_cached_key(|id| {
+            self.place(*id).map(|Place { engine, slot }| self.engines[usize::from(engine)].arena.rank(slot))
+        });
+        for id in unsearched {
             let Some(place) = self.place(id) else {
                 self.matches.extend(self.meetings.search_again(id, &self.rules.policy));
                 continue;

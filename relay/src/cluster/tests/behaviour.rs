@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::cluster::{
-    Body, CallId, Cluster, Counters, DEAD_AFTER_MS, Denial, Envelope, HEARTBEAT_MS, Load, Luggage, Matched, NodeId,
-    Output, Peer, SILENT_MS, Settings, To, Turned, Why,
+    Body, CallId, Cluster, Counters, DEAD_AFTER_MS, Denial, Envelope, GATHER_MS, HEARTBEAT_MS, Load, Luggage, Matched,
+    NodeId, Output, Peer, SILENT_MS, Settings, To, Turned, Why, owner_of,
 };
 use crate::matchmaking::tests::ticket;
-use crate::matchmaking::{Criteria, Gender, GenderSet, Person, Policy, Refused, Ticket, TicketId};
+use crate::matchmaking::{Band, Criteria, Gender, GenderSet, Person, Policy, Refused, Ticket, TicketId};
 use crate::time::{Millis, Now};
 
 const POOL: &str = "general";
@@ -49,7 +49,7 @@ impl Nodes {
         let nodes = (0..count).map(node).collect();
         let mut all =
             Nodes { nodes, counters: counters.clone(), now: 0, said: Vec::new(), carried: Vec::new(), lost: |_| false };
-        all.run(10);
+        all.run(GATHER_MS + 10);
         all
     }
 
@@ -122,7 +122,7 @@ impl Nodes {
     fn owner(&mut self) -> usize {
         let known = |number: &usize| {
             let cluster = self.nodes[*number].as_ref().unwrap();
-            let queue = super::super::attributes::queue_of(POOL, crate::matchmaking::Band::Adult, false);
+            let queue = super::super::attributes::queue_of(POOL, Band::Adult, false);
             cluster.members.owner(queue) == peer(*number)
         };
         (0..self.nodes.len()).find(|number| self.nodes[*number].is_some() && known(number)).unwrap()
@@ -287,7 +287,7 @@ fn a_draining_node_owns_nothing_and_relays_nothing_new() {
     let now = at(nodes.now);
     nodes.node(owner).set_load(now, Load { room: 10, calls: 0, draining: true });
     nodes.node(a).set_load(now, Load { room: 10, calls: 0, draining: true });
-    nodes.run(50);
+    nodes.run(GATHER_MS);
     assert_eq!((nodes.owner(), nodes.counters[owner].owned(), nodes.counters[b].owned()), (b, 0, 1));
     nodes.enqueue(b, man(2));
     assert!(nodes.matched().iter().all(|(_, matched)| matched.relay == NodeId(b as u64)), "{:?}", nodes.matched());
@@ -312,11 +312,36 @@ fn when_the_owner_dies_its_tickets_are_matched_elsewhere_within_three_seconds_by
     nodes.run(300);
     nodes.enqueue(b, Ticket { since: Millis(nodes.now), ..woman(2) });
     nodes.nodes[owner] = None;
-    nodes.run(DEAD_AFTER_MS + 100);
+    nodes.run(DEAD_AFTER_MS + GATHER_MS);
     nodes.enqueue(b, man(3));
     let matched = nodes.matched();
     assert!(matched.iter().any(|(node, matched)| (*node, matched.ticket) == (a, 1)), "the older: {:?}", nodes.said);
     assert_eq!((nodes.counters[a].alive(), nodes.counters[a].deaths()), (2, 1));
+}
+
+#[test]
+fn who_is_announced_first_to_a_new_owner_is_not_taken_before_who_has_waited_longer() {
+    for heir_notices_late in [false, true] {
+        let (mut nodes, a, b, owner) = three();
+        let heir = owner_of(POOL, Band::Adult, false, &[a, b].map(|node| NodeId(node as u64))).0 as usize;
+        let (senior, junior) = if heir_notices_late { (heir, a + b - heir) } else { (a + b - heir, heir) };
+        nodes.enqueue(senior, woman(1));
+        nodes.run(300);
+        nodes.nodes[owner] = None;
+        for ticket in [woman(2), man(3)] {
+            nodes.enqueue(junior, Ticket { since: Millis(nodes.now), ..ticket });
+        }
+        nodes.run(20);
+        if heir_notices_late {
+            let last = Envelope { from: peer(owner), to: None, body: Body::Heartbeat(Load::default()) };
+            let now = at(nodes.now);
+            nodes.node(heir).handle_message(now, last);
+        }
+        nodes.run(DEAD_AFTER_MS + GATHER_MS);
+        let mut matched: Vec<u64> = nodes.matched().iter().map(|(_, matched)| matched.ticket).collect();
+        matched.sort_unstable();
+        assert_eq!(matched, [1, 3], "{:?}", nodes.said);
+    }
 }
 
 #[test]

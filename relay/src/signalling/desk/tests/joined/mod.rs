@@ -59,7 +59,7 @@ impl Nodes {
         let (fate, late, lives, unix_ms) =
             (Box::new(|_: usize, _: &Envelope| 1), Vec::new(), vec![1; count], 1_800_000_000_000);
         let mut nodes = Nodes { worlds, alive, fate, bus: true, pool, late, lives, unix_ms };
-        nodes.pass(1);
+        nodes.pass(cluster::GATHER_MS + 10);
         nodes
     }
 
