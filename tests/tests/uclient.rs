@@ -6,7 +6,7 @@
 use e2e::Daemon;
 use e2e::daemon::Builder;
 use e2e::process::Process;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 
 const FIX: &str = "apt-get install coturn (tests/run.sh does it)";
@@ -25,20 +25,26 @@ fn daemon() -> Builder {
 struct Echo {
     _process: Process,
     port: u16,
+    /// Whoever has this port here cannot be a listener of the daemon's too, over TCP: that is no peer, for the relay asks for no transport.
+    _taken: TcpListener,
 }
 
 impl Echo {
     fn start(address: &str) -> Echo {
-        let port = std::net::UdpSocket::bind((address, 0)).unwrap().local_addr().unwrap().port();
+        let (port, taken) =
+            std::iter::repeat_with(|| UdpSocket::bind((address, 0)).unwrap().local_addr().unwrap().port())
+                .take(10)
+                .find_map(|port| Some((port, TcpListener::bind((address, port)).ok()?)))
+                .expect("no port is free for both UDP and TCP");
         let mut command = Command::new("turnutils_peer");
         let process = Process::start(command.args(["-L", address, "-p", &port.to_string()]), FIX);
         e2e::eventually("the echo peer's socket", || {
-            let probe = std::net::UdpSocket::bind((address, 0)).unwrap();
+            let probe = UdpSocket::bind((address, 0)).unwrap();
             probe.set_read_timeout(Some(std::time::Duration::from_millis(100))).unwrap();
             probe.send_to(b"?", (address, port)).unwrap();
             probe.recv(&mut [0; 8]).ok()
         });
-        Echo { _process: process, port }
+        Echo { _process: process, port, _taken: taken }
     }
 }
 
