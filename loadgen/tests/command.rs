@@ -51,6 +51,29 @@ fn a_short_run_with_a_relay_of_its_own_sets_up_calls_and_leaves_nothing_behind()
 }
 
 #[test]
+fn full_callers_secure_their_calls_and_hear_each_other_beside_light_ones() {
+    let output = run(
+        "run --calls/s 10 --for 4s --warmup 500ms --drain 3s --hold fixed:1s --set peer.depths={light=1,full=3} --json -",
+    );
+    let (json, table) = (text(&output.stdout), text(&output.stderr));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {table}"));
+    assert!(matches!(output.status.code(), Some(0 | 5)), "{table}");
+    let counted = |value: &serde_json::Value| value.as_u64().unwrap_or_else(|| panic!("{value}: {table}"));
+    let (up, secured) = (counted(&json["outcomes"]["calls_up"]), counted(&json["phases"]["secure"]["corrected"]["n"]));
+    // Both callers of a call, but not those of all calls.
+    assert!(up >= 10 && secured >= 10 && secured < 2 * up, "{up} calls up, {secured} callers secured: {table}");
+    let media = &json["media"];
+    // Three quarters of the callers talk encrypted for a second each, or loss would show.
+    let (expected, received) = (counted(&media["expected"]), counted(&media["received"]));
+    assert!(expected > 500 && received * 100 >= expected * 95, "{received} of {expected} packets: {table}");
+    assert_eq!(
+        (&json["violations"], &json["host"]["server_allocations_left"]),
+        (&serde_json::json!({}), &0.into()),
+        "{table}"
+    );
+}
+
+#[test]
 fn ctrl_c_prints_what_was_measured_so_far() {
     let child = loadgen("run --calls/s 10 --for 60s --warmup 500ms --hold fixed:500ms -q");
     let child = { child }.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,7 +1,7 @@
 //! The full caller's side of a call: what it adds to a leg is a [`FullPeer`], which does ICE and DTLS here and, once it is
 //! secured, media on the media thread.
 
-use super::{CHANNEL, Caller, Output, State, leg::channel_data, record::Cause};
+use super::{CHANNEL, Caller, Output, State, leg::channel_data};
 use crate::{
     media::voice::{Codec, Speaker, Voice},
     peer::{full::FullPeer, note::Note},
@@ -15,10 +15,7 @@ impl Caller {
         // The descriptions offer Opus alone.
         let voice = Voice { codec: Codec::Opus, ..voice };
         let speaker = Speaker::new(voice, seed ^ u64::from(self.record.number));
-        leg.full = FullPeer::new(self.terms.clock, now, leg.stream(), speaker).map(Box::new);
-        if leg.full.is_none() {
-            self.fail(now, Cause::Protocol);
-        }
+        leg.full = Some(Box::new(FullPeer::new(self.terms.clock, now, leg.stream(), speaker)));
     }
 
     /// Moves what the full peer has to say into outputs and stamps.

@@ -53,7 +53,7 @@ pub(super) struct RunArgs {
     /// How long those are away [key: arrivals.think]
     #[arg(long, value_name = "LENGTH")]
     pub(super) think: Option<String>,
-    /// light, full (builds with that feature), signalling, matching or turn [key: peer.depth]
+    /// light, full, signalling, matching or turn [key: peer.depth]
     #[arg(long, value_name = "DEPTH")]
     pub(super) depth: Option<String>,
     /// To the TURN server: udp, tcp, tls (see --tls-ca), or fallback: UDP, after two seconds TCP, then TLS [key: peer.transport]

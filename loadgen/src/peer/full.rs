@@ -56,10 +56,10 @@ pub struct FullPeer {
 }
 
 impl FullPeer {
-    /// A peer that sends `ours` once the path is secured; none only in a build without the feature `full`.
-    pub fn new(clock: Clock, now: Nanos, ours: StreamId, speaker: Speaker) -> Option<FullPeer> {
+    /// A peer that sends `ours` once the path is secured.
+    pub fn new(clock: Clock, now: Nanos, ours: StreamId, speaker: Speaker) -> FullPeer {
         let rtc = Rtc::builder().clear_codecs().enable_opus(true, false).set_rtp_mode(true).build(clock.instant(now));
-        Some(FullPeer {
+        FullPeer {
             clock,
             rtc,
             pending: None,
@@ -79,7 +79,7 @@ impl FullPeer {
             reception: Reception::default(),
             heard: false,
             hushed: false,
-        })
+        }
     }
 
     /// The offer.

@@ -18,7 +18,7 @@ impl Pair {
     fn new() -> Pair {
         let (clock, now) = (Clock::start(), Nanos(1_000_000));
         let speaker = |seed| Speaker::new(Voice { codec: Codec::Opus, spurts: false }, seed);
-        let peer = |side| FullPeer::new(clock, now, StreamId { call: 9, side }, speaker(u64::from(side))).unwrap();
+        let peer = |side| FullPeer::new(clock, now, StreamId { call: 9, side }, speaker(u64::from(side)));
         Pair { now, peers: [peer(0), peer(1)], notes: [Vec::new(), Vec::new()], spoil: |_| {} }
     }
 

@@ -2,10 +2,6 @@
 //!
 //! Written without the relay's own codec, so that the two check each other.
 
-#[cfg(feature = "full")]
-pub mod full;
-#[cfg(not(feature = "full"))]
-#[path = "no_full.rs"]
 pub mod full;
 pub mod ice;
 pub mod note;

@@ -42,7 +42,7 @@ pub enum Depth {
     Signalling,
     /// TURN, a connectivity check and voice-like packets as well.
     Light,
-    /// As a browser: ICE, DTLS, SRTP through TURN; in builds with the feature `full`.
+    /// As a browser: ICE, DTLS, SRTP through TURN.
     Full,
     /// No signalling: an allocation each at a TURN server, its voice sent to itself.
     Turn,
@@ -51,7 +51,6 @@ pub enum Depth {
 impl Depth {
     pub const WORDS: &[(&str, Depth)] = &[
         ("light", Depth::Light),
-        #[cfg(feature = "full")]
         ("full", Depth::Full),
         ("signalling", Depth::Signalling),
         ("matching", Depth::Matching),
