@@ -110,12 +110,14 @@ fn node(name: &str, port: u16) -> (Bus, Running) {
         trusted: None,
     };
     let mut bus = None;
-    let (running, first) = bus::start(settings, name, &Arc::default(), |made| {
+    let runtime = runtime();
+    let (running, first) = bus::start(settings, name, &Arc::default(), runtime.handle(), |made| {
         bus = Some(made);
         (std::future::pending(), Box::new(|| {}))
     })
     .unwrap();
-    first.recv().unwrap().unwrap();
+    runtime.block_on(first).unwrap().unwrap();
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
     (bus.unwrap(), running)
 }
 

@@ -140,7 +140,7 @@ impl Watch {
     }
 }
 
-/// A desk on a thread of its own, as in the daemon, and its bus on another.
+/// A desk and its connection on one thread, as in the daemon.
 struct Node {
     arrivals: tasks::UnboundedSender<u64>,
     counters: Arc<Counters>,
@@ -152,7 +152,8 @@ impl Node {
     fn start(name: &str, port: Option<u16>, watch: &Arc<Watch>, people: std::ops::Range<u64>) -> Node {
         let (arrivals, coming) = tasks::unbounded_channel();
         let (watch, counters) = (Arc::clone(watch), Arc::new(Counters::default()));
-        let (bus, line) = port.map(|port| join(name, port)).unzip();
+        let runtime = runtime();
+        let (bus, line) = port.map(|port| join(name, port, &runtime)).unzip();
         let (ready, is_ready) = mpsc::channel();
         let (clock, counted) = (Clock::start(), Arc::clone(&counters));
         std::thread::Builder::new()
@@ -188,7 +189,7 @@ impl Node {
                     Some((matching, heard, up)) => (Some(matching), Some(heard), Some(up)),
                     None => (None, None, None),
                 };
-                runtime().block_on(Task { desk, clock, say, watch }.run(coming, heard, up));
+                runtime.block_on(Task { desk, clock, say, watch }.run(coming, heard, up));
             })
             .unwrap();
         is_ready.recv().unwrap();
@@ -218,7 +219,7 @@ impl Node {
 
 type Line = (Matching, tasks::Receiver<Said>, watch::Receiver<bool>);
 
-fn join(name: &str, port: u16) -> (Running, Line) {
+fn join(name: &str, port: u16, runtime: &tokio::runtime::Runtime) -> (Running, Line) {
     let settings = bus::Settings {
         brokers: vec![bus::Broker { tls: false, host: "127.0.0.1".to_owned(), port }],
         keys: vec![KEY.to_vec()],
@@ -228,13 +229,13 @@ fn join(name: &str, port: u16) -> (Running, Line) {
     };
     let counters = Arc::default();
     let mut line = None;
-    let (running, first) = bus::start(settings, name, &counters, |made: Bus| {
+    let (running, first) = bus::start(settings, name, &counters, runtime.handle(), |made: Bus| {
         let (matching, heard) = Matching::new(&made, &counters);
         line = Some((matching, heard, made.watch().unwrap()));
         (std::future::pending(), Box::new(|| {}))
     })
     .unwrap();
-    first.recv().unwrap().unwrap();
+    runtime.block_on(first).unwrap().unwrap();
     (running, line.unwrap())
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use axum::extract::connect_info::MockConnectInfo;
 use futures_util::{SinkExt as _, StreamExt as _};
 use relay::clock::Clock;
-use relay::matchmaking::{Band, Gender};
+use relay::matchmaking::{Band, Gender, Policy, Recent};
 use relay::signalling::desk::{self, Connection, Desk};
 use relay::signalling::token::{self, Key, Minter, Profile};
 use relay::signalling::{Gauges, NoRelay, Peer, Settings, spawn_prepared};
@@ -126,7 +126,11 @@ fn rest() {
 /// The next frame that says so, unparsed.
 async fn until_matched(socket: &mut Socket) -> Utf8Bytes {
     loop {
-        let Some(Ok(Message::Text(text))) = socket.next().await else { panic!("closed instead of matched") };
+        let text = match socket.next().await {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Ping(_))) => continue,
+            other => panic!("instead of matched: {other:?}"),
+        };
         if text.contains(r#""t":"matched""#) {
             return text;
         }
@@ -136,7 +140,11 @@ async fn until_matched(socket: &mut Socket) -> Utf8Bytes {
 /// The next frame of this type.
 async fn hear(socket: &mut Socket, t: &str) -> Value {
     loop {
-        let Some(Ok(Message::Text(text))) = socket.next().await else { panic!("closed instead of {t}") };
+        let text = match socket.next().await {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Ping(_))) => continue,
+            other => panic!("instead of {t}: {other:?}"),
+        };
         let frame: Value = serde_json::from_str(&text).unwrap();
         assert_ne!(frame["t"], "error", "{frame}");
         if frame["t"] == t {
@@ -270,6 +278,8 @@ fn settings(waiting: usize) -> Settings {
     let desk = desk::Settings {
         topics: vec!["travel".into()],
         max_sessions: 2 * waiting + 10_000,
+        // The same two meet again and again.
+        matching: Policy { recent: Recent::Allow, ..Policy::default() },
         ..desk::Settings::for_tokens(token)
     };
     let exempt = vec!["127.0.0.0/8".parse().unwrap()];

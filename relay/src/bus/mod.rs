@@ -5,8 +5,8 @@
 //! that could store (JetStream) is refused. Whoever needs to be sure asks, or asks again.
 //!
 //! Pure: `subject` where a message goes, `seal` what nobody else can read, `secrets` what else the cluster's key is good for, `members` who
-//! lives, `names` nodes by name and by number, `book` revocations that all must hold. Edges, on a thread of their own and off the packet path:
-//! `nats` the connection, `neighbours` what every node tells the others, `matching` what desks say to each other.
+//! lives, `names` nodes by name and by number, `book` revocations that all must hold. Edges, off the packet path: `nats` the connection, on the desk's
+//! runtime, `matching` what desks say to each other, and on a thread of its own `neighbours`, what every node tells the others.
 //!
 //! Every queue has a bound: what does not fit is counted and dropped, never waited for.
 
@@ -75,7 +75,7 @@ pub enum NoAnswer {
     Late,
 }
 
-/// What the handles and the bus's thread share.
+/// What the handles and the connection share.
 struct Shared {
     node: String,
     incarnation: Incarnation,
@@ -141,7 +141,7 @@ impl Bus {
         deliveries
     }
 
-    /// The same for a sink, which runs on the bus's thread. Of one sender, in the order they were sent: all that is for this node alone, and
+    /// The same for a sink, which runs where the connection does. Of one sender, in the order they were sent: all that is for this node alone, and
     /// all that is for everybody.
     fn subscribe_by(&self, purpose: Purpose, sink: Sink) {
         if let Some(shared) = &self.0 {

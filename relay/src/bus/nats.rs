@@ -1,4 +1,4 @@
-//! Core NATS: one connection at a time, made anew for as long as this process lives, on a thread of its own.
+//! Core NATS: one connection at a time, made anew for as long as this process lives, on the runtime of who speaks most.
 //!
 //! A broker with JetStream could keep what it hears on a disk, so it is asked before anything is said: `$JS.API.INFO`, which is answered
 //! by account. Nobody there (503), or JetStream not for this account (10039, 10076): good. Anything else is refused, silence too: a user
@@ -23,8 +23,8 @@ use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use serde::Deserialize;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::{self, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::pending::Pending;
@@ -131,11 +131,16 @@ impl NotTaken {
     }
 }
 
-/// The thread at work. Dropped, it says goodbye and ends.
+/// Connection and thread at work. Dropped, it says goodbye and ends.
 pub struct Running {
     stop: Arc<Notify>,
     settings: watch::Sender<Settings>,
+    line: task::JoinHandle<()>,
+    /// Closed when the connection has ended.
+    ended: std_mpsc::Receiver<()>,
     runtime: Handle,
+    /// Ends the thread.
+    over: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -149,15 +154,18 @@ impl Running {
         self.runtime.clone()
     }
 
-    /// Whether the thread has ended although nobody asked it to.
+    /// Whether either has ended although nobody asked it to.
     pub fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+        self.line.is_finished() || self.thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.notify_one();
+        // Closed means ended. Late, or driven by nobody any more: then without a goodbye.
+        let _ = self.ended.recv_timeout(2 * FAREWELL);
+        self.over.notify_one();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of the bus had ended by a panic");
         }
@@ -165,10 +173,11 @@ impl Drop for Running {
 }
 
 /// What the first try came to.
-pub type FirstWord = std_mpsc::Receiver<Result<(), NotTaken>>;
+pub type FirstWord = oneshot::Receiver<Result<(), NotTaken>>;
 
-/// Connects `node` to the others. `drive` is given the bus and makes what else is to run on its thread, and the last thing it says;
-/// the first try's outcome comes by the channel.
+/// Connects `node` to the others. The connection is a task of `desk`: between a desk and the wire no thread wakes another, which is what a
+/// message mostly costs. `drive` is given the bus and makes what is to run on a thread of its own, since it may wait for the desk, and the last thing
+/// said; the first try's outcome comes by the channel.
 ///
 /// # Errors
 /// No thread, or no randomness.
@@ -176,6 +185,7 @@ pub fn start<F: Future<Output = ()> + Send + 'static>(
     settings: Settings,
     node: &str,
     counters: &Arc<Counters>,
+    desk: &Handle,
     drive: impl FnOnce(Bus) -> (F, Box<dyn FnOnce() + Send>),
 ) -> io::Result<(Running, FirstWord)> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -196,24 +206,30 @@ pub fn start<F: Future<Output = ()> + Send + 'static>(
     });
     let (round, goodbye) = drive(Bus(Some(Arc::clone(&shared))));
     let (sender, watched) = watch::channel(settings);
-    let (word, first) = std_mpsc::sync_channel(1);
-    let stop = Arc::new(Notify::new());
-    let (stopped, handle) = (Arc::clone(&stop), runtime.handle().clone());
+    let (word, first) = oneshot::channel();
+    let (stop, over, runtime_of_round) = (Arc::new(Notify::new()), Arc::new(Notify::new()), runtime.handle().clone());
+    let ends = Arc::clone(&over);
     let thread = thread::Builder::new().name("bus".to_owned()).spawn(move || {
         runtime.block_on(async move {
             drop(tokio::spawn(round));
-            let line = Line { shared, settings: watched, first: Some(word), said: None, turn: 0 };
-            line.run(waiting, &stopped, goodbye).await;
+            ends.notified().await;
         });
     })?;
-    Ok((Running { stop, settings: sender, runtime: handle, thread: Some(thread) }, first))
+    let (ending, ended) = std_mpsc::sync_channel::<()>(1);
+    let stopped = Arc::clone(&stop);
+    let line = desk.spawn(async move {
+        let line = Line { shared, settings: watched, first: Some(word), said: None, turn: 0 };
+        line.run(waiting, &stopped, goodbye).await;
+        drop(ending);
+    });
+    Ok((Running { stop, settings: sender, line, ended, runtime: runtime_of_round, over, thread: Some(thread) }, first))
 }
 
 /// From one connection to the next.
 struct Line {
     shared: Arc<Shared>,
     settings: watch::Receiver<Settings>,
-    first: Option<std_mpsc::SyncSender<Result<(), NotTaken>>>,
+    first: Option<oneshot::Sender<Result<(), NotTaken>>>,
     /// What the log was told last.
     said: Option<Option<NotTaken>>,
     /// Whose turn it is among the brokers.

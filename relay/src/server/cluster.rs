@@ -14,6 +14,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
+#[cfg(feature = "nats")]
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
@@ -179,12 +181,14 @@ struct Desk {
 }
 
 impl Cluster {
-    /// Waits for the broker's first word, to refuse one that could keep what it hears. One that is not there does not matter.
+    /// Waits for the broker's first word, to refuse one that could keep what it hears. One that is not there does not matter. `runtime`: the
+    /// desk's, which nobody drives yet.
     #[cfg(feature = "nats")]
     pub(super) fn start(
         Target { node, settings, secrets }: Target,
         of_node: &Settings,
         clock: crate::clock::Clock,
+        runtime: &Runtime,
     ) -> Result<Cluster, StartError> {
         let (hands, counters) = (Hands::default(), Arc::default());
         hands.adopt(of_node);
@@ -194,15 +198,15 @@ impl Cluster {
             apply: Box::new(move |changes| of_changes.apply(changes)),
         };
         let mut known = None;
-        let started = bus::start(settings, &node, &counters, |bus| {
+        let started = bus::start(settings, &node, &counters, runtime.handle(), |bus| {
             let (matching, heard) = bus::Matching::new(&bus, &counters);
             let (neighbours, round) = Neighbours::new(bus, clock, Arc::clone(&counters), duties);
             known = Some((neighbours.clone(), Desk { matching, heard: Mutex::new(Some(heard)) }));
             (round, Box::new(move || neighbours.leave()))
         });
         let (bus, first) = started.map_err(StartError::Threads)?;
-        match first.recv_timeout(FIRST_WORD) {
-            Ok(Err(why @ (bus::NotTaken::Keeps | bus::NotTaken::DoesNotSay))) => {
+        match runtime.block_on(async { timeout(FIRST_WORD, first).await }) {
+            Ok(Ok(Err(why @ (bus::NotTaken::Keeps | bus::NotTaken::DoesNotSay)))) => {
                 return Err(StartError::Broker(why.advice()));
             }
             Ok(_) => {}

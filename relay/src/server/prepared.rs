@@ -155,7 +155,7 @@ impl Prepared {
         let http = bound.lent().map_err(StartError::Threads)?;
         #[cfg(feature = "nats")]
         let cluster = {
-            let start = |target| Cluster::start(target, &base.settings, base.clock);
+            let start = |target| Cluster::start(target, &base.settings, base.clock, &base.runtime);
             let cluster = base.cluster.clone().map(start).transpose()?;
             if let Some(cluster) = &cluster
                 && let Some(desk) = cluster.join(&mut signalling)
