@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
+use arena::Rank;
 use bucket::Masks;
 use cohorts::Cohorts;
 use deadlines::Deadlines;
@@ -58,6 +59,9 @@ pub use ticket::{
 };
 
 use crate::time::Millis;
+
+/// People who were held and are looked for in a row: less than a millisecond's work.
+const CATCH_UP_SLICE: usize = 512;
 
 /// Two tickets that left the queue together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,8 +125,8 @@ pub struct Matchmaker {
     matches: VecDeque<Match>,
     /// Nobody is paired.
     held: bool,
-    /// Who came or changed meanwhile, and waits.
-    unsearched: BTreeSet<TicketId>,
+    /// Who came or changed meanwhile, and waits; who has waited longest first, beside those of appointments.
+    unsearched: BTreeSet<(Option<Rank>, TicketId)>,
     /// Reused between events.
     pairings: Vec<Pairing>,
 }
@@ -173,16 +177,19 @@ impl Matchmaker {
         self.engines.iter_mut().for_each(|engine| engine.held = true);
     }
 
-    /// Pairs again, first those who came or changed meanwhile: whoever has waited longest chooses first.
+    /// Pairs again, first those who came or changed meanwhile: whoever has waited longest chooses first. A slice of them now, the rest from the
+    /// timer.
     pub fn go_on(&mut self, now: Millis) {
         let now = self.advance(now);
         self.held = false;
         self.engines.iter_mut().for_each(|engine| engine.held = false);
-        let mut unsearched: Vec<TicketId> = std::mem::take(&mut self.unsearched).into_iter().collect();
-        unsearched.sort_by_cached_key(|id| {
-            self.place(*id).map(|Place { engine, slot }| self.engines[usize::from(engine)].arena.rank(slot))
-        });
-        for id in unsearched {
+        self.catch_up(now);
+    }
+
+    /// Looks for those who were not looked for, at most one slice of them.
+    fn catch_up(&mut self, now: Millis) {
+        for _ in 0..CATCH_UP_SLICE {
+            let Some((_, id)) = self.unsearched.pop_first() else { break };
             let Some(place) = self.place(id) else {
                 self.matches.extend(self.meetings.search_again(id, &self.rules.policy));
                 continue;
@@ -243,8 +250,13 @@ impl Matchmaker {
 
     fn note_unsearched(&mut self, id: TicketId) {
         if self.held {
-            self.unsearched.insert(id);
+            let turn = (self.place(id).map(|place| self.rank(place)), id);
+            self.unsearched.insert(turn);
         }
+    }
+
+    fn rank(&self, Place { engine, slot }: Place) -> Rank {
+        self.engines[usize::from(engine)].arena.rank(slot)
     }
 
     /// Looks for a partner before anybody asks whether the ticket may come in, and meanwhile reads ahead what that question and the
@@ -268,8 +280,12 @@ impl Matchmaker {
 
     /// Takes the ticket out of its queue; false if it does not wait (any more).
     pub fn cancel(&mut self, id: TicketId) -> bool {
-        self.unsearched.remove(&id);
-        let Some(place) = self.place(id) else { return self.meetings.cancel(id) };
+        let place = self.place(id);
+        if !self.unsearched.is_empty() {
+            let turn = (place.map(|place| self.rank(place)), id);
+            self.unsearched.remove(&turn);
+        }
+        let Some(place) = place else { return self.meetings.cancel(id) };
         let engine = &mut self.engines[usize::from(place.engine)];
         let person = engine.arena.slot(place.slot).person;
         self.persons.read_ahead(person.0);
@@ -326,10 +342,14 @@ impl Matchmaker {
         self.engines[usize::from(place.engine)].hint(place.slot)
     }
 
-    /// Does the widening that is due, at most one slice of it.
+    /// Looks for those who were held, and does the widening that is due, at most one slice of each.
     pub fn handle_timeout(&mut self, now: Millis) {
         let now = self.advance(now);
-        let mut budget = if self.held { 0 } else { self.rules.limits.slice };
+        if self.held {
+            return;
+        }
+        self.catch_up(now);
+        let mut budget = self.rules.limits.slice;
         while budget > 0
             && let Some(engine) = self.deadlines.due(now)
         {
@@ -340,7 +360,8 @@ impl Matchmaker {
 
     /// When to call [`Matchmaker::handle_timeout`] next; not in the future while a slice is left over.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        self.deadlines.next().filter(|_| !self.held)
+        let work_left = (!self.unsearched.is_empty()).then_some(self.now);
+        work_left.or(self.deadlines.next()).filter(|_| !self.held)
     }
 
     /// The next pair, in the order they were made.

@@ -3,8 +3,8 @@
 use super::{enqueue, man, pairs, person, steady, ticket, wait_until, woman};
 use crate::matchmaking::engine::Limits;
 use crate::matchmaking::{
-    Criteria, Gender, GenderSet, Hint, Level, MAX_AVOID, Matchmaker, Policy, Refused, Relax, Ticket, TicketId,
-    TopicMode, TopicSet,
+    CATCH_UP_SLICE, Criteria, Gender, GenderSet, Hint, Level, MAX_AVOID, Matchmaker, Policy, Refused, Relax, Ticket,
+    TicketId, TopicMode, TopicSet,
 };
 use crate::time::Millis;
 
@@ -190,6 +190,30 @@ fn a_storm_of_widening_comes_in_slices_and_an_arrival_does_not_wait_for_its_end(
     }
     assert_eq!(stage(&engine, last), 1);
     assert!(slices > 3, "{slices}");
+}
+
+#[test]
+fn who_was_held_is_looked_for_in_slices_whoever_has_waited_longest_first() {
+    let mut engine = Matchmaker::new(steady());
+    let (people, now) = (2 * CATCH_UP_SLICE as u64 + 10, Millis(100_000));
+    engine.hold();
+    for number in 0..people {
+        // Women come in the order opposite to their age; all of them are older than any man.
+        let waits = [woman(number, people - number), man(people + number, 50_000 + number)];
+        waits.into_iter().for_each(|it| engine.enqueue(now, "p", it).unwrap());
+    }
+    assert_eq!((pairs(&mut engine), engine.poll_timeout()), (vec![], None));
+    engine.go_on(now);
+    let mut found = pairs(&mut engine);
+    assert!(found.len() <= CATCH_UP_SLICE, "{} at once", found.len());
+    while engine.waiting() > 0 {
+        assert_eq!(engine.poll_timeout(), Some(now), "work is left");
+        engine.handle_timeout(now);
+        found.extend(pairs(&mut engine));
+    }
+    // The one who is looked for is the arrival.
+    let women: Vec<u64> = found.iter().map(|(waiter, arrival)| *waiter.min(arrival)).collect();
+    assert_eq!(women, (0..people).rev().collect::<Vec<u64>>());
 }
 
 #[test]
