@@ -35,6 +35,11 @@ fn upgrade(place: &Place, mut before: Daemon) -> Daemon {
     successor
 }
 
+/// Seniority counts in milliseconds, and all that somebody does to come takes less.
+async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
 /// An upgrade that must not come about.
 fn fails(place: &Place, before: &Daemon, settings: &str) -> Output {
     let file = place.0.with_extension("toml");
@@ -139,6 +144,7 @@ async fn who_waits_keeps_the_place_in_the_queue() {
     let mut first = Voice::enter_by(Ways::straight(&daemon), &man("first")).await;
     first.queue().await;
     let mut second = Voice::enter_by(Ways::straight(&daemon), &man("second")).await;
+    a_moment().await;
     second.queue().await;
     let daemon = tokio::task::block_in_place(|| upgrade(&place, daemon));
     // Who came second is back first.

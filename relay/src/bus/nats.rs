@@ -355,19 +355,7 @@ impl Line {
         let mut batch = Vec::with_capacity(HANDED);
         loop {
             tokio::select! {
-                () = stop.notified() => {
-                    if let Some(goodbye) = goodbye.take() {
-                        goodbye();
-                    }
-                    // What cannot be said in time is not said.
-                    let _ = timeout(FAREWELL, async {
-                        while let Ok(message) = waiting.try_recv() {
-                            self.say(&client, message).await.ok();
-                        }
-                        client.flush().await.ok();
-                    }).await;
-                    return End::Stopped;
-                }
+                () = stop.notified() => return self.part(&client, waiting, goodbye).await,
                 changed = self.settings.changed() => {
                     if changed.is_err() {
                         return End::Stopped;
@@ -400,13 +388,35 @@ impl Line {
                         }
                         Ok::<(), Gone>(())
                     };
+                    // What can be said at once is said first: at an end there is nearly always something, that this node drains.
                     tokio::select! {
-                        () = stop.notified() => return End::Stopped,
+                        biased;
                         said = said => if said.is_err() { return End::Lost },
+                        () = stop.notified() => return self.part(&client, waiting, goodbye).await,
                     }
                 }
             }
         }
+    }
+
+    /// The goodbye and what waits before it. What cannot be said in time is not said.
+    async fn part(
+        &self,
+        client: &Client,
+        waiting: &mut mpsc::Receiver<Outgoing>,
+        goodbye: &mut Option<Box<dyn FnOnce() + Send>>,
+    ) -> End {
+        if let Some(goodbye) = goodbye.take() {
+            goodbye();
+        }
+        let _ = timeout(FAREWELL, async {
+            while let Ok(message) = waiting.try_recv() {
+                self.say(client, message).await.ok();
+            }
+            client.flush().await.ok();
+        })
+        .await;
+        End::Stopped
     }
 
     /// Waits where the broker takes no more; whoever speaks meanwhile finds the queue full.

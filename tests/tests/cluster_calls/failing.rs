@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use e2e::Caller;
 use e2e::across::{is_known_to_wait, relay};
-use e2e::voice::{OFFER, Ways};
+use e2e::voice::{ANSWER, OFFER, Ways};
 
 use super::*;
 
@@ -40,8 +40,15 @@ async fn whose_partners_node_is_killed_is_matched_again_with_the_seniority_they_
         let (of_lost, of_innocent) = (lost.caller.matched().await, innocent.caller.matched().await);
         assert_eq!(of_lost["call"], of_innocent["call"]);
         assert_eq!(relay(&of_lost) == a.turn(), killed_hosts);
+        if killed_hosts {
+            // Else it would be they who let a stranger wait.
+            let call = &of_innocent["call"];
+            innocent.caller.send(json!({ "t": "answer", "call": call, "gen": 1, "sdp": ANSWER })).await;
+        }
         a.signal(libc::SIGKILL);
         let killed = Instant::now();
+        // How long somebody has waited is known elsewhere but for the time that a message takes.
+        is_known_to_wait().await;
         // Would be taken instead of them if seniority had been lost.
         let _junior = picky(&c, "junior", "m", "f").await;
         let said = tokio::time::timeout(MISSED, ended(&mut innocent)).await.expect("nobody says that the call is over");
