@@ -1,21 +1,27 @@
 //! The screen on a real terminal: a pseudo-terminal made by `script` (util-linux), keys typed into it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
     io::{Read, Write},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
     thread,
     time::{Duration, Instant},
 };
+
+use loadgen::report::{live::Live, screen::Screen};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Alternate screen taken and given back.
 const TAKEN: &str = "\u{1b}[?1049h";
 const GIVEN_BACK: &str = "\u{1b}[?1049l";
+const CURSOR_SHOWN: &str = "\u{1b}[?25h";
 
-/// A shell on a pseudo-terminal of 80 × 24 that runs loadgen and then says how it left the terminal.
+/// A shell on a pseudo-terminal of 80 × 24 that runs a program and then says how it left the terminal.
 struct Terminal {
     child: Child,
     read: Receiver<Vec<u8>>,
@@ -23,8 +29,13 @@ struct Terminal {
 }
 
 impl Terminal {
+    /// Of loadgen.
     fn run(line: &str) -> Terminal {
-        let shell = format!("stty rows 24 cols 80; {} {line}; echo code $?; stty -a", env!("CARGO_BIN_EXE_loadgen"));
+        Terminal::of(&format!("{} {line}", env!("CARGO_BIN_EXE_loadgen")))
+    }
+
+    fn of(command: &str) -> Terminal {
+        let shell = format!("stty rows 24 cols 80; {command}; echo code $?; stty -a");
         let mut child = Command::new("script")
             .args(["-qec", &shell, "/dev/null"])
             .env("TERM", "xterm-256color")
@@ -133,6 +144,44 @@ fn a_termination_from_outside_gives_the_terminal_back() {
         assert!(Command::new("kill").args(["-TERM", pid]).status().unwrap().success());
     }
     terminal.leaves_as_before(130);
+}
+
+/// Where the other half of a test runs this program again, on a terminal of its own.
+const ON_A_TERMINAL: &str = "LOADGEN_TEST_ON_A_TERMINAL";
+
+#[test]
+fn a_panic_of_any_thread_gives_the_terminal_back_and_is_not_drawn_over() {
+    if std::env::var_os(ON_A_TERMINAL).is_some() {
+        return panic_under_the_screen();
+    }
+    let name = "a_panic_of_any_thread_gives_the_terminal_back_and_is_not_drawn_over";
+    let program = std::env::current_exe().unwrap();
+    let command = format!("{ON_A_TERMINAL}=1 RUST_BACKTRACE=0 {} --exact --nocapture {name}", program.display());
+    let mut terminal = Terminal::of(&command);
+    terminal.shows(TAKEN);
+    terminal.shows("begun");
+    terminal.shows(GIVEN_BACK);
+    terminal.shows("somebody fell over");
+    // Whoever drew shows the cursor once more.
+    let after = terminal.shows("and the run went on").replace(CURSOR_SHOWN, "");
+    assert!(!after.contains('\u{1b}') && !after.contains("anew"), "{after:?}");
+    terminal.leaves_as_before(0);
+}
+
+fn panic_under_the_screen() {
+    const LONGER_THAN_A_FRAME: Duration = Duration::from_millis(700);
+    let live = Arc::new(Live::default());
+    let title = |title: &str| live.change(|scene| scene.title = title.to_owned());
+    title("begun");
+    let screen = Screen::start(live.clone()).unwrap();
+    thread::sleep(LONGER_THAN_A_FRAME);
+    let fell = thread::spawn(|| panic!("somebody fell over")).join();
+    assert!(fell.is_err());
+    thread::sleep(LONGER_THAN_A_FRAME);
+    title("anew");
+    thread::sleep(LONGER_THAN_A_FRAME);
+    println!("and the run went on");
+    drop(screen);
 }
 
 #[test]

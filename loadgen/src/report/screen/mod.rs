@@ -37,6 +37,9 @@ const FRAME: Duration = Duration::from_millis(250);
 const STEP: f64 = 1.1;
 const LEAP: f64 = 2.0;
 
+/// Somebody has panicked: what that says is not drawn over, by no screen any more.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
 /// The terminal, taken; dropping it gives it back.
 pub struct Screen {
     stop: Arc<AtomicBool>,
@@ -86,12 +89,13 @@ fn restore() {
     let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
 }
 
-/// A panic of any thread is told on a terminal that can show it.
+/// A panic of any thread is told on a terminal that can show it; the run goes on without a screen if it goes on.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
+            PANICKED.store(true, Ordering::Relaxed);
             restore();
             before(info);
         }));
@@ -100,7 +104,7 @@ fn restore_on_panic() {
 
 fn show(mut terminal: Terminal<CrosstermBackend<io::Stdout>>, live: &Live, stop: &AtomicBool) {
     let mut tab = Tab::default();
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) && !PANICKED.load(Ordering::Relaxed) {
         let scene = live.scene();
         // A terminal that went away is no reason to end the run.
         if terminal.draw(|frame| draw(frame, &scene, tab)).is_err() {
