@@ -345,6 +345,40 @@ fn who_is_announced_first_to_a_new_owner_is_not_taken_before_who_has_waited_long
 }
 
 #[test]
+fn who_goes_on_hearing_of_queues_of_others_matches_its_own_nearly_all_the_time() {
+    const ROUNDS: u64 = 80;
+    let (mut nodes, a, b, _) = three();
+    let all = [0, 1, 2].map(NodeId);
+    let owned_by_a = |pool: &String| owner_of(pool, Band::Adult, false, &all) == NodeId(a as u64);
+    let own = (0..).map(|number| format!("pool-{number}")).find(owned_by_a).unwrap();
+    let (mut heard, mut at_once) = (nodes.carried.len(), 0);
+    for round in 0..ROUNDS {
+        // As if that node would not see the owner: all that it announces there comes here, too.
+        nodes.enqueue(b, woman(1_000 + round));
+        let now = at(nodes.now);
+        nodes.node(b).cancel(now, TicketId(1_000 + round));
+        nodes.run(10);
+        let said: Vec<Envelope> = nodes.carried[heard..].to_vec();
+        heard = nodes.carried.len();
+        let now = at(nodes.now);
+        for envelope in said.into_iter().filter(|it| it.from == peer(b) && matches!(it.body, Body::Tickets { .. })) {
+            nodes.node(a).handle_message(now, Envelope { to: Some(peer(a)), ..envelope });
+        }
+        let before = nodes.said.len();
+        for ticket in [woman(2_000 + round), man(3_000 + round)] {
+            nodes.node(a).enqueue(now, &own, ticket).unwrap();
+        }
+        nodes.talk();
+        at_once += usize::from(nodes.said[before..].iter().any(|(_, said)| matches!(said, Output::Paired(_))));
+        nodes.run(90);
+    }
+    nodes.run(GATHER_MS);
+    let paired = nodes.said.iter().filter(|(_, said)| matches!(said, Output::Paired(_))).count();
+    assert_eq!(paired, ROUNDS as usize);
+    assert!((ROUNDS as usize * 3 / 4..ROUNDS as usize).contains(&at_once), "{at_once} of {ROUNDS}");
+}
+
+#[test]
 fn a_ticket_picked_with_one_of_a_dead_node_is_free_again_at_once() {
     let (mut nodes, a, _, owner) = three();
     nodes.lost = |envelope| matches!(envelope.body, Body::Grant { .. });
