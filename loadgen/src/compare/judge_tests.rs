@@ -123,3 +123,40 @@ fn a_real_slowdown_is_found() {
     let (found, _) = called(200, 12, 0.03, 0.10, 0.03);
     assert!(found >= 170, "{found} of 200: 10 % beside 3 % of noise");
 }
+
+/// The pairs of a recorded experiment (loadgen/docs/RESULTS.md), by comparison, with the verdict of the day.
+fn recorded(name: &str) -> Vec<(String, Vec<(f64, f64)>)> {
+    let file = format!("{}/../benches/compare/recorded/{name}.csv", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(file).unwrap();
+    let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let number = |row: &[&str], at: usize| row[at].parse::<f64>().unwrap();
+    let of_one = |rows: &[Vec<&str>]| {
+        let pairs = rows.iter().map(|row| (number(row, 3), number(row, 4))).collect();
+        (rows[0][1].to_owned(), pairs)
+    };
+    rows.chunk_by(|a, b| a[0] == b[0]).map(of_one).collect()
+}
+
+#[test]
+fn what_was_recorded_is_judged_as_on_the_day() {
+    const PAIRS: usize = 6;
+    for (name, comparisons, most_regressed, least_regressed) in [("itself", 149, 0, 0), ("slower", 59, 59, 58)] {
+        let recorded = recorded(name);
+        assert_eq!(recorded.len(), comparisons, "{name}");
+        let mut regressed = 0;
+        for (number, (word, pairs)) in recorded.into_iter().enumerate() {
+            regressed += usize::from(word == "REGRESSED");
+            if pairs.len() > PAIRS {
+                continue; // some of these did not count, which the generators of that day knew
+            }
+            let judged = judge(&[(asked("cpu/packet", 0.03, true), Rounds::Pairs(pairs))], super::super::SEED);
+            let today = match judged[0].finding {
+                Finding::Regressed => "REGRESSED",
+                Finding::Unclear => "INCONCLUSIVE",
+                Finding::Improved | Finding::Equivalent | Finding::NotWorse => "PASS",
+            };
+            assert_eq!(today, word, "{name}, comparison {}: p {}", number + 1, judged[0].p);
+        }
+        assert!((least_regressed..=most_regressed).contains(&regressed), "{name}: {regressed}");
+    }
+}
