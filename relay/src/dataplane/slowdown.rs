@@ -1,8 +1,5 @@
 //! A packet path that is slower on purpose, for the proof that `loadgen ab` finds it: builds with the feature `slowdown` only,
 //! which nobody serves people with. What a worker uses of its processor, system calls included, grows by [`VARIABLE`] per cent.
-//!
-//! Wasted time would make good a third of itself: meanwhile packets gather, and fewer are waked for (measured: 10 % became 6.5). So it
-//! is taken from the next nap, and the worker keeps its rhythm.
 
 use std::time::Duration;
 
@@ -16,8 +13,6 @@ const USUAL_PERCENT: f64 = 10.0;
 pub(super) struct Slowdown {
     share: f64,
     paid: Duration,
-    /// Since the last nap.
-    wasted: Duration,
 }
 
 /// How much slower this build is, in per cent.
@@ -29,7 +24,7 @@ pub(crate) fn percent() -> f64 {
 impl Slowdown {
     /// For the calling thread.
     pub(super) fn new() -> Slowdown {
-        Slowdown { share: percent() / 100.0, paid: thread_cpu(), wasted: Duration::ZERO }
+        Slowdown { share: percent() / 100.0, paid: thread_cpu() }
     }
 
     /// Wastes its share of what this thread used since the last time.
@@ -41,12 +36,6 @@ impl Slowdown {
             std::hint::spin_loop();
             self.paid = thread_cpu();
         }
-        self.wasted += self.paid.saturating_sub(now);
-    }
-
-    /// What is left of a nap.
-    pub(super) fn shortened(&mut self, nap: Duration) -> Duration {
-        nap.saturating_sub(std::mem::take(&mut self.wasted))
     }
 }
 
@@ -56,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_thread_pays_its_share_and_no_more_than_it_used() {
-        let mut slowdown = Slowdown { share: 0.5, paid: thread_cpu(), wasted: Duration::ZERO };
+        let mut slowdown = Slowdown { share: 0.5, paid: thread_cpu() };
         let began = thread_cpu();
         while thread_cpu() < began + Duration::from_millis(40) {
             std::hint::spin_loop();
@@ -66,8 +55,5 @@ mod tests {
         let paid = thread_cpu() - worked;
         assert!(paid >= Duration::from_millis(20), "{paid:?}");
         assert!(paid < Duration::from_millis(200), "{paid:?}");
-        let second = Duration::from_secs(1);
-        assert!(slowdown.shortened(second) <= second - Duration::from_millis(20));
-        assert_eq!(slowdown.shortened(second), second, "once");
     }
 }

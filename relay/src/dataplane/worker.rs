@@ -73,8 +73,6 @@ pub(super) struct Hands {
     look: Option<Millis>,
     /// What happened since the last wait.
     pub(super) turn: LastTurn,
-    #[cfg(feature = "slowdown")]
-    slowdown: super::slowdown::Slowdown,
 }
 
 #[derive(Default)]
@@ -100,10 +98,10 @@ impl Worker {
             to_ring: Vec::new(),
             look: None,
             turn: LastTurn::default(),
-            #[cfg(feature = "slowdown")]
-            slowdown: super::slowdown::Slowdown::new(),
         };
         let mut now = self.clock.now();
+        #[cfg(feature = "slowdown")]
+        let mut slowdown = super::slowdown::Slowdown::new();
         while !self.mailbox.is_stopped() {
             self.wait(hands, now); // 1
             now = self.clock.now();
@@ -127,7 +125,7 @@ impl Worker {
             self.tick(hands, now); // 7
             self.flush_streams(hands, now); // 8
             #[cfg(feature = "slowdown")]
-            hands.slowdown.pay();
+            slowdown.pay();
         }
     }
 
@@ -138,8 +136,6 @@ impl Worker {
         if last.troubled && !last.received {
             thread::sleep(ERROR_PAUSE);
         } else if let Some(nap) = nap {
-            #[cfg(feature = "slowdown")]
-            let nap = hands.slowdown.shortened(nap);
             thread::sleep(nap);
             self.counters.naps.add(1);
         }
