@@ -4,6 +4,8 @@
 #
 #   benches/compare/limits.sh                     ten times each, ten minutes at most each time: up to 200 minutes
 #   benches/compare/limits.sh --times 3 --at-most 4m
+#   benches/compare/limits.sh --begin 4 --times 10    goes on after three that were made before
+#   benches/compare/limits.sh --summary           of what was recorded before
 #   benches/compare/limits.sh --no-build
 #   benches/compare/limits.sh -- --slo 'allocate.p99<50ms'   what follows -- goes to `loadgen find-limit`
 set -euo pipefail
@@ -11,13 +13,15 @@ cd "$(dirname "$0")/../.."
 
 target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 records="$target/compare"
-times=10 at_most=10m build=1
+times=10 at_most=10m build=1 begin=1
 while (($#)); do
   case "$1" in
     --times) times="$2"; shift 2 ;;
     --at-most) at_most="$2"; shift 2 ;;
     --no-build) build=0; shift ;;
-    -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --begin) begin="$2"; shift 2 ;;
+    --summary) build=0 times=0; shift ;;
+    -h|--help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --) shift; break ;;
     *) echo "limits.sh: unknown argument '$1'; try --help" >&2; exit 2 ;;
   esac
@@ -63,7 +67,7 @@ start_coturn() {
   server=$!
 }
 
-for turn in $(seq 1 "$times"); do
+for turn in $(seq "$begin" "$times"); do
   for kind in relay coturn; do
     port=$(free_port)
     "start_$kind" "$port"
@@ -99,3 +103,13 @@ for kind in ("relay", "coturn"):
     print(f"{kind}: {most} of {len(found)} intervals overlap; limits: {', '.join(who)}; "
           f"{sum(confirmed for *_, confirmed in found)} confirmed; {intervals}")
 PY
+
+# How many of a server's intervals have a rate in common: some interval's lower end lies in all of them.
+for kind in relay coturn; do
+  jq -rs --arg kind "$kind" '
+    map({low: (.cps.low // 0), high: (.cps.high // infinite), limit: (.limit // "nothing"), confirmed}) as $all
+    | ([$all[].low | . as $rate | [$all[] | select(.low <= $rate and $rate <= .high)] | length] | max) as $common
+    | ($all[] | "  \(.low | round)–\(if .high == infinite then "" else .high | round end)  \(.limit)\(if .confirmed then "" else ", not confirmed" end)"),
+      "\($kind): \($common // 0) of \($all | length) intervals have a rate in common"
+  ' "$records"/limit-"$kind"-*.json
+done
