@@ -63,6 +63,8 @@ impl Worker {
                 let _ = self.epoll.remove(listener);
             }
         }
+        // Who reads them now has perhaps asked for that already, of these same sockets.
+        self.sockets.hear_marks(true);
         self.departed = true;
     }
 

@@ -10,7 +10,9 @@ mod batch;
 mod counters;
 mod departure;
 mod listening;
+mod looking;
 mod mailbox;
+mod marks;
 mod names;
 mod nap;
 mod outbox;
@@ -55,6 +57,7 @@ use crate::clock::Clock;
 use crate::turn;
 use listening::{Known, Retired};
 use mailbox::Mailbox;
+use marks::Marks;
 use nap::Nap;
 use socket::{Listener, open_listeners};
 use sockets::{Place, Sockets};
@@ -241,8 +244,10 @@ impl Bound {
                 clock,
                 counters,
                 nap: Nap::new(Arc::clone(&nap)),
+                marks: Marks::default(),
                 tcp: self.tcp.clone(),
                 departed: false,
+                looks: false,
                 retired: Retired::default(),
             };
             running.threads.push(spawn(number, seat.core, worker)?);

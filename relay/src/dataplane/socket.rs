@@ -181,6 +181,13 @@ pub(super) fn allow_fragments(socket: BorrowedFd<'_>, ipv6: bool, allow: bool) -
     sys::set_option(socket, level, option, mode)
 }
 
+/// Whether the kernel says DSCP and ECN of each datagram the socket receives.
+pub(super) fn hear_marks(socket: BorrowedFd<'_>, ipv6: bool, hear: bool) -> io::Result<()> {
+    let (level, option) =
+        if ipv6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS) } else { (libc::IPPROTO_IP, libc::IP_RECVTOS) };
+    sys::set_option(socket, level, option, hear.into())
+}
+
 /// Non-blocking, closed on exec, one IP version only, told about DSCP and ECN of each datagram, and sending
 /// what may be fragmented.
 fn open(address: SocketAddr) -> io::Result<Socket> {
@@ -193,11 +200,7 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
 }
 
 fn hear_what_came_beside(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    let (level, tos) = match address {
-        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVTOS),
-        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
-    };
-    sys::set_option(socket.as_fd(), level, tos, 1)?;
+    hear_marks(socket.as_fd(), address.is_ipv6(), true)?;
     allow_fragments(socket.as_fd(), address.is_ipv6(), true)
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::names::Beside;
-use super::socket::{Listener, hear_errors, open_connected, open_relayed};
+use super::socket::{Listener, hear_errors, hear_marks, open_connected, open_relayed};
 use super::sys;
 use crate::access::{Bucket, Rate};
 use crate::time::Millis;
@@ -179,6 +179,13 @@ impl Sockets {
     pub(super) fn source(&self, index: u16, local: SocketAddr) -> Option<SocketAddr> {
         let listener = self.listeners.get(usize::from(index))?.as_ref()?;
         listener.socket.wildcard.then_some(local)
+    }
+
+    /// Whether listeners say DSCP and ECN of each datagram.
+    pub(super) fn hear_marks(&self, hear: bool) {
+        for Listener { socket, address, .. } in self.listeners.iter().flatten().map(|open| &open.socket) {
+            let _ = hear_marks(socket.as_fd(), address.is_ipv6(), hear); // it could be set when the socket was opened
+        }
     }
 
     /// Asks every listener what it has lost, and answers how much that is since the last time.

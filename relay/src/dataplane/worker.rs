@@ -12,6 +12,7 @@ use super::batch::{Batch, Queued, SLOTS};
 use super::counters::IoCounters;
 use super::listening::Retired;
 use super::mailbox::{Mailbox, Mailboxes};
+use super::marks::Marks;
 use super::names::Leaving;
 use super::nap::Nap;
 use super::parcels::Parcels;
@@ -49,10 +50,13 @@ pub(super) struct Worker {
     pub(super) clock: Clock,
     pub(super) counters: Arc<IoCounters>,
     pub(super) nap: Nap,
+    pub(super) marks: Marks,
     /// Who does what TCP allocations ask for, if anybody.
     pub(super) tcp: Option<TasksSender>,
     /// The listeners were given away.
     pub(super) departed: bool,
+    /// It looks into its listeners, and does not wait for them.
+    pub(super) looks: bool,
     /// Listeners that a reload has taken away.
     pub(super) retired: Retired,
 }
@@ -105,6 +109,7 @@ impl Worker {
         while !self.mailbox.is_stopped() {
             self.wait(hands, now); // 1
             now = self.clock.now();
+            self.ask_for_marks(now.mono);
             for i in 0..hands.ready.len() {
                 match Place::from_number(hands.ready.get(i)) {
                     Place::Mailbox => self.command(hands, now),
@@ -117,7 +122,7 @@ impl Worker {
                     }
                 }
             }
-            if hands.ready.is_full() && !self.departed {
+            if (self.looks || hands.ready.is_full()) && !self.departed {
                 self.serve_listeners(hands, now);
             }
             self.flush(hands); // 5
@@ -147,6 +152,7 @@ impl Worker {
             self.retired.poll_timeout(),
         ];
         let timeout = match deadlines.into_iter().flatten().min() {
+            _ if self.look_or_wait() => 0,
             Some(deadline) => i32::try_from(deadline.since(now.mono)).unwrap_or(i32::MAX),
             None => -1,
         };
@@ -154,8 +160,18 @@ impl Worker {
         if let Err(error) = self.epoll.wait(&mut hands.ready, timeout) {
             hands.turn.troubled = error.kind() != io::ErrorKind::Interrupted;
         }
-        if hands.ready.len() > 0 {
+        if self.looks || hands.ready.len() > 0 {
             hands.look.get_or_insert(now.mono.after(LOOK_MILLIS));
+        }
+    }
+
+    /// DSCP and ECN of what comes in from here on, if they are worth asking for.
+    fn ask_for_marks(&mut self, now: Millis) {
+        if self.departed {
+            return; // the listeners are somebody else's
+        }
+        if let Some(hear) = self.marks.change(now, self.nap.is_busy()) {
+            self.sockets.hear_marks(hear);
         }
     }
 
@@ -172,7 +188,8 @@ impl Worker {
         }
     }
 
-    /// When more sockets are ready than one wait can name, relayed sockets must not keep the listeners waiting their turn.
+    /// While nobody rings for them; and when more sockets are ready than one wait can name, since relayed sockets must not keep the
+    /// listeners waiting their turn.
     fn serve_listeners(&mut self, hands: &mut Hands, now: Now) {
         for index in 0..self.sockets.listeners() {
             self.serve(hands, now, Place::Listener(index));
@@ -227,6 +244,9 @@ impl Worker {
         let mut packet = hands.batch.packet(slot, received.len);
         let forward = match place {
             Place::Listener(listener) => {
+                if received.beside.tos != 0 {
+                    self.marks.heard(now.mono);
+                }
                 let Some(local) = self.sockets.local(listener, &received.beside) else { return };
                 let from = FiveTuple { listener, transport: Transport::Udp, local, remote };
                 if self.is_turned_away(&from) {

@@ -4,6 +4,9 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command as Process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -38,16 +41,20 @@ impl Headers {
 
     /// The header of the next datagram to that port.
     fn of_next(&self, to: SocketAddr) -> Header {
-        self.0.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        self.of_next_within(to, Duration::from_secs(20)).expect("something for that port")
+    }
+
+    fn of_next_within(&self, to: SocketAddr, patience: Duration) -> Option<Header> {
+        self.0.set_read_timeout(Some(patience)).unwrap();
         let (mut bytes, start) = ([0; 65536], Instant::now());
-        while start.elapsed() < Duration::from_secs(20) {
-            let len = self.0.recv(&mut bytes).unwrap();
+        while start.elapsed() < patience {
+            let len = self.0.recv(&mut bytes).ok()?;
             let header = usize::from(bytes[0] & 0xF) * 4;
             if len >= header + 8 && bytes[header + 2..header + 4] == to.port().to_be_bytes() {
-                return Header { tos: bytes[1], dont_fragment: bytes[6] & 0x40 != 0 };
+                return Some(Header { tos: bytes[1], dont_fragment: bytes[6] & 0x40 != 0 });
             }
         }
-        panic!("nothing came for that port");
+        None
     }
 }
 
@@ -94,6 +101,48 @@ fn dscp_and_ecn_go_on_as_they_came_in_both_directions() {
         peer.send_to(b"y", relayed).unwrap();
         assert_eq!(headers.of_next(client.address()).tos, carried, "{sent:#x} towards the client");
     }
+}
+
+/// Sends what is nobody's business, ten thousand datagrams a second, until it is dropped.
+struct Noise(Arc<AtomicBool>, Option<JoinHandle<()>>);
+
+impl Noise {
+    fn towards(relay: SocketAddr) -> Noise {
+        let (goes_on, socket) = (Arc::new(AtomicBool::new(true)), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let seen = Arc::clone(&goes_on);
+        let thread = thread::spawn(move || {
+            while seen.load(Relaxed) {
+                (0..50).for_each(|_| drop(socket.send_to(b"\xFF noise", relay)));
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Noise(goes_on, Some(thread))
+    }
+}
+
+impl Drop for Noise {
+    fn drop(&mut self) {
+        self.0.store(false, Relaxed);
+        self.1.take().unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn a_busy_worker_finds_out_who_marks_and_carries_the_marks_on() {
+    let Some(headers) = Headers::open() else { return };
+    const EXPEDITED: u8 = 46 << 2;
+    let (relay, client, _, peer) = scene(EXPEDITED);
+    let _noise = Noise::towards(relay.addresses[0]);
+    thread::sleep(Duration::from_millis(200));
+    // What is lost in the noise says nothing.
+    let one = |_| {
+        thread::sleep(Duration::from_millis(20));
+        client.send_on_channel(CHANNEL, b"x");
+        headers.of_next_within(peer.local_addr().unwrap(), Duration::from_millis(100))
+    };
+    let next = || (0..100).find_map(one).unwrap().tos;
+    eventually("its marks are heard", || next() == EXPEDITED);
+    assert!((0..50).all(|_| next() == EXPEDITED), "and go on being heard");
 }
 
 /// Loopback carries nearly everything whole, so this test runs itself again where it does not.
