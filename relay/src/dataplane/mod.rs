@@ -10,13 +10,13 @@ mod batch;
 mod counters;
 mod departure;
 mod listening;
-mod looking;
 mod mailbox;
 mod marks;
 mod names;
 mod nap;
 mod outbox;
 mod parcels;
+mod polling;
 #[cfg(feature = "slowdown")]
 pub(crate) mod slowdown;
 mod socket;
@@ -247,7 +247,7 @@ impl Bound {
                 marks: Marks::default(),
                 tcp: self.tcp.clone(),
                 departed: false,
-                looks: false,
+                polls: false,
                 retired: Retired::default(),
             };
             running.threads.push(spawn(number, seat.core, worker)?);

@@ -55,8 +55,8 @@ pub(super) struct Worker {
     pub(super) tcp: Option<TasksSender>,
     /// The listeners were given away.
     pub(super) departed: bool,
-    /// It looks into its listeners, and does not wait for them.
-    pub(super) looks: bool,
+    /// It polls its listeners instead of waiting for them.
+    pub(super) polls: bool,
     /// Listeners that a reload has taken away.
     pub(super) retired: Retired,
 }
@@ -122,7 +122,7 @@ impl Worker {
                     }
                 }
             }
-            if (self.looks || hands.ready.is_full()) && !self.departed {
+            if (self.polls || hands.ready.is_full()) && !self.departed {
                 self.serve_listeners(hands, now);
             }
             self.flush(hands); // 5
@@ -152,7 +152,7 @@ impl Worker {
             self.retired.poll_timeout(),
         ];
         let timeout = match deadlines.into_iter().flatten().min() {
-            _ if self.look_or_wait() => 0,
+            _ if self.poll_or_wait() => 0,
             Some(deadline) => i32::try_from(deadline.since(now.mono)).unwrap_or(i32::MAX),
             None => -1,
         };
@@ -160,7 +160,7 @@ impl Worker {
         if let Err(error) = self.epoll.wait(&mut hands.ready, timeout) {
             hands.turn.troubled = error.kind() != io::ErrorKind::Interrupted;
         }
-        if self.looks || hands.ready.len() > 0 {
+        if self.polls || hands.ready.len() > 0 {
             hands.look.get_or_insert(now.mono.after(LOOK_MILLIS));
         }
     }
@@ -188,7 +188,7 @@ impl Worker {
         }
     }
 
-    /// While nobody rings for them; and when more sockets are ready than one wait can name, since relayed sockets must not keep the
+    /// While they are polled; and when more sockets are ready than one wait can name, since relayed sockets must not keep the
     /// listeners waiting their turn.
     fn serve_listeners(&mut self, hands: &mut Hands, now: Now) {
         for index in 0..self.sockets.listeners() {
