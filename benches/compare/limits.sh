@@ -5,6 +5,7 @@
 #   benches/compare/limits.sh                     ten times each, ten minutes at most each time: up to 200 minutes
 #   benches/compare/limits.sh --times 3 --at-most 4m
 #   benches/compare/limits.sh --begin 4 --times 10    goes on after three that were made before
+#   benches/compare/limits.sh --only coturn
 #   benches/compare/limits.sh --summary           of what was recorded before
 #   benches/compare/limits.sh --no-build
 #   benches/compare/limits.sh -- --slo 'allocate.p99<50ms'   what follows -- goes to `loadgen find-limit`
@@ -13,15 +14,16 @@ cd "$(dirname "$0")/../.."
 
 target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 records="$target/compare"
-times=10 at_most=10m build=1 begin=1
+times=10 at_most=10m build=1 begin=1 kinds=(relay coturn)
 while (($#)); do
   case "$1" in
     --times) times="$2"; shift 2 ;;
     --at-most) at_most="$2"; shift 2 ;;
     --no-build) build=0; shift ;;
     --begin) begin="$2"; shift 2 ;;
+    --only) kinds=("$2"); shift 2 ;;
     --summary) build=0 times=0; shift ;;
-    -h|--help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --) shift; break ;;
     *) echo "limits.sh: unknown argument '$1'; try --help" >&2; exit 2 ;;
   esac
@@ -37,8 +39,8 @@ here=0 there=0
 ((cores > 1)) && here=0-$((cores - 2)) there=$((cores - 1))
 password=$(head -c 18 /dev/urandom | base64 | tr '+/' '-_')
 free_port() { python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-server=0
-trap '((server)) && kill -KILL "$server" 2>/dev/null || true' EXIT
+declare -A server port
+trap 'kill -KILL "${server[@]}" 2>/dev/null || true' EXIT # the relay would drain on a TERM
 
 start_relay() {
   cat >"$records/limits.toml" <<TOML
@@ -57,55 +59,36 @@ user_allocations = 40000
 exempt = ["127.0.0.0/8"]
 TOML
   taskset -c "$there" "$records/relay" --config "$records/limits.toml" >/dev/null 2>&1 &
-  server=$!
+  server[relay]=$!
 }
 
 start_coturn() {
   taskset -c "$there" turnserver -n --no-tls --no-dtls --no-tcp --no-cli --log-file /dev/null --lt-cred-mech --relay-threads 1 \
     --listening-ip 127.0.0.1 --listening-port "$1" --relay-ip 127.0.0.1 --min-port 20000 --max-port 65535 \
     --realm limits --user "limits:$password" --allow-loopback-peers --pidfile "" >/dev/null 2>&1 &
-  server=$!
+  server[coturn]=$!
 }
 
+# One process of each all the time: two of the same program differ by more than what is looked for here.
+if ((begin <= times)); then
+  for kind in "${kinds[@]}"; do
+    port[$kind]=$(free_port)
+    "start_$kind" "${port[$kind]}"
+  done
+  sleep 1
+fi
 for turn in $(seq "$begin" "$times"); do
-  for kind in relay coturn; do
-    port=$(free_port)
-    "start_$kind" "$port"
-    sleep 1
+  for kind in "${kinds[@]}"; do
     echo "== $kind, $turn of $times" | tee -a "$records/limits.log"
-    LOADGEN_TURN_PASSWORD="$password" taskset -c "$here" "$records/loadgen" find-limit --turn "turn:127.0.0.1:$port" --user limits \
-      --server-pid "$server" --from 200 --at-most "$at_most" --json "$records/limit-$kind-$turn.json" -q "$@" \
+    LOADGEN_TURN_PASSWORD="$password" taskset -c "$here" "$records/loadgen" find-limit --turn "turn:127.0.0.1:${port[$kind]}" \
+      --user limits --server-pid "${server[$kind]}" --from 200 --at-most "$at_most" --json "$records/limit-$kind-$turn.json" -q "$@" \
       2>&1 | tee -a "$records/limits.log" || true
-    kill -KILL "$server" # the relay would drain on a TERM
-    wait "$server" 2>/dev/null || true
-    server=0
+    sleep 2 # allocations of calls that were cut off are given up
   done
 done
 
-# In how many of the runs does the interval hold what most of them have in common?
-python3 - "$records" "$times" <<'PY' | tee -a "$records/limits.log"
-import json, sys
-folder, times = sys.argv[1], int(sys.argv[2])
-for kind in ("relay", "coturn"):
-    found = []
-    for turn in range(1, times + 1):
-        try:
-            result = json.load(open(f"{folder}/limit-{kind}-{turn}.json"))
-        except OSError:
-            continue
-        low, high = result["cps"]["low"], result["cps"]["high"]
-        found.append((low or 0.0, high or float("inf"), result["limit"], result["confirmed"]))
-    if not found:
-        continue
-    most = max(sum(low <= point <= high for low, high, *_ in found) for point, *_ in found)
-    who = sorted({str(limit) for *_, limit, _ in found})
-    intervals = " ".join(f"{low:.0f}-{high:.0f}" for low, high, *_ in found)
-    print(f"{kind}: {most} of {len(found)} intervals overlap; limits: {', '.join(who)}; "
-          f"{sum(confirmed for *_, confirmed in found)} confirmed; {intervals}")
-PY
-
 # How many of a server's intervals have a rate in common: some interval's lower end lies in all of them.
-for kind in relay coturn; do
+for kind in "${kinds[@]}"; do
   jq -rs --arg kind "$kind" '
     map({low: (.cps.low // 0), high: (.cps.high // infinite), limit: (.limit // "nothing"), confirmed}) as $all
     | ([$all[].low | . as $rate | [$all[] | select(.low <= $rate and $rate <= .high)] | length] | max) as $common
