@@ -69,7 +69,7 @@ start_coturn() {
   server[coturn]=$!
 }
 
-# One process of each all the time: two of the same program differ by more than what is looked for here.
+# One process of each all the time, so that what differs is the search and the machine, and not how a process came to lie in memory.
 if ((begin <= times)); then
   for kind in "${kinds[@]}"; do
     port[$kind]=$(free_port)

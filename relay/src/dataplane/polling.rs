@@ -5,7 +5,7 @@
 use super::sockets::Place;
 use super::worker::Worker;
 
-/// With more listeners than these, reading those that have nothing costs more than being called.
+/// With more listeners than these, reading those that have nothing is taken to cost more than being called. Not measured.
 const MOST_LISTENERS: u16 = 4;
 
 impl Worker {
