@@ -37,7 +37,8 @@ Calls a second are doubled until an objective is missed, then halved in between 
 then measured --confirm times more: the lower one moves down until it is carried every time, the upper one up until it never is. The
 answer is what lies between, in calls a second, busy-hour call attempts (× 3600) and Erlang (× mean hold), and who gave out: the
 generator, the server's processors, its ports or quota, or an objective alone. A window is as long as its rarest percentile needs. A
-point at which the generator was at fault is measured three times before it counts as its limit; above it, the server's is unknown.
+point at which the generator was at fault is measured three times before it counts as its limit, and higher ones once; above it, the
+server's is unknown.
 A relay of our own is started anew for every point. Nothing is begun after --at-most.
 
 Exit codes: 0 an interval, confirmed · 2 usage · 3 an objective is missed at any load · 5 the generator gave out first: the server
@@ -52,7 +53,7 @@ pub(super) struct FindLimitArgs {
     #[arg(long, value_name = "SHARE", default_value = "5%")]
     resolution: String,
     /// Windows in a row that must agree at each end
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 4)]
     confirm: u32,
     /// When nothing new is begun
     #[arg(long, value_name = "TIME", default_value = "10m")]

@@ -12,7 +12,7 @@ use std::{io, time::Duration};
 const MOST: f64 = 20_000.0;
 /// Below this nothing is looked for.
 const LEAST: f64 = 1.0;
-/// A point at which the generator was at fault is measured again so often before it is believed.
+/// A point at which the generator was at fault is measured again so often before it is believed the first time.
 const RETRIES: u32 = 2;
 /// How often an end that is not confirmed may be moved.
 const MOVES: u32 = 6;
@@ -110,6 +110,8 @@ struct Running<'a> {
     measure: &'a mut dyn FnMut(&'static str, f64) -> io::Result<Point>,
     elapsed: &'a dyn Fn() -> Duration,
     points: Vec<Point>,
+    /// The least rate at which the generator was at fault every time.
+    too_much_for_us: f64,
 }
 
 /// Searches; a point that is begun is finished.
@@ -118,7 +120,7 @@ pub fn search(
     elapsed: &dyn Fn() -> Duration,
     measure: &mut dyn FnMut(&'static str, f64) -> io::Result<Point>,
 ) -> io::Result<Found> {
-    let mut running = Running { search, measure, elapsed, points: Vec::new() };
+    let mut running = Running { search, measure, elapsed, points: Vec::new(), too_much_for_us: f64::INFINITY };
     let (low, high) = running.bracket()?;
     let (low, high) = running.narrow(low, high)?;
     let (low, low_confirmed) = running.confirm_low(low)?;
@@ -133,9 +135,11 @@ impl Running<'_> {
         (self.elapsed)() >= self.search.at_most
     }
 
-    /// Whether the load was carried; none if the time is up.
+    /// Whether the load was carried; none if the time is up. A fault of the generator's may be chance and is looked at again, unless
+    /// it has had it every time at no higher a rate.
     fn carried(&mut self, purpose: &'static str, rate: f64) -> io::Result<Option<bool>> {
-        for _ in 0..=RETRIES {
+        let retries = if rate < self.too_much_for_us { RETRIES } else { 0 };
+        for _ in 0..=retries {
             if self.time_is_up() {
                 return Ok(None);
             }
@@ -146,6 +150,7 @@ impl Running<'_> {
                 return Ok(Some(held == Held::Carried));
             }
         }
+        self.too_much_for_us = self.too_much_for_us.min(rate);
         Ok(Some(false))
     }
 

@@ -62,6 +62,17 @@ fn a_generator_that_gives_out_first_is_named() {
 }
 
 #[test]
+fn a_generator_is_believed_at_once_where_it_was_at_fault_three_times() {
+    let found = found(5000.0, 0.0, 300.0, SEARCH, 1);
+    let least = found.points.iter().filter(|point| point.held == Held::Generator).map(|point| point.offered);
+    let least = least.fold(f64::INFINITY, f64::min);
+    let windows = |rate: f64| found.points.iter().filter(|point| point.offered == rate).count();
+    assert_eq!(found.points.iter().find(|point| point.offered > 300.0).map(|point| windows(point.offered)), Some(3));
+    assert_eq!(windows(least), 3 + SEARCH.confirm as usize, "{:?}", found.points);
+    assert!(found.confirmed);
+}
+
+#[test]
 fn intervals_of_a_noisy_server_overlap() {
     let found: Vec<(f64, f64)> = (0..10)
         .map(|seed| found(500.0, 0.15, f64::MAX, SEARCH, seed))

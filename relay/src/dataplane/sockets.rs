@@ -128,6 +128,10 @@ impl Sockets {
         self.listeners.len() as u16
     }
 
+    pub(super) fn open_listeners(&self) -> usize {
+        self.listeners.iter().flatten().count()
+    }
+
     /// The socket at a place, if it is (still) open.
     pub(super) fn get(&self, place: Place) -> Option<BorrowedFd<'_>> {
         match place {

@@ -151,14 +151,15 @@ impl Worker {
             hands.look,
             self.retired.poll_timeout(),
         ];
+        hands.turn.troubled = self.poll_or_wait().is_err();
         let timeout = match deadlines.into_iter().flatten().min() {
-            _ if self.poll_or_wait() => 0,
+            _ if self.polls => 0,
             Some(deadline) => i32::try_from(deadline.since(now.mono)).unwrap_or(i32::MAX),
             None => -1,
         };
         self.counters.waits.add(1);
         if let Err(error) = self.epoll.wait(&mut hands.ready, timeout) {
-            hands.turn.troubled = error.kind() != io::ErrorKind::Interrupted;
+            hands.turn.troubled |= error.kind() != io::ErrorKind::Interrupted;
         }
         if self.polls || hands.ready.len() > 0 {
             hands.look.get_or_insert(now.mono.after(LOOK_MILLIS));

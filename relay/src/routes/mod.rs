@@ -21,8 +21,8 @@ use crate::time::Millis;
 pub use five_tuple::{ClientPath, Connection, FiveTuple, Transport};
 pub use relayed_port::{AddressId, RelayedAddress, RelayedPort};
 
-/// Slots per chunk, and chunks per relayed address: 65 536 ports.
-const CHUNK: usize = 128;
+/// Slots per chunk, and chunks per relayed address: 65 536 ports. A table is small if ports are taken of few chunks.
+pub(crate) const CHUNK: usize = 128;
 const CHUNKS: usize = 65_536 / CHUNK;
 
 /// Relayed addresses there may ever be: [`AddressId`] counts no further.

@@ -151,7 +151,10 @@ impl Turn {
         let (ports, settings) = (&self.shared.ports, &self.shared.settings);
         let addresses = self.shared.addresses(ipv6);
         match wanted.port {
-            WantedPort::Any => Some((ports.take(&addresses, Wish::Any, now)?, None)),
+            WantedPort::Any => {
+                let wish = if matches!(who.identity(), Identity::Call(_)) { Wish::Virtual } else { Wish::Any };
+                Some((ports.take(&addresses, wish, now)?, None))
+            }
             WantedPort::Even => Some((ports.take(&addresses, Wish::Even, now)?, None)),
             WantedPort::Reserved(token) => Some((ports.redeem(&token, now)?, None)),
             WantedPort::Pair => {

@@ -11,7 +11,7 @@ pub(super) struct PortBag {
     places: Box<[u16]>,
 }
 
-/// Not in the bag. No place is that large: a bag holds ports of one parity.
+/// Not in the bag. No place is that large: port 0 is in no range.
 const ABSENT: u16 = u16::MAX;
 
 impl PortBag {

@@ -1,5 +1,8 @@
 //! The allocator of relayed ports, real and virtual alike: random (RFC 8656 §7.2: hard to predict), each handed out
 //! once, ports in == ports out. Taking any port, an even one or an even pair costs the same however full the range is.
+//!
+//! Virtual ports lie together instead, a chunk of the route table after the other, in chunks chosen at random: nobody outside can
+//! send to them, so there is nothing to predict, and a table of ports scattered over the whole range is ten times as large.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
@@ -12,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::port_bag::PortBag;
 use crate::auth::PersonHash;
 use crate::hashing::{Seeded, seeded};
-use crate::routes::{AddressId, RelayedPort};
+use crate::routes::{AddressId, CHUNK, RelayedPort};
 use crate::time::Millis;
 
 /// How long the second port of a pair is held for its token (RFC 8656 §7.2 recommends 30 s).
@@ -54,6 +57,10 @@ struct Pool {
     odd: PortBag,
     /// Even ports that are free together with the odd one above them.
     pairs: PortBag,
+    /// Free ports of chunks that virtual ports were taken from.
+    together: PortBag,
+    /// The lowest ports of those chunks.
+    chunks: BTreeSet<u16>,
 }
 
 /// Which port will do.
@@ -62,6 +69,8 @@ pub(crate) enum Wish {
     Any,
     /// EVEN-PORT without the R bit.
     Even,
+    /// One of a chunk that is in use already.
+    Virtual,
 }
 
 impl Ports {
@@ -242,8 +251,9 @@ impl Inner {
 
 impl Pool {
     fn all_free(range: &RangeInclusive<u16>) -> Pool {
-        let [even, odd, pairs] = [(); 3].map(|()| PortBag::empty(range));
-        let mut pool = Pool { outside: BTreeSet::new(), range: range.clone(), even, odd, pairs };
+        let [even, odd, pairs, together] = [(); 4].map(|()| PortBag::empty(range));
+        let (outside, chunks) = (BTreeSet::new(), BTreeSet::new());
+        let mut pool = Pool { outside, range: range.clone(), even, odd, pairs, together, chunks };
         for port in range.clone() {
             pool.give_back(port);
         }
@@ -252,6 +262,7 @@ impl Pool {
 
     fn moved_to(&self, range: &RangeInclusive<u16>) -> Pool {
         let mut pool = Pool::all_free(range);
+        // Chunks that virtual ports were taken from are chosen anew: those of the old range need not be in this one.
         let held = self.range.clone().filter(|port| !self.even.contains(*port) && !self.odd.contains(*port));
         for port in held.chain(self.outside.iter().copied()) {
             if range.contains(&port) {
@@ -266,6 +277,8 @@ impl Pool {
     fn take(&mut self, wish: Wish, random: &mut ChaCha12Rng) -> Option<u16> {
         let (even, odd) = (self.even.len(), self.odd.len());
         let from = match wish {
+            Wish::Virtual if self.together.len() > 0 => &self.together,
+            Wish::Virtual => return self.take_of_new_chunk(random),
             Wish::Even => &self.even,
             Wish::Any if even + odd == 0 => return None,
             Wish::Any if random.random_range(0..even + odd) < even => &self.even,
@@ -273,6 +286,19 @@ impl Pool {
         };
         let port = from.pick(random)?;
         self.remove(port);
+        Some(port)
+    }
+
+    /// Any port, and from now on virtual ones are taken from beside it.
+    fn take_of_new_chunk(&mut self, random: &mut ChaCha12Rng) -> Option<u16> {
+        let port = self.take(Wish::Any, random)?;
+        let chunk = chunk_of(port);
+        self.chunks.insert(chunk);
+        for beside in chunk..=chunk | (CHUNK as u16 - 1) {
+            if self.bag(beside).contains(beside) {
+                self.together.insert(beside);
+            }
+        }
         Some(port)
     }
 
@@ -299,6 +325,7 @@ impl Pool {
     fn remove(&mut self, port: u16) {
         self.bag(port).remove(port);
         self.pairs.remove(port & !1);
+        self.together.remove(port);
     }
 
     fn give_back(&mut self, port: u16) {
@@ -306,12 +333,21 @@ impl Pool {
             return;
         }
         self.bag(port).insert(port);
+        if self.chunks.contains(&chunk_of(port)) {
+            self.together.insert(port);
+        }
         let (low, high) = (port & !1, port | 1);
         if self.even.contains(low) && self.odd.contains(high) {
             self.pairs.insert(low);
         }
     }
 }
+
+fn chunk_of(port: u16) -> u16 {
+    port & !(CHUNK as u16 - 1)
+}
+
+const _: () = assert!(CHUNK.is_power_of_two());
 
 #[cfg(test)]
 #[path = "ports_tests.rs"]

@@ -42,6 +42,35 @@ fn a_pair_is_found_in_a_nearly_full_range() {
     assert_eq!(ports.take_pair(&ONE, ANN, 9, NOON).unwrap().0.port, 50_402, "50 401 and 50 402 are no pair");
 }
 
+/// The route table is as large as the chunks that are in use: 750 ports are held in the end, in six chunks of 128.
+#[test]
+fn virtual_ports_lie_together_and_in_chunks_nobody_can_foretell() {
+    let chunks = |seed| {
+        let ports = Ports::new(1, &(1024..=65_535), 0, [seed; 32]);
+        let mut chunks = BTreeSet::new();
+        for turn in 0..1000 {
+            let port = ports.take(&ONE, Wish::Virtual, NOON).unwrap();
+            chunks.insert(chunk_of(port.port));
+            if turn % 4 == 0 {
+                ports.give_back(port);
+            }
+        }
+        chunks
+    };
+    let (one, other) = (chunks(1), chunks(2));
+    assert_eq!(one.len(), 6, "{one:?}");
+    assert_ne!(one, other);
+}
+
+#[test]
+fn virtual_ports_are_taken_beside_the_real_ones_until_there_is_none() {
+    let ports = ports(50_000..=50_299);
+    let wish = |turn: u32| if turn.is_multiple_of(2) { Wish::Virtual } else { Wish::Any };
+    let taken: BTreeSet<_> = (0..300).map(|turn| ports.take(&ONE, wish(turn), NOON).unwrap().port).collect();
+    assert_eq!(taken.len(), 300);
+    assert_eq!(ports.take(&ONE, Wish::Virtual, NOON), None);
+}
+
 #[test]
 fn the_second_address_is_used_when_the_first_is_full() {
     let ports = Ports::new(2, &(50_000..=50_004), 0, [3; 32]);
@@ -63,7 +92,7 @@ fn another_seed_gives_other_ports_and_the_same_seed_the_same() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Take(bool),
+    Take(Wish),
     Pair,
     Redeem(usize),
     Cancel(usize),
@@ -73,7 +102,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        any::<bool>().prop_map(Step::Take),
+        prop_oneof![Just(Wish::Any), Just(Wish::Even), Just(Wish::Virtual)].prop_map(Step::Take),
         Just(Step::Pair),
         (0..8_usize).prop_map(Step::Redeem),
         (0..8_usize).prop_map(Step::Cancel),
@@ -92,10 +121,11 @@ proptest! {
         let (mut now, mut held, mut tokens) = (Millis(0), Vec::new(), Vec::new());
         for step in steps {
             match step {
-                Step::Take(even) => {
-                    let wish = if even { Wish::Even } else { Wish::Any };
-                    if let Some(port) = ports.take(&ONE, wish, now) {
-                        prop_assert!(!even || port.port % 2 == 0);
+                Step::Take(wish) => {
+                    let port = ports.take(&ONE, wish, now);
+                    prop_assert!(port.is_some() || wish == Wish::Even || ports.free(AddressId(0)) == 0);
+                    if let Some(port) = port {
+                        prop_assert!(wish != Wish::Even || port.port % 2 == 0);
                         prop_assert!(!held.contains(&port), "handed out twice");
                         held.push(port);
                     }
@@ -124,6 +154,7 @@ proptest! {
         held.into_iter().for_each(|port| ports.give_back(port));
         prop_assert_eq!(ports.free(AddressId(0)), 20);
         let inner = ports.lock();
+        prop_assert_eq!(inner.pools[0].together.len(), if inner.pools[0].chunks.is_empty() { 0 } else { 20 });
         prop_assert!(inner.reserved.is_empty() && inner.ending.is_empty() && inner.holders.is_empty());
     }
 }
