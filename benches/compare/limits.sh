@@ -2,7 +2,7 @@
 # `loadgen find-limit` on this relay and on coturn (Debian's package coturn), several times each, TURN alone: do the intervals overlap?
 # Run it alone on the machine. Relay or coturn on one core, loadgen on the others.
 #
-#   benches/compare/limits.sh                     ten times each, ten minutes at most each time: up to 200 minutes
+#   benches/compare/limits.sh                     ten times each, ten minutes at most each time: an hour on a quiet machine
 #   benches/compare/limits.sh --times 3 --at-most 4m
 #   benches/compare/limits.sh --begin 4 --times 10    goes on after three that were made before
 #   benches/compare/limits.sh --only coturn
@@ -87,10 +87,11 @@ for turn in $(seq "$begin" "$times"); do
   done
 done
 
-# How many of a server's intervals have a rate in common: some interval's lower end lies in all of them.
+# How many of a server's intervals have a rate in common: some interval's lower end lies in all of them. Where the generator gave out, what
+# the server carries is known from below alone.
 for kind in "${kinds[@]}"; do
   jq -rs --arg kind "$kind" '
-    map({low: (.cps.low // 0), high: (.cps.high // infinite), limit: (.limit // "nothing"), confirmed}) as $all
+    map({low: (.cps.low // 0), high: (if .limit == "the generator" then infinite else .cps.high // infinite end), limit: (.limit // "nothing"), confirmed}) as $all
     | ([$all[].low | . as $rate | [$all[] | select(.low <= $rate and $rate <= .high)] | length] | max) as $common
     | ($all[] | "  \(.low | round)–\(if .high == infinite then "" else .high | round end)  \(.limit)\(if .confirmed then "" else ", not confirmed" end)"),
       "\($kind): \($common // 0) of \($all | length) intervals have a rate in common"

@@ -56,7 +56,7 @@ pub(crate) fn serve(host: &Host) -> io::Result<()> {
         };
         say(&answer.ok_or_else(|| io::Error::other(format!("could not {line}")))?)?;
         // Neither the text just written nor those who left are to be counted; the daemon too gives memory back, within a second.
-        dataplane::give_memory_back();
+        calls.running.give_memory_back();
     }
     Ok(())
 }

@@ -37,7 +37,8 @@ Calls a second are doubled until an objective is missed, then halved in between 
 then measured --confirm times more: the lower one moves down until it is carried every time, the upper one up until it never is. The
 answer is what lies between, in calls a second, busy-hour call attempts (× 3600) and Erlang (× mean hold), and who gave out: the
 generator, the server's processors, its ports or quota, or an objective alone. A window is as long as its rarest percentile needs. A
-point at which the generator was at fault is measured three times before it counts as its limit, and higher ones once; above it, the
+point that was not carried while others had more than 2 % of the machine's time (steal) is measured again, up to eight times. One
+at which the generator was at fault is measured three times before it counts as its limit, and higher ones once; above it, the
 server's is unknown.
 A relay of our own is started anew for every point. Nothing is begun after --at-most.
 

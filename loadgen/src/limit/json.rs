@@ -13,8 +13,7 @@ pub const PUBLISHED: &str = include_str!("../../docs/loadgen.limit.1.schema.json
 
 pub fn render(found: &Found, scenario: &Scenario, target: &str) -> Value {
     let hold = scenario.hold.mean().as_secs_f64();
-    let ends =
-        |scale: f64| json!({ "low": found.low.map(|low| low * scale), "high": found.high.map(|high| high * scale) });
+    let ends = |scale: f64| json!({ "low": found.low.map(|low| low * scale), "high": found.servers_high().map(|high| high * scale) });
     json!({
         "schema": SCHEMA,
         "loadgen": env!("CARGO_PKG_VERSION"),
@@ -25,6 +24,7 @@ pub fn render(found: &Found, scenario: &Scenario, target: &str) -> Value {
         "cps": ends(1.0),
         "bhca": ends(3600.0),
         "erlang": ends(hold),
+        "generator_cps": found.generators_high(),
         "confirmed": found.confirmed,
         "limit": found.who.map(|who| who.name()),
         "reasons": found.reasons,
@@ -47,6 +47,7 @@ fn point(of: &Point) -> Value {
         "reasons": of.reasons,
         "server_processors": of.server_processors,
         "generator_headroom": of.headroom,
+        "machine_stolen": of.stolen,
     })
 }
 
@@ -70,7 +71,7 @@ pub fn line(of: &Point) -> String {
 pub fn words(found: &Found, scenario: &Scenario) -> String {
     let hold = scenario.hold.mean().as_secs_f64();
     let round = |value: f64| if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") };
-    let ends = |scale: f64| match (found.low, found.high) {
+    let ends = |scale: f64| match (found.low, found.servers_high()) {
         (Some(low), Some(high)) => format!("{}–{}", round(low * scale), round(high * scale)),
         (Some(low), None) => format!("{} or more", round(low * scale)),
         (None, Some(high)) => format!("less than {}", round(high * scale)),
@@ -85,7 +86,8 @@ pub fn words(found: &Found, scenario: &Scenario) -> String {
         objectives.join(", ")
     );
     if let Some(who) = found.who {
-        text.push_str(&format!("\nwhat gave out: {}", who.name()));
+        let at = found.generators_high().map_or_else(String::new, |high| format!(", at {} CPS", round(high)));
+        text.push_str(&format!("\nwhat gave out: {}{at}", who.name()));
     }
     for reason in &found.reasons {
         text.push_str(&format!("\n  {reason}"));

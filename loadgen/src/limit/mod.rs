@@ -14,6 +14,9 @@ const MOST: f64 = 20_000.0;
 const LEAST: f64 = 1.0;
 /// A point at which the generator was at fault is measured again so often before it is believed the first time.
 const RETRIES: u32 = 2;
+/// A point while which somebody else had the machine's processors is measured again so often: such bursts last for seconds, at times
+/// for a minute.
+const MOST_DISTURBED: u32 = 8;
 /// How often an end that is not confirmed may be moved.
 const MOVES: u32 = 6;
 
@@ -25,6 +28,8 @@ pub enum Held {
     Missed,
     /// The generator, or the machine under it.
     Generator,
+    /// Not carried, but too much of the machine's time was stolen to say by whose fault.
+    Disturbed,
 }
 
 impl Held {
@@ -33,6 +38,7 @@ impl Held {
             Held::Carried => "carried",
             Held::Missed => "missed",
             Held::Generator => "generator",
+            Held::Disturbed => "disturbed",
         }
     }
 }
@@ -77,6 +83,8 @@ pub struct Point {
     /// Processors the server was busy on.
     pub server_processors: Option<f64>,
     pub headroom: f64,
+    /// Share of the machine's time that its host gave to others.
+    pub stolen: f64,
 }
 
 /// How to search.
@@ -96,13 +104,25 @@ pub struct Search {
 pub struct Found {
     /// Calls a second carried every time; none if not even the least was.
     pub low: Option<f64>,
-    /// Not carried every time; none if nothing gave out.
+    /// Not carried, whosever fault it was; none if nothing gave out.
     pub high: Option<f64>,
     /// Whether both ends were confirmed before the time was up.
     pub confirmed: bool,
     pub who: Option<Who>,
     pub reasons: Vec<String>,
     pub points: Vec<Point>,
+}
+
+impl Found {
+    /// What the server did not carry. Where the generator gave out nobody knows what that is.
+    pub fn servers_high(&self) -> Option<f64> {
+        self.high.filter(|_| self.who != Some(Who::Generator))
+    }
+
+    /// What the generator could not offer, where it gave out.
+    pub fn generators_high(&self) -> Option<f64> {
+        self.high.filter(|_| self.who == Some(Who::Generator))
+    }
 }
 
 struct Running<'a> {
@@ -136,22 +156,27 @@ impl Running<'_> {
     }
 
     /// Whether the load was carried; none if the time is up. A fault of the generator's may be chance and is looked at again, unless
-    /// it has had it every time at no higher a rate.
+    /// it has had it every time at no higher a rate. What was disturbed is looked at again in any case.
     fn carried(&mut self, purpose: &'static str, rate: f64) -> io::Result<Option<bool>> {
-        let retries = if rate < self.too_much_for_us { RETRIES } else { 0 };
-        for _ in 0..=retries {
-            if self.time_is_up() {
-                return Ok(None);
-            }
+        let mut doubts = if rate < self.too_much_for_us { RETRIES } else { 0 };
+        let mut disturbed = MOST_DISTURBED;
+        while !self.time_is_up() {
             let point = (self.measure)(purpose, rate)?;
             let held = point.held;
             self.points.push(point);
-            if held != Held::Generator {
-                return Ok(Some(held == Held::Carried));
+            match held {
+                Held::Carried => return Ok(Some(true)),
+                Held::Missed => return Ok(Some(false)),
+                Held::Generator if doubts > 0 => doubts -= 1,
+                Held::Disturbed if disturbed > 0 => disturbed -= 1,
+                Held::Generator => {
+                    self.too_much_for_us = self.too_much_for_us.min(rate);
+                    return Ok(Some(false));
+                }
+                Held::Disturbed => return Ok(Some(false)),
             }
         }
-        self.too_much_for_us = self.too_much_for_us.min(rate);
-        Ok(Some(false))
+        Ok(None)
     }
 
     /// Doubled from the start until it is too much; or halved until it is not.
@@ -232,11 +257,13 @@ impl Running<'_> {
     }
 }
 
-/// Who is named by most points that were too much, of those nearest above what is carried.
+/// Who is named by most points that were too much, of those nearest above what is carried, disturbed ones left out.
 fn blame(points: &[Point], low: Option<f64>) -> (Option<Who>, Vec<String>) {
     let mut too_much: Vec<&Point> = points
         .iter()
-        .filter(|point| point.held != Held::Carried && low.is_none_or(|low| point.offered > low))
+        .filter(|point| {
+            matches!(point.held, Held::Missed | Held::Generator) && low.is_none_or(|low| point.offered > low)
+        })
         .collect();
     too_much.sort_by(|a, b| a.offered.total_cmp(&b.offered));
     too_much.truncate(NEAREST);

@@ -17,6 +17,8 @@ const FULL: f64 = 0.85;
 const REFUSED: f64 = 0.5;
 /// TURN's words for "no room": Allocation Quota Reached, Insufficient Capacity.
 const NO_ROOM: [&str; 2] = ["486", "508"];
+/// Share of the machine's time that others may have had before a window that was not carried says nothing.
+const MOST_STOLEN: f64 = 0.02;
 /// Longest window, however rare the calls.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Of the samples a percentile needs, in case some calls fail.
@@ -44,14 +46,20 @@ pub fn point(purpose: &'static str, run: &Run, may_use: Option<f64>) -> Point {
     let verdict = judge(run);
     let faults = generator_faults(run);
     let busy = run.sampled.used.server_cpu.map(|cpu| cpu.as_secs_f64() / run.sampled.elapsed.as_secs_f64());
+    let stolen = run.sampled.used.machine_stolen;
     let held = match verdict.word {
         Word::Pass => Held::Carried,
+        _ if stolen > MOST_STOLEN => Held::Disturbed,
         _ if !faults.is_empty() => Held::Generator,
         _ => Held::Missed,
     };
     let (who, reasons) = match held {
         Held::Carried => (None, Vec::new()),
         Held::Generator => (Some(Who::Generator), faults),
+        Held::Disturbed => {
+            let theft = format!("{:.0} % of the machine's time was stolen", stolen * 100.0);
+            (Some(Who::Generator), std::iter::once(theft).chain(faults).collect())
+        }
         Held::Missed => why(run, verdict.reasons, busy.zip(may_use)),
     };
     let setup = &run.book.phase(Timed::Setup).corrected;
@@ -67,6 +75,7 @@ pub fn point(purpose: &'static str, run: &Run, may_use: Option<f64>) -> Point {
         reasons,
         server_processors: busy,
         headroom: run.headroom(),
+        stolen,
     }
 }
 

@@ -23,6 +23,7 @@ fn point(purpose: &'static str, offered: f64, held: Held, who: Option<Who>) -> P
         reasons: who.map(|who| who.name().to_owned()).into_iter().collect(),
         server_processors: None,
         headroom: 1.0,
+        stolen: 0.0,
     }
 }
 
@@ -57,7 +58,8 @@ fn a_limit_is_enclosed_from_wherever_one_begins() {
 #[test]
 fn a_generator_that_gives_out_first_is_named() {
     let found = found(5000.0, 0.0, 300.0, SEARCH, 1);
-    assert!(found.low.unwrap() <= 300.0 && found.high.unwrap() > 300.0);
+    assert!(found.low.unwrap() <= 300.0 && found.generators_high().unwrap() > 300.0);
+    assert_eq!(found.servers_high(), None, "the server may carry more");
     assert_eq!((found.who, found.reasons.as_slice()), (Some(Who::Generator), &["the generator".to_owned()][..]));
 }
 
@@ -70,6 +72,33 @@ fn a_generator_is_believed_at_once_where_it_was_at_fault_three_times() {
     assert_eq!(found.points.iter().find(|point| point.offered > 300.0).map(|point| windows(point.offered)), Some(3));
     assert_eq!(windows(least), 3 + SEARCH.confirm as usize, "{:?}", found.points);
     assert!(found.confirmed);
+}
+
+/// Bursts of theft half of the time: they lengthen the search and do not move its answer.
+#[test]
+fn what_was_disturbed_is_measured_again_and_blames_nobody() {
+    let elapsed = Cell::new(0);
+    let found = search(SEARCH, &|| Duration::from_secs(elapsed.get()), &mut |purpose, rate| {
+        elapsed.set(elapsed.get() + 5);
+        Ok(match (elapsed.get() / 30 % 2 == 1, rate > 730.0) {
+            (true, _) => point(purpose, rate, Held::Disturbed, Some(Who::Generator)),
+            (false, true) => point(purpose, rate, Held::Missed, Some(Who::ServerCpu)),
+            (false, false) => point(purpose, rate, Held::Carried, None),
+        })
+    });
+    let found = found.unwrap();
+    let (low, high) = (found.low.unwrap(), found.high.unwrap());
+    assert!(low <= 730.0 && 730.0 < high && high / low <= 1.051 && found.confirmed, "{low} {high}");
+    assert_eq!(found.who, Some(Who::ServerCpu));
+}
+
+#[test]
+fn a_machine_that_is_never_ours_carries_nothing_and_the_search_ends() {
+    let always = search(SEARCH, &|| Duration::ZERO, &mut |purpose, rate| {
+        Ok(point(purpose, rate, Held::Disturbed, Some(Who::Generator)))
+    });
+    let found = always.unwrap();
+    assert!(found.low.is_none() && !found.confirmed && found.points.len() < 100, "{}", found.points.len());
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub use nap::{MAX_NAP_MICROS, NAP_ABOVE_PER_SEC};
 pub use socket::BindError;
 pub use stream::NewStream;
 pub use succession::{Estate, Frozen};
-pub use sys::give_memory_back;
+pub use sys::give_heap_back;
 pub use tcp::{DataClient, Task, Tasks, TasksSender, tasks};
 
 use crate::clock::Clock;
@@ -222,6 +222,7 @@ impl Bound {
             threads: Vec::new(),
             turn: Vec::new(),
             io: Vec::new(),
+            routes: Arc::clone(&shared.routes),
         };
         for (number, seat) in self.seats.into_iter().enumerate() {
             let number = number as u16;
@@ -283,6 +284,7 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     turn: Vec<Arc<turn::Counters>>,
     io: Vec<Arc<IoCounters>>,
+    routes: Arc<turn::Routes>,
 }
 
 impl Running {
@@ -320,6 +322,13 @@ impl Running {
     /// What each worker's sockets counted, by worker number.
     pub fn io_counters(&self) -> Vec<Arc<IoCounters>> {
         self.io.clone()
+    }
+
+    /// Gives back what allocations that are gone have left, in the route table and in the heap. Takes milliseconds: not for threads that
+    /// packets wait for.
+    pub fn give_memory_back(&self) {
+        self.routes.give_memory_back();
+        give_heap_back();
     }
 
     /// Whether a worker has ended although nobody asked it to.

@@ -409,7 +409,7 @@ pub(super) fn pin(core: usize) -> io::Result<()> {
 
 /// Gives free memory inside the heap back to the system. Takes milliseconds and locks the heap: not for threads that packets wait
 /// for.
-pub fn give_memory_back() {
+pub fn give_heap_back() {
     // SAFETY: no pointers; glibc allows it from any thread at any time.
     #[cfg(target_env = "gnu")]
     unsafe {

@@ -5,16 +5,18 @@
 //! address) and read by every worker without a lock: a seqlock of plain atomics. The [`crate::calls::Ledger`] kills
 //! routes from any thread; a killed route stays dead until its port is installed anew, whatever its owner still writes.
 //!
-//! Slots come in chunks made when first needed, so an address costs memory only for the ports it has used.
+//! Slots come in chunks made when first needed, so an address costs memory only for the ports it has used, and a chunk that nobody
+//! holds a port of gives its memory back.
 
 mod five_tuple;
+mod pages;
 mod relayed_port;
 mod words;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::time::Millis;
 
@@ -39,15 +41,19 @@ pub struct Routes {
 
 struct Table {
     address: RelayedAddress,
-    writer: Mutex<()>,
-    chunks: Box<[OnceLock<Box<[Slot]>>]>,
+    /// Held by whoever writes: where the sequence of a slot begins that has none, beyond whatever was counted in memory given back.
+    writer: Mutex<u64>,
+    chunks: Box<[OnceLock<Box<Chunk>>]>,
 }
 
-/// Three cache lines; a hairpin reads the first two.
-#[repr(align(64))]
-struct Slot {
-    words: [AtomicU64; words::COUNT],
+/// Whole pages, which can be given back. A slot is three cache lines; a hairpin reads the first two.
+#[repr(align(4096))]
+struct Chunk {
+    slots: [words::Words; CHUNK],
 }
+
+const _: () = assert!(align_of::<Chunk>() == pages::PAGE && size_of::<Chunk>().is_multiple_of(pages::PAGE));
+const _: () = assert!(size_of::<words::Words>() == 3 * 64);
 
 /// A new route.
 #[derive(Clone, Copy)]
@@ -141,7 +147,7 @@ impl Routes {
         for (table, address) in self.tables.iter().zip(addresses) {
             table.get_or_init(|| Table {
                 address: *address,
-                writer: Mutex::new(()),
+                writer: Mutex::new(0),
                 chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
             });
         }
@@ -161,7 +167,7 @@ impl Routes {
 
     /// Does somebody hold this relayed port?
     pub fn is_live(&self, port: RelayedPort) -> bool {
-        self.slot(port).is_some_and(|slot| slot.words[words::FLAGS].load(Acquire) & words::LIVE != 0)
+        self.slot(port).is_some_and(|slot| slot[words::FLAGS].load(Acquire) & words::LIVE != 0)
     }
 
     /// The form clients and peers see.
@@ -212,8 +218,8 @@ impl Routes {
     /// The way to whoever holds this port.
     pub(crate) fn client(&self, port: RelayedPort) -> Option<ClientPath> {
         let (table, slot) = (self.table(port.address)?, self.slot(port)?);
-        let _nobody_writes = table.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        (slot.words[words::FLAGS].load(Relaxed) & words::LIVE != 0).then(|| words::client(&slot.words))
+        let _nobody_writes = table.lock();
+        (slot[words::FLAGS].load(Relaxed) & words::LIVE != 0).then(|| words::client(slot))
     }
 
     /// May these two virtual ports reach each other?
@@ -227,11 +233,14 @@ impl Routes {
         let Some(sender) = self.slot(from) else { return Delivery::NotPermitted };
         let sender = Sender::of(sender, from);
         for _ in 0..ATTEMPTS {
-            let before = slot.words[words::SEQUENCE].load(Acquire);
+            let before = slot[words::SEQUENCE].load(Acquire);
+            if before == 0 {
+                return Delivery::Gone; // never written, or given back
+            }
             if before & 1 == 0 {
-                let delivery = look(&slot.words, sender, now);
+                let delivery = look(slot, sender, now);
                 fence(Acquire);
-                if slot.words[words::SEQUENCE].load(Relaxed) == before {
+                if slot[words::SEQUENCE].load(Relaxed) == before {
                     return delivery;
                 }
             }
@@ -242,19 +251,26 @@ impl Routes {
 
     /// The side of a call that stands behind this port; of none if nobody does.
     pub(crate) fn side(&self, port: RelayedPort) -> CallSide {
-        CallSide(self.slot(port).map_or(0, |slot| slot.words[words::CALL].load(Acquire)))
+        CallSide(self.slot(port).map_or(0, |slot| slot[words::CALL].load(Acquire)))
     }
 
-    fn slot(&self, port: RelayedPort) -> Option<&Slot> {
+    /// Gives the memory of chunks back in which nobody holds a port. A lock for some microseconds each: control path only.
+    pub fn give_memory_back(&self) {
+        for table in self.tables.iter().map_while(OnceLock::get) {
+            table.chunks.iter().filter_map(OnceLock::get).for_each(|chunk| table.give_back(chunk));
+        }
+    }
+
+    fn slot(&self, port: RelayedPort) -> Option<&words::Words> {
         let table = self.table(port.address)?;
         let chunk = table.chunks.get(usize::from(port.port) / CHUNK)?.get()?;
-        chunk.get(usize::from(port.port) % CHUNK)
+        chunk.slots.get(usize::from(port.port) % CHUNK)
     }
 
     fn make_chunk(&self, port: RelayedPort) {
         let Some(table) = self.table(port.address) else { return };
         if let Some(chunk) = table.chunks.get(usize::from(port.port) / CHUNK) {
-            chunk.get_or_init(|| (0..CHUNK).map(|_| Slot::empty()).collect());
+            chunk.get_or_init(|| Box::new(Chunk::empty()));
         }
     }
 
@@ -270,12 +286,32 @@ impl Routes {
     fn write(&self, port: RelayedPort, change: impl FnOnce(&words::Words)) {
         let Some(table) = self.table(port.address) else { return };
         let Some(slot) = self.slot(port) else { return };
-        let _writer = table.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let sequence = slot.words[words::SEQUENCE].load(Relaxed);
-        slot.words[words::SEQUENCE].store(sequence.wrapping_add(1), Relaxed);
+        let first = table.lock();
+        let sequence = match slot[words::SEQUENCE].load(Relaxed) {
+            0 => *first,
+            sequence => sequence,
+        };
+        slot[words::SEQUENCE].store(sequence.wrapping_add(1), Relaxed);
         fence(Release);
-        change(&slot.words);
-        slot.words[words::SEQUENCE].store(sequence.wrapping_add(2), Release);
+        change(slot);
+        slot[words::SEQUENCE].store(sequence.wrapping_add(2), Release);
+    }
+}
+
+impl Table {
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unless somebody holds a port in it. No sequence is counted twice, so a reader who began before sees that what it read is gone.
+    fn give_back(&self, chunk: &Chunk) {
+        let mut first = self.lock();
+        let is_live = |slot: &words::Words| slot[words::FLAGS].load(Relaxed) & words::LIVE != 0;
+        let last = chunk.slots.iter().map(|slot| slot[words::SEQUENCE].load(Relaxed)).max().unwrap_or(0);
+        if last != 0 && !chunk.slots.iter().any(is_live) {
+            *first = last.max(*first);
+            pages::discard(chunk.slots.as_flattened());
+        }
     }
 }
 
@@ -308,15 +344,15 @@ fn look(slot: &words::Words, sender: Sender, now: Millis) -> Delivery {
 
 impl Sender {
     /// A killed route reads as virtual and in no call: it reaches nobody.
-    fn of(slot: &Slot, port: RelayedPort) -> Sender {
-        let real = slot.words[words::FLAGS].load(Acquire) & words::REAL != 0;
-        Sender { port, real, side: CallSide(slot.words[words::CALL].load(Acquire)) }
+    fn of(slot: &words::Words, port: RelayedPort) -> Sender {
+        let real = slot[words::FLAGS].load(Acquire) & words::REAL != 0;
+        Sender { port, real, side: CallSide(slot[words::CALL].load(Acquire)) }
     }
 }
 
-impl Slot {
-    fn empty() -> Slot {
-        Slot { words: std::array::from_fn(|_| AtomicU64::new(0)) }
+impl Chunk {
+    const fn empty() -> Chunk {
+        Chunk { slots: [const { [const { AtomicU64::new(0) }; words::COUNT] }; CHUNK] }
     }
 }
 

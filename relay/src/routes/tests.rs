@@ -153,28 +153,59 @@ fn an_address_the_slot_has_no_room_for_is_asked_of_the_owner() {
     assert_eq!(routes.deliver(fifth, A, NOW), Delivery::AskOwner);
 }
 
-/// One writer flips a route between two clients whose every word differs, while readers look: they must never see a mix.
 #[test]
-fn readers_never_see_half_a_write() {
+fn a_chunk_nobody_holds_a_port_of_gives_its_memory_back_and_works_again() {
+    let routes = routes();
+    let beside = RelayedPort { port: A.port + CHUNK as u16, ..A };
+    for port in [A, B, beside] {
+        routes.install(port, &virtual_with(CallSide::new(1, port == B)));
+    }
+    let resident = || {
+        let chunks = &routes.tables[0].get().unwrap().chunks;
+        chunks
+            .iter()
+            .filter_map(OnceLock::get)
+            .filter(|chunk| chunk.slots.as_flattened().iter().any(|it| it.load(Relaxed) != 0))
+            .count()
+    };
+    routes.kill(A);
+    routes.give_memory_back();
+    assert_eq!(resident(), 2, "somebody holds a port in each");
+    routes.kill(B);
+    let sequence = |port| routes.slot(port).unwrap()[words::SEQUENCE].load(Relaxed);
+    let last = sequence(A).max(sequence(B));
+    routes.give_memory_back();
+    assert_eq!((resident(), sequence(A)), (1, 0));
+    assert_eq!(routes.deliver(beside, A, NOW), Delivery::Gone);
+    assert_eq!(routes.deliver(A, beside, NOW), Delivery::NotPermitted);
+    routes.install(A, &virtual_with(CallSide::new(2, false)));
+    routes.install(B, &virtual_with(CallSide::new(2, true)));
+    assert!(matches!(routes.deliver(A, B, NOW), Delivery::Indication { .. }));
+    assert!(sequence(A) > last, "a reader who looked at the old route must see that it is another");
+}
+
+/// One writer flips a route between two clients whose every word differs, while readers look: they must never see a mix.
+fn readers_see_no_mix(give_back: bool) {
     let routes = routes();
     let paths = ["[1111:1111:1111:1111:1111:1111:1111:1111]:4369", "[2222:2222:2222:2222:2222:2222:2222:2222]:8738"];
     let clients = paths.map(|text| {
         let address: SocketAddr = text.parse().unwrap();
         ClientPath { listener: address.port(), local: address, ..path(text) }
     });
-    routes.install(A, &real("198.51.100.1:1"));
+    let a = RelayedPort { port: A.port + CHUNK as u16, ..A }; // its chunk stays
+    routes.install(a, &real("198.51.100.1:1"));
     let install = |which: usize| {
         routes.install(B, &Route { client: clients[which], expires: LATER, kind: Kind::Real });
-        routes.permit(B, A.address, LATER);
+        routes.permit(B, a.address, LATER);
         let number = 0x4000 + which as u16;
-        routes.bind_channel(B, ChannelEntry { number, peer: A, until: LATER }, NOW);
+        routes.bind_channel(B, ChannelEntry { number, peer: a, until: LATER }, NOW);
     };
     install(0);
     let seen = [const { AtomicU64::new(0) }; 2];
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             while seen.iter().any(|count| count.load(Relaxed) < 1000) {
-                match routes.deliver(A, B, NOW) {
+                match routes.deliver(a, B, NOW) {
                     Delivery::Channel { to, number } => {
                         let which = usize::from(number - 0x4000);
                         assert_eq!(to, clients[which]);
@@ -182,15 +213,30 @@ fn readers_never_see_half_a_write() {
                     }
                     Delivery::Indication { to } => assert!(clients.contains(&to)),
                     Delivery::NotPermitted | Delivery::Busy => {}
+                    Delivery::Gone if give_back => {}
                     other => panic!("{other:?}"),
                 }
             }
         });
         for which in [0, 1].into_iter().cycle() {
             install(which);
+            if give_back {
+                routes.kill(B);
+                routes.give_memory_back();
+            }
             if reader.is_finished() {
                 break;
             }
         }
     });
+}
+
+#[test]
+fn readers_never_see_half_a_write() {
+    readers_see_no_mix(false);
+}
+
+#[test]
+fn readers_never_see_half_of_what_was_given_back() {
+    readers_see_no_mix(true);
 }

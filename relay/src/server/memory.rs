@@ -1,7 +1,7 @@
 //! Memory that a crowd took goes back to the system when the crowd has gone. The tables let go of theirs; the heap keeps what is
 //! free until it is told.
 
-use crate::dataplane::{self, Running};
+use crate::dataplane::Running;
 
 /// Allocations fewer than this are not worth the trouble.
 const WORTH: u64 = 1_000;
@@ -18,7 +18,7 @@ impl Memory {
     pub(super) fn look(&mut self, workers: &Running) {
         let now = workers.counters().iter().map(|counters| counters.allocations()).sum();
         if self.has_much_to_give(now) {
-            dataplane::give_memory_back();
+            workers.give_memory_back();
         }
     }
 
