@@ -4,7 +4,7 @@
 //! Virtual ports lie together instead, a chunk of the route table after the other, in chunks chosen at random: nobody outside can
 //! send to them, so there is nothing to predict, and a table of ports scattered over the whole range is ten times as large.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -59,8 +59,8 @@ struct Pool {
     pairs: PortBag,
     /// Free ports of chunks that virtual ports were taken from.
     together: PortBag,
-    /// The lowest ports of those chunks.
-    chunks: BTreeSet<u16>,
+    /// Those chunks by their lowest port, and how many ports of each somebody holds.
+    chunks: BTreeMap<u16, usize>,
 }
 
 /// Which port will do.
@@ -252,7 +252,7 @@ impl Inner {
 impl Pool {
     fn all_free(range: &RangeInclusive<u16>) -> Pool {
         let [even, odd, pairs, together] = [(); 4].map(|()| PortBag::empty(range));
-        let (outside, chunks) = (BTreeSet::new(), BTreeSet::new());
+        let (outside, chunks) = (BTreeSet::new(), BTreeMap::new());
         let mut pool = Pool { outside, range: range.clone(), even, odd, pairs, together, chunks };
         for port in range.clone() {
             pool.give_back(port);
@@ -292,14 +292,29 @@ impl Pool {
     /// Any port, and from now on virtual ones are taken from beside it.
     fn take_of_new_chunk(&mut self, random: &mut ChaCha12Rng) -> Option<u16> {
         let port = self.take(Wish::Any, random)?;
-        let chunk = chunk_of(port);
-        self.chunks.insert(chunk);
-        for beside in chunk..=chunk | (CHUNK as u16 - 1) {
+        let mut held = 0;
+        for beside in ports_of(chunk_of(port)) {
             if self.bag(beside).contains(beside) {
                 self.together.insert(beside);
+            } else if self.range.contains(&beside) {
+                held += 1;
             }
         }
+        self.chunks.insert(chunk_of(port), held);
         Some(port)
+    }
+
+    /// A port of a chunk comes back. One that nobody holds a port of is used no more if another has room, so that those who come after a crowd
+    /// lie together as those before it.
+    fn give_back_to_chunk(&mut self, port: u16) {
+        let chunk = chunk_of(port);
+        let Some(held) = self.chunks.get_mut(&chunk).filter(|_| !self.together.contains(port)) else { return };
+        self.together.insert(port);
+        *held -= 1;
+        if *held == 0 && self.together.len() > CHUNK {
+            self.chunks.remove(&chunk);
+            ports_of(chunk).for_each(|port| self.together.remove(port));
+        }
     }
 
     fn take_pair(&mut self, random: &mut ChaCha12Rng) -> Option<u16> {
@@ -325,7 +340,10 @@ impl Pool {
     fn remove(&mut self, port: u16) {
         self.bag(port).remove(port);
         self.pairs.remove(port & !1);
-        self.together.remove(port);
+        if self.together.contains(port) {
+            self.together.remove(port);
+            self.chunks.entry(chunk_of(port)).and_modify(|held| *held += 1);
+        }
     }
 
     fn give_back(&mut self, port: u16) {
@@ -333,9 +351,7 @@ impl Pool {
             return;
         }
         self.bag(port).insert(port);
-        if self.chunks.contains(&chunk_of(port)) {
-            self.together.insert(port);
-        }
+        self.give_back_to_chunk(port);
         let (low, high) = (port & !1, port | 1);
         if self.even.contains(low) && self.odd.contains(high) {
             self.pairs.insert(low);
@@ -345,6 +361,10 @@ impl Pool {
 
 fn chunk_of(port: u16) -> u16 {
     port & !(CHUNK as u16 - 1)
+}
+
+fn ports_of(chunk: u16) -> RangeInclusive<u16> {
+    chunk..=chunk | (CHUNK as u16 - 1)
 }
 
 const _: () = assert!(CHUNK.is_power_of_two());

@@ -63,6 +63,18 @@ fn virtual_ports_lie_together_and_in_chunks_nobody_can_foretell() {
 }
 
 #[test]
+fn whoever_comes_after_a_crowd_lies_together_again() {
+    let ports = ports(1024..=65_535);
+    let take = |count| (0..count).map(|_| ports.take(&ONE, Wish::Virtual, NOON).unwrap()).collect::<Vec<_>>();
+    let crowd = take(50_000);
+    crowd.iter().for_each(|port| ports.give_back(*port));
+    crowd.iter().for_each(|port| ports.give_back(*port)); // giving back a free port changes nothing
+    let after: BTreeSet<_> = take(1000).iter().map(|port| chunk_of(port.port)).collect();
+    assert_eq!(after.len(), 8, "{after:?}");
+    assert_eq!(ports.free(AddressId(0)), 65_536 - 1024 - 1000);
+}
+
+#[test]
 fn virtual_ports_are_taken_beside_the_real_ones_until_there_is_none() {
     let ports = ports(50_000..=50_299);
     let wish = |turn: u32| if turn.is_multiple_of(2) { Wish::Virtual } else { Wish::Any };

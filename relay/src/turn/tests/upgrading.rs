@@ -8,7 +8,8 @@ use crate::turn::*;
 
 const CHANNEL: u16 = 0x4000;
 
-/// Raise `server::upgrade::VERSION` whenever this changes: one that reads the older encoding would read nonsense.
+/// Raise `server::upgrade::VERSION` whenever this changes: one that reads the older encoding would read nonsense. (The ports
+/// in it are drawn: where only their choice has changed, the encoding has not.)
 const ENCODED: &str = "12e888a0c5c17c157e197305ac87061ca3de74d6181515691def2af88b292312";
 
 fn everywhere(world: &World) -> Going {
