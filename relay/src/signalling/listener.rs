@@ -1,4 +1,4 @@
-//! The WebSocket endpoint: a router for the HTTP server, one task per connection, one task that owns the desk.
+//! The WebSocket endpoint: a router for the HTTP server, one task per connection, and what may be asked of signalling from outside.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,26 +14,24 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
-use foldhash::fast::FixedState;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::codes::CloseCode;
 use super::counters::Counters;
 use super::demo;
-use super::desk::{self, BadPacked, Change, Connection, Desk, Dispatch, Output, Packed};
-use super::fellows::{Ear, Fellows, News, Say};
+use super::desk::{self, BadPacked, Change, Connection, Desk, Packed};
+use super::fellows::{Ear, Fellows};
 use super::gate::{Networks, Origins};
 use super::message::{MAX_FRAME_BYTES, SUBPROTOCOL};
 use super::operator::{Operator, Tell};
-use super::outbox::{Outbox, Pushed};
 use super::pressure::{self, Gauges};
+use super::reception::{Ask, Front, Reception};
 use super::relay_desk::RelayDesk;
 use super::revocations;
-use super::socket::{Event, Line};
+use super::socket::Line;
 use super::token::Minter;
 use super::webhook;
 use crate::calls::Handle;
@@ -44,13 +42,11 @@ use crate::time::Now;
 const BUFFER_BYTES: usize = 4 * 1024;
 /// What one connection may have half-written, in bytes.
 const MAX_WRITE_BUFFER_BYTES: usize = 64 * 1024;
-/// Events waiting for the desk. Beyond it connections wait to be read.
-const MAX_EVENTS: usize = 4_096;
-/// Events handled in a row before timers get their turn.
-const EVENT_SLICE: usize = 256;
+/// Questions waiting for the desk.
+const MAX_ASKS: usize = 4_096;
 /// A desk that does not get to a question for so long does not answer it.
 const ASK_PATIENCE: Duration = Duration::from_secs(1);
-/// How often a desk whose events are at their bound is tried again.
+/// How often a desk whose questions are at their bound is tried again.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
 /// Reloads waiting for the desk.
 const MAX_FRESH: usize = 4;
@@ -89,6 +85,7 @@ pub struct Signalling {
     controls: Controls,
     operator: Operator,
     counters: Arc<Counters>,
+    front: Arc<Front>,
     desk: JoinHandle<()>,
     mark: u64,
 }
@@ -118,14 +115,14 @@ impl Controls {
     #[must_use]
     pub fn heed(&self, changes: &[Change]) -> bool {
         let changes = changes.to_vec();
-        let ask = Event::Ask(Box::new(move |desk, now| {
+        let ask: Ask = Box::new(move |desk, now| {
             if desk.heed(now, &changes).is_err() {
                 tracing::error!(
                     "more is revoked than this server holds: what was there has ended, but it may come back"
                 );
             }
-        }));
-        self.entrance.events.try_send(ask).is_ok()
+        });
+        self.entrance.asks.try_send(ask).is_ok()
     }
 
     /// Calls whose two sides are not connected yet. Blocks until the desk has answered, as all of these do; not for an async runtime's
@@ -174,13 +171,13 @@ impl Controls {
         let (answer, answered) = std::sync::mpsc::channel();
         let (deadline, wanted) = (Instant::now() + ASK_PATIENCE, Arc::new(AtomicBool::new(true)));
         let still = Arc::clone(&wanted);
-        let mut ask = Event::Ask(Box::new(move |desk, now| {
+        let mut ask: Ask = Box::new(move |desk, now| {
             if still.swap(false, Ordering::Relaxed) {
                 // Who asked waits for it.
                 let _ = answer.send(act(desk, now));
             }
-        }));
-        while let Err(refused) = self.entrance.events.try_send(ask) {
+        });
+        while let Err(refused) = self.entrance.asks.try_send(ask) {
             match refused {
                 TrySendError::Full(again) if Instant::now() < deadline => ask = again,
                 TrySendError::Full(_) | TrySendError::Closed(_) => return None,
@@ -250,14 +247,19 @@ pub fn spawn_prepared(
     let mark = desk.people_mark();
     let fellows = settings.fellows.map(|fellows| fellows.split(mark));
     let (ear, say) = fellows.map_or((Ear::deaf(), None), |(ear, say)| (ear, Some(say)));
-    let (events, inbox) = mpsc::channel(MAX_EVENTS);
-    let operator = Operator::new(events.clone());
-    let courier = settings.reports.map(|it| webhook::spawn(it, events.clone(), clock, Arc::clone(&counters)));
-    let fetching = settings.revocations.map(|backend| revocations::spawn(backend, events.clone(), clock));
-    pressure::spawn(settings.gauges, events.clone(), clock);
+    let (asks, inbox) = mpsc::channel(MAX_ASKS);
+    let operator = Operator::new(asks.clone());
+    let courier = settings.reports.map(|it| webhook::spawn(it, asks.clone(), clock, Arc::clone(&counters)));
+    let fetching = settings.revocations.map(|backend| revocations::spawn(backend, asks.clone(), clock));
+    pressure::spawn(settings.gauges, asks.clone(), clock);
+    let (outboxes, doorbell) = (HashMap::default(), asks.downgrade());
+    let reception =
+        Reception { desk, clock, outboxes, counters: Arc::clone(&counters), courier, fetching, doorbell, say };
+    let front = Front::new(reception);
     let has_demo = settings.demo.is_some();
     let state = Arc::new(Entrance {
-        events: events.clone(),
+        asks,
+        front: Arc::clone(&front),
         clock,
         heartbeat,
         origins: RwLock::new(Origins::new(settings.origins, has_demo)),
@@ -267,14 +269,11 @@ pub fn spawn_prepared(
         lines: AtomicUsize::new(0),
         counters: Arc::clone(&counters),
     });
-    let (outboxes, counted) = (HashMap::default(), Arc::clone(&counters));
-    let doorbell = events.downgrade();
-    let reception = Reception { desk, clock, outboxes, counters: counted, courier, fetching, doorbell, say };
     let (fresh, other) = mpsc::channel(MAX_FRESH);
     let (drain, draining) = watch::channel(None);
-    let desk = tokio::spawn(reception.run(inbox, ear, draining, other));
+    let desk = tokio::spawn(Arc::clone(&front).run(inbox, ear, draining, other));
     let controls = Controls { drain, fresh, entrance: Arc::clone(&state) };
-    Signalling { router: router(state), controls, operator, counters, desk, mark }
+    Signalling { router: router(state), controls, operator, counters, front, desk, mark }
 }
 
 impl Signalling {
@@ -311,12 +310,14 @@ impl Signalling {
 impl Drop for Signalling {
     fn drop(&mut self) {
         self.desk.abort();
+        self.front.end();
     }
 }
 
 /// What every upgrade needs.
 struct Entrance {
-    events: mpsc::Sender<Event>,
+    asks: mpsc::Sender<Ask>,
+    front: Arc<Front>,
     clock: Clock,
     heartbeat: Duration,
     origins: RwLock<Origins>,
@@ -399,7 +400,7 @@ impl Entrance {
             socket,
             connection: Connection(self.connections.fetch_add(1, Ordering::Relaxed)),
             outbox: Arc::default(),
-            desk: self.events.clone(),
+            front: Arc::clone(&self.front),
             clock: self.clock,
             heartbeat: self.heartbeat,
         }
@@ -422,170 +423,6 @@ async fn demo_token(
         return StatusCode::FORBIDDEN.into_response();
     }
     demo::mint(&minter, entrance.clock.now().unix, &headers, wish).into_response()
-}
-
-/// The task that owns the desk: events in, frames out.
-struct Reception {
-    desk: Desk,
-    clock: Clock,
-    outboxes: HashMap<Connection, Arc<Outbox>, FixedState>,
-    counters: Arc<Counters>,
-    courier: Option<mpsc::Sender<Dispatch>>,
-    /// The list of revocations, on its way.
-    fetching: Option<JoinHandle<()>>,
-    /// Does not keep the desk alive.
-    doorbell: mpsc::WeakSender<Event>,
-    /// To the desks of other nodes, if there are any.
-    say: Option<Say>,
-}
-
-impl Reception {
-    async fn run(
-        mut self,
-        mut inbox: mpsc::Receiver<Event>,
-        mut others: Ear,
-        mut draining: watch::Receiver<Option<u64>>,
-        mut other: mpsc::Receiver<Fresh>,
-    ) {
-        let mut may_drain = true;
-        loop {
-            let until_deadline = self.desk.poll_timeout().map(|at| at.since(self.clock.mono()));
-            tokio::select! {
-                biased;
-                asked = draining.wait_for(Option::is_some), if may_drain => {
-                    // An error means that nobody is left to ask.
-                    let asked = asked.ok().and_then(|asked| *asked);
-                    may_drain = false;
-                    if let Some(in_ms) = asked {
-                        self.drain(in_ms);
-                    }
-                }
-                Some(fresh) = other.recv() => self.adopt(fresh),
-                event = inbox.recv() => match event {
-                    Some(event) => self.handle_all(event, &mut inbox),
-                    None => return,
-                },
-                news = others.next() => self.hear(news),
-                () = pause(until_deadline) => {}
-            }
-            for (peer, message) in others.waiting() {
-                self.hear(News::Said(peer, message));
-            }
-            let now = self.clock.now();
-            if self.desk.poll_timeout().is_some_and(|at| at <= now.mono) {
-                self.desk.handle_timeout(now);
-                self.deliver(now);
-            }
-        }
-    }
-
-    fn adopt(&mut self, fresh: Fresh) {
-        let (now, Fresh { settings, reports_changed, revocations_changed }) = (self.clock.now(), fresh);
-        let events = self.doorbell.upgrade();
-        if let Some(events) = events.as_ref().filter(|_| reports_changed) {
-            // The one before delivers what it has and ends.
-            let backend = settings.reports;
-            self.courier = backend.map(|it| webhook::spawn(it, events.clone(), self.clock, Arc::clone(&self.counters)));
-        }
-        if let Some(events) = events.filter(|_| revocations_changed) {
-            if let Some(before) = self.fetching.take() {
-                before.abort();
-            }
-            self.fetching = settings.revocations.map(|it| revocations::spawn(it, events, self.clock));
-        }
-        self.desk.adopt(now, settings.desk);
-        self.deliver(now);
-    }
-
-    fn drain(&mut self, in_ms: u64) {
-        let now = self.clock.now();
-        self.desk.handle_drain(now, in_ms, None);
-        self.deliver(now);
-    }
-
-    fn hear(&mut self, news: News) {
-        let now = self.clock.now();
-        match news {
-            News::Said(peer, message) => self.desk.handle_bus(now, peer, &message),
-            News::Up(up) => self.desk.handle_bus_state(now, up),
-            News::Load(load) => self.desk.set_load(now, load),
-        }
-        self.deliver(now);
-    }
-
-    fn handle_all(&mut self, first: Event, inbox: &mut mpsc::Receiver<Event>) {
-        self.handle(first);
-        for _ in 1..EVENT_SLICE {
-            let Ok(event) = inbox.try_recv() else { return };
-            self.handle(event);
-        }
-    }
-
-    fn handle(&mut self, event: Event) {
-        let now = self.clock.now();
-        match event {
-            Event::Opened(connection, outbox) => {
-                self.outboxes.insert(connection, outbox);
-                self.desk.handle_open(now, connection);
-            }
-            Event::Frame(connection, frame) => self.desk.handle_frame(now, connection, frame.as_str()),
-            Event::Garbage(connection) => self.desk.handle_garbage(now, connection),
-            Event::Closed(connection) => {
-                self.outboxes.remove(&connection);
-                self.desk.handle_close(now, connection);
-            }
-            Event::Lost(connection) => {
-                self.outboxes.remove(&connection);
-                self.desk.handle_lost(now, connection);
-            }
-            Event::Ask(act) => act(&mut self.desk, now),
-        }
-        self.deliver(now);
-    }
-
-    fn deliver(&mut self, now: Now) {
-        while let Some(output) = self.desk.poll_output() {
-            match output {
-                Output::Frame { to, frame } => match self.outboxes.get(&to).map(|outbox| outbox.push(frame)) {
-                    Some(Pushed::Waits) | None => {}
-                    Some(Pushed::Dropped) => self.counters.count_dropped(),
-                    Some(Pushed::Overflow) => self.desk.handle_slow(now, to),
-                },
-                Output::Close { to, code } => {
-                    if let Some(outbox) = self.outboxes.remove(&to) {
-                        outbox.close(code);
-                    }
-                }
-                Output::Report(report) => {
-                    let id = report.id;
-                    if self.courier.as_ref().is_none_or(|courier| courier.try_send(report).is_err()) {
-                        self.desk.handle_reported(now, id, false);
-                    }
-                }
-                Output::Bus { to, payload } => {
-                    if let Some(say) = &self.say {
-                        say(to, payload);
-                    }
-                }
-            }
-        }
-    }
-}
-
-async fn pause(millis: Option<u64>) {
-    match millis {
-        Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
-        None => std::future::pending().await,
-    }
-}
-
-impl Drop for Reception {
-    /// Whoever is still connected is told that the server goes away.
-    fn drop(&mut self) {
-        for outbox in self.outboxes.values() {
-            outbox.close(CloseCode::AWAY);
-        }
-    }
 }
 
 #[cfg(test)]

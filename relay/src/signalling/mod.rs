@@ -25,6 +25,7 @@ mod operator;
 mod outbox;
 pub mod pass;
 mod pressure;
+mod reception;
 pub mod relay_desk;
 mod revocations;
 pub mod sdp;

@@ -24,7 +24,7 @@ use super::desk::{BOUND_SECS, CREDENTIAL_SECS, Change, DENY_SECS, Desk, Lifetime
 use super::gate::{is_loopback_host, is_own_loopback};
 use super::ids::CallRef;
 use super::message::Ice;
-use super::socket::Event;
+use super::reception::Ask;
 use super::waiting::{PAUSE, Told};
 use crate::matchmaking::{Census, entry};
 use crate::time::Now;
@@ -40,7 +40,7 @@ const MAX_DRAIN_MS: u64 = 3_600_000;
 /// The desk, from the operator's side.
 #[derive(Clone)]
 pub(super) struct Operator {
-    desk: mpsc::Sender<Event>,
+    desk: mpsc::Sender<Ask>,
     told: Told,
     tell: Tell,
 }
@@ -49,7 +49,7 @@ pub(super) struct Operator {
 pub type Tell = Arc<dyn Fn(Change) -> bool + Send + Sync>;
 
 impl Operator {
-    pub(super) fn new(desk: mpsc::Sender<Event>) -> Operator {
+    pub(super) fn new(desk: mpsc::Sender<Ask>) -> Operator {
         Operator { desk, told: Told::default(), tell: Arc::new(|_| true) }
     }
 
@@ -79,10 +79,10 @@ impl Operator {
         act: impl FnOnce(&mut Desk, Now) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
-        let ask = Event::Ask(Box::new(move |desk, now| {
+        let ask: Ask = Box::new(move |desk, now| {
             // Nobody waits any more: then nobody needs to know.
             let _ = answer.send((!desk.has_moved()).then(|| act(desk, now)));
-        }));
+        });
         self.desk.send(ask).await.map_err(|_| Refusal(StatusCode::SERVICE_UNAVAILABLE))?;
         answered.await.ok().flatten().ok_or(Refusal(StatusCode::SERVICE_UNAVAILABLE))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::socket::Event;
+use super::reception::Ask;
 use crate::clock::Clock;
 use crate::time::Millis;
 
@@ -93,7 +93,7 @@ impl Open {
 }
 
 /// Tells the desk when strain begins and ends, for as long as there is one.
-pub(super) fn spawn(gauges: Gauges, desk: mpsc::Sender<Event>, clock: Clock) {
+pub(super) fn spawn(gauges: Gauges, desk: mpsc::Sender<Ask>, clock: Clock) {
     tokio::spawn(async move {
         let Some((gauges, first)) = gauges.0.and_then(|open| open.sample(clock.mono()).map(|first| (open, first)))
         else {
@@ -110,7 +110,7 @@ pub(super) fn spawn(gauges: Gauges, desk: mpsc::Sender<Event>, clock: Clock) {
             }
             told = strained;
             tracing::warn!(strained, "at the limits of this machine newcomers are asked to wait");
-            if desk.send(Event::Ask(Box::new(move |desk, _| desk.set_strained(strained)))).await.is_err() {
+            if desk.send(Box::new(move |desk, _| desk.set_strained(strained))).await.is_err() {
                 return;
             }
         }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::backend::Settings;
 use super::desk::{MAX_DENIED, Subject};
-use super::socket::Event;
+use super::reception::Ask;
 use super::webhook::sign;
 use crate::clock::Clock;
 use crate::time::Unix;
@@ -40,7 +40,7 @@ struct List {
 }
 
 /// Fetches the list and gives it to the desk, however long the backend takes to answer.
-pub(super) fn spawn(settings: Settings, desk: mpsc::Sender<Event>, clock: Clock) -> JoinHandle<()> {
+pub(super) fn spawn(settings: Settings, desk: mpsc::Sender<Ask>, clock: Clock) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
         while !desk.is_closed() {
@@ -77,12 +77,12 @@ fn read(body: &[u8]) -> Result<List, &'static str> {
 }
 
 /// Whether the desk could hold it all.
-async fn tell(desk: &mpsc::Sender<Event>, list: List) -> bool {
+async fn tell(desk: &mpsc::Sender<Ask>, list: List) -> bool {
     if list.revoked.len() > MAX_DENIED {
         return false;
     }
     let (answer, answered) = oneshot::channel();
-    let ask = Event::Ask(Box::new(move |desk, now| {
+    let ask: Ask = Box::new(move |desk, now| {
         let revoked = list.revoked.iter().filter_map(|Entry { sub, jti, until }| {
             let subject = sub.as_deref().map(Subject::Person).or(jti.as_deref().map(Subject::Token))?;
             Some((subject, Unix(*until)))
@@ -91,7 +91,7 @@ async fn tell(desk: &mpsc::Sender<Event>, list: List) -> bool {
         tracing::info!(entries = list.revoked.len(), "revocations were fetched");
         // A task that is gone needs no news.
         let _ = answer.send(held);
-    }));
+    });
     desk.send(ask).await.is_ok() && answered.await.unwrap_or(false)
 }
 

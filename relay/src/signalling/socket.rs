@@ -6,35 +6,17 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt as _;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::codes::CloseCode;
-use super::desk::{Connection, Desk};
+use super::desk::Connection;
 use super::limits::{Bucket, Rate};
 use super::message::TextFrame;
 use super::outbox::{Next, Outbox};
+use super::reception::{Event, Front};
 use crate::clock::Clock;
-use crate::time::Now;
-
-/// What a connection tells the desk's task.
-pub(super) enum Event {
-    Opened(Connection, Arc<Outbox>),
-    Frame(Connection, Utf8Bytes),
-    /// A message that is no text.
-    Garbage(Connection),
-    /// The client closed it, or a fault of the client's did.
-    Closed(Connection),
-    /// It broke.
-    Lost(Connection),
-    /// Something for the operator.
-    Ask(Ask),
-}
-
-/// Runs where the desk lives.
-pub(super) type Ask = Box<dyn FnOnce(&mut Desk, Now) + Send>;
 
 /// A write that takes longer means that nobody reads: the kernel's buffer is full besides.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
@@ -49,7 +31,7 @@ pub(super) struct Line {
     pub(super) socket: WebSocket,
     pub(super) connection: Connection,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) desk: mpsc::Sender<Event>,
+    pub(super) front: Arc<Front>,
     pub(super) clock: Clock,
     pub(super) heartbeat: Duration,
 }
@@ -68,13 +50,13 @@ impl Line {
     /// Runs until the connection ends; the desk hears of its beginning and its end.
     pub(super) async fn run(mut self) {
         let connection = self.connection;
-        if self.desk.send(Event::Opened(connection, Arc::clone(&self.outbox))).await.is_err() {
+        if self.front.handle(Event::Opened(connection, Arc::clone(&self.outbox))).is_err() {
             return;
         }
         let end = self.carry().await;
         // A desk that is gone needs no news.
         let news = if matches!(end, End::Broken) { Event::Lost(connection) } else { Event::Closed(connection) };
-        let _ = self.desk.send(news).await;
+        let _ = self.front.handle(news);
         if let End::Ours(code) = end {
             let _ = timeout(CLOSE_PATIENCE, self.shake_hands(code)).await;
         }
@@ -91,7 +73,7 @@ impl Line {
                 received = self.socket.recv() => {
                     heard = Instant::now();
                     match received {
-                        Some(Ok(message)) => self.received(message, &mut control).await,
+                        Some(Ok(message)) => self.received(message, &mut control, &outbox).await,
                         Some(Err(error)) => ControlFlow::Break(close_code(error)),
                         None => ControlFlow::Break(End::Broken),
                     }
@@ -113,7 +95,7 @@ impl Line {
         }
     }
 
-    async fn received(&mut self, message: Message, control: &mut Bucket) -> ControlFlow<End> {
+    async fn received(&mut self, message: Message, control: &mut Bucket, outbox: &Outbox) -> ControlFlow<End> {
         let event = match message {
             Message::Text(text) => Event::Frame(self.connection, text),
             Message::Binary(_) => Event::Garbage(self.connection),
@@ -130,9 +112,13 @@ impl Line {
                 return ControlFlow::Break(if will_resume { End::Broken } else { End::Theirs });
             }
         };
-        match self.desk.send(event).await {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(End::Ours(CloseCode::AWAY)),
+        if self.front.handle(event).is_err() {
+            return ControlFlow::Break(End::Ours(CloseCode::AWAY));
+        }
+        // The answer lies there already.
+        match outbox.frame() {
+            Some(frame) => self.write_all(frame, outbox).await,
+            None => ControlFlow::Continue(()),
         }
     }
 

@@ -16,7 +16,7 @@ pub use super::backend::Settings;
 use super::counters::Counters;
 use super::desk::{Dispatch, MAX_REPORTS};
 use super::evidence::hmac;
-use super::socket::Event;
+use super::reception::Ask;
 use crate::clock::Clock;
 
 /// One try, from the connection to the status line.
@@ -33,7 +33,7 @@ const MAX_URGENT: usize = 1_024;
 /// Takes reports until the desk is gone.
 pub(super) fn spawn(
     settings: Settings,
-    desk: mpsc::Sender<Event>,
+    desk: mpsc::Sender<Ask>,
     clock: Clock,
     counters: Arc<Counters>,
 ) -> mpsc::Sender<Dispatch> {
@@ -56,7 +56,7 @@ pub(super) fn spawn(
 
 struct Courier {
     settings: Settings,
-    desk: mpsc::Sender<Event>,
+    desk: mpsc::Sender<Ask>,
     clock: Clock,
     counters: Arc<Counters>,
     at_once: Semaphore,
@@ -78,7 +78,7 @@ impl Courier {
         self.counters.count_report(taken);
         let (id, told) = (report.id, taken);
         // A desk that is gone needs no news.
-        let _ = self.desk.send(Event::Ask(Box::new(move |desk, now| desk.handle_reported(now, id, told)))).await;
+        let _ = self.desk.send(Box::new(move |desk, now| desk.handle_reported(now, id, told))).await;
         if !taken && holds {
             self.insist(&report).await;
         }

@@ -17,7 +17,9 @@ use super::*;
 use crate::cluster::{self, Load, NodeId, To};
 use crate::matchmaking::Band;
 use crate::signalling::NoRelay;
-use crate::signalling::outbox::Next;
+use crate::signalling::codes::CloseCode;
+use crate::signalling::outbox::{Next, Outbox};
+use crate::signalling::reception::Event;
 use crate::signalling::token::{self, Key, Profile};
 
 const SECRET: &[u8] = b"a shared secret of thirty-two b.";
@@ -546,4 +548,44 @@ async fn when_the_server_goes_away_clients_are_told() {
     let mut socket = server.enter("a").await;
     drop(server.signalling);
     assert_eq!(hear_close(&mut socket).await, 1001);
+}
+
+/// A fault of the desk's, wherever it shows: nobody is left with a server that does not answer, and the daemon learns of it.
+async fn everybody_hears_of_a_fault(act: impl FnOnce(Controls, Arc<Front>) + Send + 'static) {
+    let server = serve(settings()).await;
+    let mut sockets = [server.enter("a").await, server.enter("b").await];
+    let (controls, front) = (server.signalling.controls(), Arc::clone(&server.signalling.front));
+    tokio::task::spawn_blocking(move || act(controls, front)).await.unwrap();
+    for socket in &mut sockets {
+        assert_eq!(hear_close(socket).await, 1001);
+    }
+    let ended = async {
+        while !server.signalling.has_ended() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.unwrap();
+    assert!(server.signalling.front.handle(Event::Garbage(Connection(0))).is_err());
+}
+
+#[tokio::test]
+async fn a_desk_that_breaks_in_its_own_task_sends_everybody_away() {
+    everybody_hears_of_a_fault(|controls, _| assert_eq!(controls.ask(|_, _| panic!("as tests do")), None::<()>)).await;
+}
+
+#[tokio::test]
+async fn a_desk_that_breaks_under_a_connection_sends_everybody_away() {
+    let breaks = |_, front: Arc<Front>| {
+        let broken = std::thread::spawn(move || front.with(|_| panic!("as tests do")).is_ok());
+        broken.join().unwrap_err();
+    };
+    everybody_hears_of_a_fault(breaks).await;
+}
+
+#[tokio::test]
+async fn what_a_frame_sets_is_due_when_it_says_though_the_desk_slept() {
+    let server = serve(settings()).await;
+    // Nothing is due before the first connection comes, and its `hello` within five seconds: the desk's task must hear of it.
+    let mut socket = server.connect().await;
+    assert_eq!(hear(&mut socket, "error").await["code"], "E_DEADLINE");
 }

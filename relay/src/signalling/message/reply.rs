@@ -1,6 +1,6 @@
 //! Server → client frames.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,6 +10,9 @@ use super::words::LevelWord;
 use crate::matchmaking;
 use crate::signalling::codes::ErrorCode;
 use crate::signalling::ids::Id;
+
+/// Room for a frame as most of the long ones are, its number included: growing would copy them two or three times.
+const USUAL_BYTES: usize = 512;
 
 /// One frame, as an object with its type in `t`. Its Debug says the type only.
 #[derive(Serialize)]
@@ -472,8 +475,12 @@ impl Reply<'_> {
                 | Reply::Quality { .. }
                 | Reply::Trace { .. }
         );
-        // Plain structs of strings and numbers always serialise.
-        TextFrame { json: serde_json::to_string(self).unwrap_or_default(), droppable }
+        let mut json = Vec::with_capacity(USUAL_BYTES);
+        // Plain structs of strings and numbers always serialise, and as text.
+        if serde_json::to_writer(&mut json, self).is_err() {
+            json.clear();
+        }
+        TextFrame { json: String::from_utf8(json).unwrap_or_default(), droppable }
     }
 }
 
@@ -481,7 +488,8 @@ impl TextFrame {
     /// Adds the sequence number; frames are objects with at least a type.
     pub fn number(&mut self, n: u64) {
         if self.json.pop().is_some() {
-            self.json.push_str(&format!(",\"n\":{n}}}"));
+            // A String takes whatever is written to it.
+            let _ = write!(self.json, ",\"n\":{n}}}");
         }
     }
 }
