@@ -1,7 +1,8 @@
-//! From one frame of a client to `matched` at both, while many wait; against a bare WebSocket that answers one frame with two.
+//! From one frame of a client to `matched` at both, while many wait; against bare WebSockets that answer one frame with two: both to who
+//! asked, and one each to two people, as a match must.
 //!
-//! `cargo bench -p benches --bench pairing [-- WAITING ROUNDS]` (100,000 and 3,000 by default). Both servers run in this process, each on a thread
-//! of its own with one runtime, as in the daemon; both read and write through the same library with buffers of the same size, and the bare one's
+//! `cargo bench -p benches --bench pairing [-- WAITING ROUNDS]` (100,000 and 3,000 by default). The servers run in this process, each on a thread
+//! of its own with one runtime, as in the daemon; all read and write through the same library with buffers of the same size, and the bare ones'
 //! frames are as long as the `matched` of the round before; rounds alternate. Two spans are timed: what the client sees over loopback, from the
 //! write of its frame until both have read the answer, unparsed; and within the server, from the read of that frame to the end of the last write.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
@@ -42,17 +43,18 @@ type Socket = WebSocketStream<TcpStream>;
 fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let (waiting, rounds) = (numbers.first().copied().unwrap_or(100_000), numbers.get(1).copied().unwrap_or(3_000));
-    let (pairing, echo) = (serve_pairing(waiting), serve_echo());
-    runtime().block_on(compare(pairing, echo, waiting, rounds));
+    let echoes = [serve_echo::<1>("echo-to-one"), serve_echo::<2>("echo-to-two")];
+    runtime().block_on(compare(serve_pairing(waiting), echoes, waiting, rounds));
 }
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-async fn compare(pairing: Server, echo: Server, waiting: usize, rounds: usize) {
-    let mut bare = connect(echo.address).await;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+async fn compare(pairing: Server, [to_one, to_two]: [Server; 2], waiting: usize, rounds: usize) {
+    let mut alone = [connect(to_one.address).await];
+    let mut both = [connect(to_two.address).await, connect(to_two.address).await];
+    let (mut ours, mut theirs) = (Vec::new(), [Vec::new(), Vec::new()]);
     let mut people = 0;
     // Those who wait have come in much faster than people do; they have heard their first position and widened.
     tokio::time::sleep(Duration::from_secs(12)).await;
@@ -61,15 +63,24 @@ async fn compare(pairing: Server, echo: Server, waiting: usize, rounds: usize) {
         for _ in 0..QUEUES {
             let (spans, bytes) = matched(&mut pair, &pairing.watch).await;
             ours.push(spans);
-            theirs.push(answered(&mut bare, &echo.watch, bytes).await);
+            theirs[0].push(answered(&mut alone, &to_one.watch, bytes).await);
+            theirs[1].push(answered(&mut both, &to_two.watch, bytes).await);
         }
     }
     println!("{waiting} wait; {} rounds of each, interleaved", ours.len());
     for (place, seen) in ["client", "server"].into_iter().enumerate() {
-        let [ours, theirs] = [("both matched", &ours), ("bare echo of two", &theirs)].map(|(what, spans)| {
+        let servers =
+            [("both matched", &ours), ("echo, both to one", &theirs[0]), ("echo, one each to two", &theirs[1])];
+        let [ours, theirs @ ..] = servers.map(|(what, spans)| {
             percentiles(&format!("{seen}, {what}"), spans.iter().map(|spans: &Spans| spans[place]).collect())
         });
-        println!("{seen}, ratio of p50: {:.2}, of p99: {:.2}", ours[0] / theirs[0], ours[2] / theirs[2]);
+        for (to, theirs) in ["one", "two"].into_iter().zip(theirs) {
+            println!(
+                "{seen}, ratio to the echo to {to}: of p50 {:.2}, of p99 {:.2}",
+                ours[0] / theirs[0],
+                ours[2] / theirs[2]
+            );
+        }
     }
 }
 
@@ -81,7 +92,7 @@ fn percentiles(what: &str, mut took: Vec<Duration>) -> [f64; 3] {
     took.sort_unstable();
     let at = |percent: usize| took[(took.len() - 1) * percent / 100].as_secs_f64() * 1e6;
     let found = [at(50), at(90), at(99)];
-    println!("{what:<24} p50 {:>7.0} µs  p90 {:>7.0} µs  p99 {:>7.0} µs", found[0], found[1], found[2]);
+    println!("{what:<30} p50 {:>7.0} µs  p90 {:>7.0} µs  p99 {:>7.0} µs", found[0], found[1], found[2]);
     found
 }
 
@@ -105,14 +116,18 @@ async fn matched(pair: &mut [Socket; 2], watch: &Stopwatch) -> (Spans, usize) {
     (spans, told.len())
 }
 
-async fn answered(bare: &mut Socket, watch: &Stopwatch, bytes: usize) -> Spans {
+/// The last of them asks, and all are answered: with two frames together.
+async fn answered<const N: usize>(bare: &mut [Socket; N], watch: &Stopwatch, bytes: usize) -> Spans {
     rest();
     watch.arm();
     let start = Instant::now();
-    bare.send(Message::text(format!("{bytes:<width$}", width = WISH.len()))).await.unwrap();
-    for _ in 0..2 {
-        bare.next().await.unwrap().unwrap();
-    }
+    bare[N - 1].send(Message::text(format!("{bytes:<width$}", width = WISH.len()))).await.unwrap();
+    let hear = async |socket: &mut Socket| {
+        for _ in 0..2 / N {
+            socket.next().await.unwrap().unwrap();
+        }
+    };
+    futures_util::future::join_all(bare.iter_mut().map(hear)).await;
     let took = start.elapsed();
     rest();
     [took, watch.taken()]
@@ -195,18 +210,22 @@ fn serve_pairing(waiting: usize) -> Server {
     })
 }
 
-fn serve_echo() -> Server {
-    in_a_thread("echo", |watch| async {
+/// Answers the last of its sockets with two frames: both to that one, or one to each.
+fn serve_echo<const N: usize>(name: &str) -> Server {
+    in_a_thread(name, |watch| async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         (address, async move {
-            let stream = Watched::new(listener.accept().await.unwrap().0, &watch);
-            let accepted = tokio_tungstenite::accept_hdr_async_with_config(stream, speak_pair, Some(buffers()));
-            let mut socket = accepted.await.unwrap();
-            while let Some(Ok(Message::Text(asked))) = socket.next().await {
+            let mut sockets = Vec::new();
+            for _ in 0..N {
+                let stream = Watched::new(listener.accept().await.unwrap().0, &watch);
+                let accepted = tokio_tungstenite::accept_hdr_async_with_config(stream, speak_pair, Some(buffers()));
+                sockets.push(accepted.await.unwrap());
+            }
+            while let Some(Ok(Message::Text(asked))) = sockets[N - 1].next().await {
                 let bytes = asked.trim_end().parse().unwrap();
-                for _ in 0..2 {
-                    socket.send(Message::text("x".repeat(bytes))).await.unwrap();
+                for to in [N - 1, 0] {
+                    sockets[to].send(Message::text("x".repeat(bytes))).await.unwrap();
                 }
             }
         })
